@@ -1,0 +1,1 @@
+//! Phalanx counts: lazy chunked arrays and tables, and the kernels on one block.

@@ -1,0 +1,1 @@
+//! The phalanx program as a library.

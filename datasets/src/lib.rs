@@ -1,0 +1,1 @@
+//! Data to start with: readers and generators.

@@ -1,0 +1,1 @@
+//! Phalanx decides: task graphs, messages, the scheduler and worker machines.

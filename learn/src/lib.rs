@@ -1,0 +1,1 @@
+//! What an estimator is: traits, metrics, splits, preprocessing, the model file.

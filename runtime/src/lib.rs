@@ -1,0 +1,1 @@
+//! Phalanx acts: sockets, threads, processes, and the client.

@@ -1,0 +1,1 @@
+//! Choosing hyperparameters: grids, trials, results.

@@ -1,0 +1,1 @@
+//! Distributed machine learning for Rust.

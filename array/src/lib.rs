@@ -1,1 +1,3 @@
 //! Phalanx counts: lazy chunked arrays and tables, and the kernels on one block.
+
+pub mod panel;

@@ -1,1 +1,31 @@
-//! Phalanx decides: task graphs, messages, the scheduler and worker machines.
+//! Phalanx decides: task graphs, ids, messages, and the machines of the scheduler, the workers and the clients.
+//!
+//! ```text
+//!             events, a time                       events, a time
+//!    client ────────────────►  scheduler machine  ◄──────────────── worker machine
+//!           ◄────────────────                     ────────────────►
+//!                commands                              commands
+//! ```
+//!
+//! Nothing in here opens a socket, reads a clock, starts a thread or touches a file. A machine is told what
+//! happened and when, and answers with what must be done; the `runtime` crate does it.
+//!
+//! | read | to learn |
+//! |---|---|
+//! | [`id`], [`time`] | how things are named and when they happen |
+//! | [`value`], [`data`] | what tasks take and give, by pointer or as bytes |
+//! | [`task`], [`graph`] | how a function is found, and how work is described |
+//! | [`message`] | everything that programs say to each other |
+
+// `#[task]` writes paths that begin with the crate's name, also inside this crate's own tests.
+extern crate self as phalanx_engine;
+
+pub mod data;
+pub mod graph;
+pub mod id;
+pub mod message;
+pub mod task;
+pub mod time;
+pub mod value;
+
+pub use phalanx_macros::task;

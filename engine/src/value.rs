@@ -143,6 +143,16 @@ impl Value {
         }
     }
 
+    /// As [`get`](Self::get), giving up this handle, so that the last one to take a value owns it alone.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn take<T: Portable>(self) -> Result<Arc<T>, DataError> {
+        let value = self.get::<T>()?;
+        drop(self);
+        Ok(value)
+    }
+
     /// The value as bytes, sharing its bulk memory.
     ///
     /// # Errors

@@ -1,0 +1,659 @@
+//! Describes work: calls whose arguments are values or other calls' results.
+//!
+//! A [`Delayed`] is a description and runs nothing. [`Graph::of`] lays descriptions out flat, each shared part
+//! once, in the depth-first order in which tasks should run.
+//!
+//! Knows nothing of who runs the work.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    data::DataError,
+    id::{FunctionId, TaskId},
+    task::{Registry, TaskDef},
+    value::{Portable, Value},
+};
+
+/// The result that a call will have; clones are the same call.
+///
+/// ```
+/// use phalanx_engine::{graph::Delayed, task};
+///
+/// #[task]
+/// fn add(a: f64, b: f64) -> f64 { a + b }
+///
+/// let three: Delayed<f64> = add::delayed(1., 2.);
+/// let six = add::delayed(&three, &three); // describes two calls, not three
+/// assert_eq!(add(1., 2.), 3.); // still a function
+/// # let _ = six;
+/// ```
+pub struct Delayed<T> {
+    node: AnyDelayed,
+    result: PhantomData<fn() -> T>,
+}
+
+impl<T: Portable> Delayed<T> {
+    /// A value that is here already.
+    pub fn value(value: T) -> Self {
+        Self::from_any(AnyDelayed::value(Value::new(value)))
+    }
+
+    /// Sees an untyped description as one of a `T`. That it is one is the caller's word; where it is wrong, the
+    /// task that reads the value fails with both types in its error.
+    pub const fn from_any(node: AnyDelayed) -> Self {
+        Self { node, result: PhantomData }
+    }
+
+    /// A call of a registered function; what `#[task]`'s `delayed` does.
+    pub fn call(def: &'static TaskDef, arguments: Vec<Argument>) -> Self {
+        Self::from_any(AnyDelayed::new(Kind::Call { def, arguments, options: TaskOptions::default() }))
+    }
+
+    /// How often to try again when the function returns an error or panics. Default 0.
+    pub fn retries(&self, retries: u32) -> Self {
+        self.with(|options| options.retries = retries)
+    }
+
+    /// Tasks of higher priority run first, before the order of submission counts. Default 0.
+    pub fn priority(&self, priority: i32) -> Self {
+        self.with(|options| options.priority = priority)
+    }
+
+    /// How many bytes the result will have, where that is known before it exists.
+    pub fn expected_bytes(&self, n_bytes: u64) -> Self {
+        self.with(|options| options.expected_bytes = Some(n_bytes))
+    }
+
+    /// The description without its type.
+    pub const fn any(&self) -> &AnyDelayed {
+        &self.node
+    }
+
+    fn with(&self, change: impl FnOnce(&mut TaskOptions)) -> Self {
+        match &self.node.0.kind {
+            Kind::Call { def, arguments, options } => {
+                let mut options = options.clone();
+                change(&mut options);
+                Self::from_any(AnyDelayed::new(Kind::Call { def, arguments: arguments.clone(), options }))
+            }
+            Kind::Value(_) | Kind::Remote { .. } => self.clone(),
+        }
+    }
+}
+
+impl<T> Clone for Delayed<T> {
+    fn clone(&self) -> Self {
+        Self { node: self.node.clone(), result: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Delayed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.node.fmt(f)
+    }
+}
+
+/// How the scheduler is to treat a task.
+///
+/// | name | default | purpose | range |
+/// |---|---|---|---|
+/// | `priority` | 0 | higher runs first | any |
+/// | `retries` | 0 | tries after the first that may fail with an error or a panic | any |
+/// | `expected_bytes` | none | size of the result, known before it exists | any |
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TaskOptions {
+    /// Higher runs first.
+    pub priority: i32,
+    /// Tries after the first.
+    pub retries: u32,
+    /// Size of the result in bytes, where it is known before it exists.
+    pub expected_bytes: Option<u64>,
+}
+
+/// A [`Delayed`] of a type that is not written down.
+#[derive(Clone)]
+pub struct AnyDelayed(Arc<Node>);
+
+struct Node {
+    /// Told apart by a number, so that laying out a graph hashes a word and not a pointer.
+    number: u64,
+    kind: Kind,
+}
+
+enum Kind {
+    Call {
+        def: &'static TaskDef,
+        arguments: Vec<Argument>,
+        options: TaskOptions,
+    },
+    Value(Value),
+    /// A task that was submitted before; the guard keeps its result alive.
+    Remote {
+        task: TaskId,
+        _guard: Arc<dyn Any + Send + Sync>,
+    },
+}
+
+/// One argument of a described call.
+#[derive(Debug, Clone)]
+pub enum Argument {
+    /// A value or a result.
+    One(AnyDelayed),
+    /// A list of results.
+    Many(Vec<AnyDelayed>),
+}
+
+/// What a `delayed` accepts for a parameter of type `T`: a value, or another call's result.
+#[derive(Debug)]
+pub struct Arg<T> {
+    argument: Argument,
+    result: PhantomData<fn() -> T>,
+}
+
+impl<T> Arg<T> {
+    /// The argument without its type.
+    pub fn into_argument(self) -> Argument {
+        self.argument
+    }
+
+    const fn one(node: AnyDelayed) -> Self {
+        Self { argument: Argument::One(node), result: PhantomData }
+    }
+}
+
+impl<T: Portable> From<T> for Arg<T> {
+    fn from(value: T) -> Self {
+        Self::one(AnyDelayed::value(Value::new(value)))
+    }
+}
+
+impl<T> From<Delayed<T>> for Arg<T> {
+    fn from(result: Delayed<T>) -> Self {
+        Self::one(result.node)
+    }
+}
+
+impl<T> From<&Delayed<T>> for Arg<T> {
+    fn from(result: &Delayed<T>) -> Self {
+        Self::one(result.node.clone())
+    }
+}
+
+impl From<&str> for Arg<String> {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+/// What a `delayed` accepts for a parameter `&[Arc<T>]`: a list of other calls' results.
+#[derive(Debug)]
+pub struct ArgList<T> {
+    argument: Argument,
+    result: PhantomData<fn() -> T>,
+}
+
+impl<T> ArgList<T> {
+    /// The argument without its type.
+    pub fn into_argument(self) -> Argument {
+        self.argument
+    }
+}
+
+impl<T> From<Vec<Delayed<T>>> for ArgList<T> {
+    fn from(results: Vec<Delayed<T>>) -> Self {
+        results.into_iter().collect()
+    }
+}
+
+impl<T> From<&[Delayed<T>]> for ArgList<T> {
+    fn from(results: &[Delayed<T>]) -> Self {
+        results.iter().cloned().collect()
+    }
+}
+
+impl<T> FromIterator<Delayed<T>> for ArgList<T> {
+    fn from_iter<I: IntoIterator<Item = Delayed<T>>>(results: I) -> Self {
+        let argument = Argument::Many(results.into_iter().map(|result| result.node).collect());
+        Self { argument, result: PhantomData }
+    }
+}
+
+impl AnyDelayed {
+    /// A value that is here already.
+    pub fn value(value: Value) -> Self {
+        Self::new(Kind::Value(value))
+    }
+
+    /// A task that was submitted before. `guard` is kept as long as the description is.
+    pub fn remote(task: TaskId, guard: Arc<dyn Any + Send + Sync>) -> Self {
+        Self::new(Kind::Remote { task, _guard: guard })
+    }
+
+    /// The value, where the description is one.
+    pub fn as_value(&self) -> Option<&Value> {
+        match &self.0.kind {
+            Kind::Value(value) => Some(value),
+            Kind::Call { .. } | Kind::Remote { .. } => None,
+        }
+    }
+
+    /// The task, where it was submitted before.
+    pub fn as_remote(&self) -> Option<TaskId> {
+        match &self.0.kind {
+            Kind::Remote { task, .. } => Some(*task),
+            Kind::Call { .. } | Kind::Value(_) => None,
+        }
+    }
+
+    /// The called function, where the description is a call.
+    pub fn as_call(&self) -> Option<(&'static TaskDef, &[Argument])> {
+        match &self.0.kind {
+            Kind::Call { def, arguments, .. } => Some((def, arguments)),
+            Kind::Value(_) | Kind::Remote { .. } => None,
+        }
+    }
+
+    /// A number that this description shares with its clones only.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    fn new(kind: Kind) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(Arc::new(Node { number: NEXT.fetch_add(1, Ordering::Relaxed), kind }))
+    }
+}
+
+impl fmt::Debug for AnyDelayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.kind {
+            Kind::Call { def, arguments, .. } => write!(f, "{}(..{})", def.name, arguments.len()),
+            Kind::Value(value) => value.fmt(f),
+            Kind::Remote { task, .. } => task.fmt(f),
+        }
+    }
+}
+
+impl Drop for Node {
+    /// Takes long chains apart in a loop: dropping them call by call would overflow the stack.
+    fn drop(&mut self) {
+        let mut pending = Vec::new();
+        take_arguments(self, &mut pending);
+        while let Some(AnyDelayed(node)) = pending.pop() {
+            if let Some(mut node) = Arc::into_inner(node) {
+                take_arguments(&mut node, &mut pending);
+            }
+        }
+    }
+}
+
+fn take_arguments(node: &mut Node, into: &mut Vec<AnyDelayed>) {
+    if let Kind::Call { arguments, .. } = &mut node.kind {
+        for argument in arguments.drain(..) {
+            match argument {
+                Argument::One(node) => into.push(node),
+                Argument::Many(nodes) => into.extend(nodes),
+            }
+        }
+    }
+}
+
+/// Something that work can be described for: dask's collection protocol in types.
+pub trait Collection {
+    /// What `compute` brings home.
+    type Output;
+
+    /// The results it is made of.
+    fn outputs(&self) -> Vec<AnyDelayed>;
+
+    /// Puts the values of the outputs together, in the same order.
+    ///
+    /// # Errors
+    /// When a value is not of the expected type.
+    fn assemble(&self, values: Vec<Value>) -> Result<Self::Output, DataError>;
+
+    /// The same thing over outputs that were submitted: what `persist` gives back.
+    #[must_use]
+    fn rebuild(&self, outputs: Vec<AnyDelayed>) -> Self
+    where
+        Self: Sized;
+}
+
+impl<T: Portable + Clone> Collection for Delayed<T> {
+    type Output = T;
+
+    fn outputs(&self) -> Vec<AnyDelayed> {
+        vec![self.node.clone()]
+    }
+
+    fn assemble(&self, mut values: Vec<Value>) -> Result<T, DataError> {
+        let value = values.pop().ok_or(DataError::Type { expected: "one value", found: "none" })?;
+        Ok(Arc::unwrap_or_clone(value.take::<T>()?))
+    }
+
+    fn rebuild(&self, mut outputs: Vec<AnyDelayed>) -> Self {
+        outputs.pop().map_or_else(|| self.clone(), Self::from_any)
+    }
+}
+
+impl<C: Collection> Collection for Vec<C> {
+    type Output = Vec<C::Output>;
+
+    fn outputs(&self) -> Vec<AnyDelayed> {
+        self.iter().flat_map(C::outputs).collect()
+    }
+
+    fn assemble(&self, values: Vec<Value>) -> Result<Self::Output, DataError> {
+        let mut values = values.into_iter();
+        self.iter().map(|part| part.assemble(values.by_ref().take(part.outputs().len()).collect())).collect()
+    }
+
+    fn rebuild(&self, outputs: Vec<AnyDelayed>) -> Self {
+        let mut outputs = outputs.into_iter();
+        self.iter().map(|part| part.rebuild(outputs.by_ref().take(part.outputs().len()).collect())).collect()
+    }
+}
+
+macro_rules! tuple_collection {
+    ($($part:ident $place:tt),+) => {
+        impl<$($part: Collection),+> Collection for ($($part,)+) {
+            type Output = ($($part::Output,)+);
+
+            fn outputs(&self) -> Vec<AnyDelayed> {
+                let mut all = Vec::new();
+                $(all.extend(self.$place.outputs());)+
+                all
+            }
+
+            fn assemble(&self, values: Vec<Value>) -> Result<Self::Output, DataError> {
+                let mut values = values.into_iter();
+                Ok(($(self.$place.assemble(values.by_ref().take(self.$place.outputs().len()).collect())?,)+))
+            }
+
+            fn rebuild(&self, outputs: Vec<AnyDelayed>) -> Self {
+                let mut outputs = outputs.into_iter();
+                ($(self.$place.rebuild(outputs.by_ref().take(self.$place.outputs().len()).collect()),)+)
+            }
+        }
+    };
+}
+
+tuple_collection!(A 0, B 1);
+tuple_collection!(A 0, B 1, C 2);
+tuple_collection!(A 0, B 1, C 2, D 3);
+
+/// Work laid out flat: what a submission carries.
+///
+/// Node `i` calls `functions[i]` with `arguments[ends[i-1]..ends[i]]`. Arguments point to earlier nodes only, so
+/// the nodes are in an order in which they can run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Graph {
+    /// The function each node calls, by the submitting program's table.
+    pub functions: Vec<FunctionId>,
+    /// Where each node's arguments end.
+    pub ends: Vec<u32>,
+    /// The arguments of all nodes, one after the other.
+    pub arguments: Vec<ArgumentCode>,
+    /// Options of the nodes that have any but the default, by rising node.
+    pub options: Vec<(u32, TaskOptions)>,
+    /// The values that arguments name. They travel as attachments of the message, outside its body.
+    #[serde(skip)]
+    pub constants: Vec<Value>,
+}
+
+/// One argument in a [`Graph`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ArgumentCode {
+    /// The result of an earlier node.
+    Node(u32),
+    /// The result of a task that was submitted before.
+    Task(TaskId),
+    /// A value in [`Graph::constants`].
+    Constant(u32),
+    /// The next `n` codes are the elements of a list. Lists do not nest.
+    List(u32),
+}
+
+/// What became of an output of [`Graph::of`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// It is this node.
+    Node(u32),
+    /// It was submitted before.
+    Task(TaskId),
+    /// It is a value that is here.
+    Value(Value),
+}
+
+/// Why work cannot be laid out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// A function is not in the registry that the graph is laid out for.
+    #[error("the task {name} is not in this program's registry")]
+    NotRegistered {
+        /// The function's name.
+        name: &'static str,
+    },
+    /// More than 2^32 nodes or arguments.
+    #[error("one submission holds at most 2^32 - 1 nodes and arguments")]
+    TooLarge,
+}
+
+impl Graph {
+    /// Lays out everything that `outputs` need, depth first, each shared part once.
+    ///
+    /// Time and memory are linear in the number of nodes and arguments, and no recursion is involved.
+    ///
+    /// # Errors
+    /// When a function is not in `registry`, or there are more than 2^32 nodes.
+    pub fn of(outputs: &[AnyDelayed], registry: &Registry) -> Result<(Self, Vec<Output>), GraphError> {
+        let mut layout = Layout { graph: Self::default(), places: HashMap::default(), constants: HashMap::default() };
+        let mut found = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            found.push(match &output.0.kind {
+                Kind::Value(value) => Output::Value(value.clone()),
+                Kind::Remote { task, .. } => Output::Task(*task),
+                Kind::Call { .. } => Output::Node(layout.visit(output, registry)?),
+            });
+        }
+        Ok((layout.graph, found))
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.functions.len()
+    }
+
+    /// Whether there is nothing to run.
+    pub fn is_empty(&self) -> bool {
+        self.functions.is_empty()
+    }
+
+    /// The arguments of a node, lists not yet taken apart; nothing for a node that is not there.
+    pub fn arguments_of(&self, node: u32) -> &[ArgumentCode] {
+        let node = node as usize;
+        let start = if node == 0 { Some(0) } else { self.ends.get(node - 1).map(|end| *end as usize) };
+        match (start, self.ends.get(node)) {
+            (Some(start), Some(end)) => self.arguments.get(start..*end as usize).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    /// The options of a node.
+    pub fn options_of(&self, node: u32) -> TaskOptions {
+        match self.options.binary_search_by_key(&node, |(node, _)| *node) {
+            Ok(place) => self.options[place].1.clone(),
+            Err(_) => TaskOptions::default(),
+        }
+    }
+
+    /// Checks what a graph from outside must hold before anyone indexes by it.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let n_nodes = self.functions.len();
+        if self.ends.len() != n_nodes {
+            return Err(format!("{n_nodes} functions but {} argument ends", self.ends.len()));
+        }
+        let mut start = 0;
+        for (node, end) in self.ends.iter().enumerate() {
+            let Some(codes) = self.arguments.get(start..*end as usize) else {
+                return Err(format!(
+                    "the arguments of node {node} run from {start} to {end} of {}",
+                    self.arguments.len()
+                ));
+            };
+            start = *end as usize;
+            let mut in_list = 0;
+            for code in codes {
+                let was_in_list = in_list;
+                in_list = u32::saturating_sub(in_list, 1);
+                match *code {
+                    ArgumentCode::Node(earlier) if earlier as usize >= node => {
+                        return Err(format!("node {node} needs node {earlier}, which is not before it"));
+                    }
+                    ArgumentCode::Constant(place) if place as usize >= self.constants.len() => {
+                        return Err(format!("node {node} names constant {place} of {}", self.constants.len()));
+                    }
+                    ArgumentCode::List(_) if was_in_list > 0 => {
+                        return Err(format!("node {node} has a list in a list"));
+                    }
+                    ArgumentCode::List(n) => in_list = n,
+                    ArgumentCode::Node(_) | ArgumentCode::Task(_) | ArgumentCode::Constant(_) => {}
+                }
+            }
+            if in_list > 0 {
+                return Err(format!("node {node} ends in the middle of a list"));
+            }
+        }
+        if start != self.arguments.len() {
+            return Err(format!("{} arguments belong to no node", self.arguments.len() - start));
+        }
+        if !self.options.is_sorted_by(|a, b| a.0 < b.0) || self.options.last().is_some_and(|o| o.0 as usize >= n_nodes)
+        {
+            return Err("options are not sorted by node".into());
+        }
+        Ok(())
+    }
+}
+
+struct Layout {
+    graph: Graph,
+    places: HashMap<u64, u32, NumberHash>,
+    constants: HashMap<u64, u32, NumberHash>,
+}
+
+impl Layout {
+    /// Emits `output` and what it needs; a call is emitted once all its arguments are.
+    fn visit(&mut self, output: &AnyDelayed, registry: &Registry) -> Result<u32, GraphError> {
+        let mut stack = vec![(output, false)];
+        while let Some((delayed, ready)) = stack.pop() {
+            let Kind::Call { def, arguments, options } = &delayed.0.kind else { continue };
+            if self.places.contains_key(&delayed.0.number) {
+                continue;
+            }
+            if ready {
+                self.emit(delayed.0.number, def, arguments, options, registry)?;
+                continue;
+            }
+            stack.push((delayed, true));
+            // The last one pushed is visited first, so arguments go on in reverse and run in the order written.
+            for argument in arguments.iter().rev() {
+                match argument {
+                    Argument::One(one) => stack.push((one, false)),
+                    Argument::Many(many) => stack.extend(many.iter().rev().map(|one| (one, false))),
+                }
+            }
+        }
+        Ok(self.places[&output.0.number])
+    }
+
+    fn emit(
+        &mut self,
+        number: u64,
+        def: &'static TaskDef,
+        arguments: &[Argument],
+        options: &TaskOptions,
+        registry: &Registry,
+    ) -> Result<(), GraphError> {
+        let function = registry.find(def.name).ok_or(GraphError::NotRegistered { name: def.name })?;
+        let node = u32::try_from(self.graph.functions.len()).map_err(|_| GraphError::TooLarge)?;
+        for argument in arguments {
+            match argument {
+                Argument::One(one) => self.push(one)?,
+                Argument::Many(many) => {
+                    let n = u32::try_from(many.len()).map_err(|_| GraphError::TooLarge)?;
+                    self.graph.arguments.push(ArgumentCode::List(n));
+                    many.iter().try_for_each(|one| self.push(one))?;
+                }
+            }
+        }
+        self.graph.functions.push(function);
+        self.graph.ends.push(u32::try_from(self.graph.arguments.len()).map_err(|_| GraphError::TooLarge)?);
+        if *options != TaskOptions::default() {
+            self.graph.options.push((node, options.clone()));
+        }
+        self.places.insert(number, node);
+        Ok(())
+    }
+
+    fn push(&mut self, delayed: &AnyDelayed) -> Result<(), GraphError> {
+        let code = match &delayed.0.kind {
+            Kind::Call { .. } => ArgumentCode::Node(self.places[&delayed.0.number]),
+            Kind::Remote { task, .. } => ArgumentCode::Task(*task),
+            Kind::Value(value) => {
+                let next = u32::try_from(self.graph.constants.len()).map_err(|_| GraphError::TooLarge)?;
+                let place = *self.constants.entry(delayed.0.number).or_insert(next);
+                if place == next {
+                    self.graph.constants.push(value.clone());
+                }
+                ArgumentCode::Constant(place)
+            }
+        };
+        self.graph.arguments.push(code);
+        Ok(())
+    }
+}
+
+/// Hashes the numbers of descriptions, which are dense and ours, by one multiplication.
+#[derive(Clone, Default)]
+struct NumberHash;
+
+impl std::hash::BuildHasher for NumberHash {
+    type Hasher = NumberHasher;
+
+    fn build_hasher(&self) -> NumberHasher {
+        NumberHasher(0)
+    }
+}
+
+struct NumberHasher(u64);
+
+impl std::hash::Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
+    }
+}

@@ -1,0 +1,537 @@
+//! Everything that programs say to each other; how it becomes bytes is the runtime's.
+//!
+//! Messages are plain enums: postcard reads them without knowing their names. Values travel as attachments outside
+//! the body ([`Message::detach`]), so bulk memory is never copied into a message.
+//!
+//! ```text
+//!  client ── Hello ──►  scheduler  ◄── Hello ── worker
+//!         ◄─ Welcome ─             ─ Welcome ─►
+//!         ── Submit ─►             ─ Compute ─►         worker ── Get ──► worker
+//!         ◄ Finished ─             ◄ Finished ──               ◄─ Got ───
+//!         ── Get ──────────────────────────────────────────────►         (a client fetches like a peer)
+//! ```
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    graph::{ArgumentCode, Graph, TaskOptions},
+    id::{Attempt, ClientId, FunctionId, TaskId, WorkerId},
+    task::{FunctionEntry, TaskError},
+    value::Value,
+};
+
+/// The version of everything in this file. Programs of different versions refuse each other.
+pub const PROTOCOL: u32 = 1;
+
+/// A message: a body that serde writes, and values that go beside it.
+pub trait Message: Serialize + DeserializeOwned + Send + 'static {
+    /// Takes the values out, in an order that [`attach`](Self::attach) knows.
+    fn detach(&mut self) -> Vec<Value>;
+
+    /// Puts the values back into a body that was just read.
+    ///
+    /// # Errors
+    /// When the body asks for another number of values.
+    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError>;
+}
+
+/// The attachments do not fit the message's body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the message came with {found} values, its body has room for {expected}")]
+pub struct AttachError {
+    /// Values the body has room for.
+    pub expected: usize,
+    /// Values that came.
+    pub found: usize,
+}
+
+/// Where a worker's results can be fetched: `tcp://127.0.0.1:40123`, or `inproc://7` inside one process.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Address(pub String);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The first message on a connection to the scheduler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`] of the program. Stays the first field in every version, so that any two can refuse each other.
+    pub protocol: u32,
+    /// The program's release, for people.
+    pub version: String,
+    /// The instruction set that its kernels use: programs of one cluster must agree, or bits would differ.
+    pub instruction_set: String,
+    /// Every task function it was built with; a [`FunctionId`] of this program is a place in this table.
+    pub functions: Vec<FunctionEntry>,
+    /// What it is.
+    pub role: Role,
+}
+
+/// What a program that says hello is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// It submits work.
+    Client,
+    /// It runs tasks.
+    Worker {
+        /// How many tasks it runs at once, 1 or more.
+        n_threads: u32,
+        /// Where its results can be fetched.
+        address: Address,
+        /// A name for people.
+        name: String,
+    },
+}
+
+/// The scheduler's answer to [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Greeting {
+    /// You are this client.
+    Client {
+        /// Your number.
+        client: ClientId,
+        /// How often to say something, in milliseconds; silence of five times that is death.
+        heartbeat_ms: u64,
+    },
+    /// You are this worker.
+    Worker {
+        /// Your number.
+        worker: WorkerId,
+        /// How often to say something, in milliseconds; silence of five times that is death.
+        heartbeat_ms: u64,
+    },
+    /// You cannot join; trying again gives the same answer.
+    Refused {
+        /// Why, in a sentence.
+        reason: String,
+    },
+}
+
+/// What a client says to the scheduler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromClient {
+    /// Run this. Node `i` of the graph is the task `TaskId::new(client, first + i)`.
+    Submit {
+        /// The sequence number of the first node; submissions of one client count up without gaps.
+        first: u64,
+        /// The work.
+        graph: Graph,
+        /// The nodes whose results the client wants to keep, each once.
+        wanted: Vec<u32>,
+    },
+    /// The client no longer wants these results.
+    Release {
+        /// Tasks it wanted once each.
+        tasks: Vec<TaskId>,
+    },
+    /// Stop these tasks and what only they needed; whoever waits for them gets [`TaskError::Cancelled`].
+    Cancel {
+        /// Tasks the client wants.
+        tasks: Vec<TaskId>,
+    },
+    /// The result could not be fetched from these workers; say where it is when it is somewhere again.
+    Locate {
+        /// The task.
+        task: TaskId,
+        /// The addresses that did not have it.
+        tried: Vec<Address>,
+    },
+    /// I am here.
+    Heartbeat,
+}
+
+/// What the scheduler says to a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToClient {
+    /// The task has a result. May be said again after the result was lost and made anew.
+    Finished {
+        /// The task.
+        task: TaskId,
+        /// The size of the result.
+        n_bytes: u64,
+        /// Who has it.
+        holders: Vec<Address>,
+        /// The result itself, where it is small.
+        #[serde(skip)]
+        value: Option<Value>,
+        /// Whether `value` is attached, since the body cannot show it.
+        has_value: bool,
+    },
+    /// The task will have no result.
+    Failed {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        error: TaskError,
+    },
+    /// The workers that are there now; said at the start and after each change.
+    Workers {
+        /// All of them, by rising id.
+        workers: Vec<WorkerInfo>,
+    },
+    /// Work of this client waits for something that may not come by itself.
+    Waiting {
+        /// For what.
+        reason: WaitReason,
+        /// How many of the client's unfinished tasks.
+        n_tasks: u64,
+        /// For how long already, in milliseconds.
+        for_ms: u64,
+    },
+    /// I am here.
+    Heartbeat,
+}
+
+/// A worker, as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// Its number.
+    pub worker: WorkerId,
+    /// Its name, for people.
+    pub name: String,
+    /// Where its results can be fetched.
+    pub address: Address,
+    /// How many tasks it runs at once.
+    pub n_threads: u32,
+}
+
+/// What work can wait for that only people can bring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitReason {
+    /// No worker is connected.
+    NoWorkers,
+}
+
+/// What the scheduler says to a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Run this task.
+    Compute(Compute),
+    /// Where to find an input that a fetch did not get.
+    Located {
+        /// The input.
+        task: TaskId,
+        /// Who has it.
+        holders: Vec<Address>,
+    },
+    /// Forget these results.
+    Drop {
+        /// The tasks whose results they are.
+        tasks: Vec<TaskId>,
+    },
+    /// Do not start this attempt, or throw its outcome away; no answer is expected.
+    Cancel {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+    },
+    /// Go: finish nothing, answer nothing, close.
+    Shutdown,
+    /// I am here.
+    Heartbeat,
+}
+
+/// One attempt at a task, with all that a worker needs for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compute {
+    /// The task.
+    pub task: TaskId,
+    /// Which try at it.
+    pub attempt: Attempt,
+    /// The function, by the worker's own table.
+    pub function: FunctionId,
+    /// Smaller runs first.
+    pub priority: Priority,
+    /// Whether a client waits for the result, so that a small one should come with the answer.
+    pub wanted: bool,
+    /// Its arguments: [`ArgumentCode::Task`], [`ArgumentCode::Constant`] (a place in `constants`) and
+    /// [`ArgumentCode::List`]; never [`ArgumentCode::Node`].
+    pub arguments: Vec<ArgumentCode>,
+    /// The inputs that the worker does not hold yet as far as the scheduler knows, each once.
+    pub fetch: Vec<Remote>,
+    /// The values that arguments name.
+    #[serde(skip)]
+    pub constants: Vec<Value>,
+    /// How many `constants` are attached.
+    pub n_constants: u32,
+}
+
+/// An input that has to come from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// The task whose result it is.
+    pub task: TaskId,
+    /// Its size.
+    pub n_bytes: u64,
+    /// Who has it.
+    pub holders: Vec<Address>,
+}
+
+/// The order in which tasks run: smaller first. Negated user priority, then submission, then depth-first place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Priority {
+    /// The negated priority the user gave.
+    pub user: i32,
+    /// The submission's number at the scheduler.
+    pub submission: u32,
+    /// The node's place in its graph.
+    pub node: u32,
+}
+
+impl Priority {
+    /// The priority of a node with the user's wish in `options`.
+    pub const fn new(options: &TaskOptions, submission: u32, node: u32) -> Self {
+        Self { user: options.priority.saturating_neg(), submission, node }
+    }
+}
+
+/// What a worker says to the scheduler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// A thread has begun to run it. Who is lost while running a task is what makes the task suspect.
+    Started {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+    },
+    /// It has a result, which the worker keeps.
+    Finished {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+        /// The size of the result.
+        n_bytes: u64,
+        /// How long the function ran, in nanoseconds.
+        run_ns: u64,
+        /// The result itself, where it is small and wanted by a client.
+        #[serde(skip)]
+        value: Option<Value>,
+        /// Whether `value` is attached.
+        has_value: bool,
+    },
+    /// It has no result.
+    Failed {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+        /// Why.
+        failure: Failure,
+    },
+    /// The worker now holds a copy of these results, fetched as inputs.
+    Holds {
+        /// The tasks whose results they are.
+        tasks: Vec<TaskId>,
+    },
+    /// An input could not be fetched from any of the places that were named. The attempt keeps waiting for
+    /// [`ToWorker::Located`] or [`ToWorker::Cancel`].
+    Missing {
+        /// The input.
+        task: TaskId,
+        /// The addresses that did not have it.
+        tried: Vec<Address>,
+    },
+    /// I am here.
+    Heartbeat,
+}
+
+/// Why an attempt has no result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// The function returned an error, or its inputs were not what it takes.
+    Error(String),
+    /// The function panicked.
+    Panic(String),
+}
+
+/// What a peer (a worker, or a client that gathers) says to a worker's data port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromPeer {
+    /// Send these results, each in an answer of its own, in any order.
+    Get {
+        /// The tasks whose results they are.
+        tasks: Vec<TaskId>,
+    },
+}
+
+/// What a worker's data port answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToPeer {
+    /// Here it is.
+    Got {
+        /// The task.
+        task: TaskId,
+        /// Its result, attached.
+        #[serde(skip)]
+        value: Option<Value>,
+    },
+    /// It is not here.
+    Missing {
+        /// The task.
+        task: TaskId,
+    },
+}
+
+impl FromClient {
+    /// A submission; see [`FromClient::Submit`].
+    pub const fn submit(first: u64, graph: Graph, wanted: Vec<u32>) -> Self {
+        Self::Submit { first, graph, wanted }
+    }
+}
+
+impl ToClient {
+    /// A result, with its value where that is small enough to come along.
+    pub const fn finished(task: TaskId, n_bytes: u64, holders: Vec<Address>, value: Option<Value>) -> Self {
+        let has_value = value.is_some();
+        Self::Finished { task, n_bytes, holders, value, has_value }
+    }
+}
+
+impl FromWorker {
+    /// A result, with its value where that is small and wanted.
+    pub const fn finished(task: TaskId, attempt: Attempt, n_bytes: u64, run_ns: u64, value: Option<Value>) -> Self {
+        let has_value = value.is_some();
+        Self::Finished { task, attempt, n_bytes, run_ns, value, has_value }
+    }
+}
+
+/// A message without values.
+macro_rules! bare {
+    ($($message:ty),+) => {
+        $(impl Message for $message {
+            fn detach(&mut self) -> Vec<Value> {
+                Vec::new()
+            }
+
+            fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
+                expect(0, &values)
+            }
+        })+
+    };
+}
+
+bare!(Hello, Greeting, FromPeer);
+
+impl Message for FromClient {
+    fn detach(&mut self) -> Vec<Value> {
+        match self {
+            Self::Submit { graph, .. } => std::mem::take(&mut graph.constants),
+            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat => Vec::new(),
+        }
+    }
+
+    /// A submission takes any number of constants; `Graph::check` compares them with what its arguments name.
+    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
+        match self {
+            Self::Submit { graph, .. } => {
+                graph.constants = values;
+                Ok(())
+            }
+            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat => expect(0, &values),
+        }
+    }
+}
+
+impl Message for ToClient {
+    fn detach(&mut self) -> Vec<Value> {
+        match self {
+            Self::Finished { value, .. } => value.take().into_iter().collect(),
+            Self::Failed { .. } | Self::Workers { .. } | Self::Waiting { .. } | Self::Heartbeat => Vec::new(),
+        }
+    }
+
+    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
+        match self {
+            Self::Finished { value, has_value, .. } => {
+                expect(usize::from(*has_value), &values)?;
+                *value = values.into_iter().next();
+                Ok(())
+            }
+            Self::Failed { .. } | Self::Workers { .. } | Self::Waiting { .. } | Self::Heartbeat => expect(0, &values),
+        }
+    }
+}
+
+impl Message for ToWorker {
+    fn detach(&mut self) -> Vec<Value> {
+        match self {
+            Self::Compute(compute) => std::mem::take(&mut compute.constants),
+            Self::Located { .. } | Self::Drop { .. } | Self::Cancel { .. } | Self::Shutdown | Self::Heartbeat => {
+                Vec::new()
+            }
+        }
+    }
+
+    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
+        match self {
+            Self::Compute(compute) => {
+                expect(compute.n_constants as usize, &values)?;
+                compute.constants = values;
+                Ok(())
+            }
+            Self::Located { .. } | Self::Drop { .. } | Self::Cancel { .. } | Self::Shutdown | Self::Heartbeat => {
+                expect(0, &values)
+            }
+        }
+    }
+}
+
+impl Message for FromWorker {
+    fn detach(&mut self) -> Vec<Value> {
+        match self {
+            Self::Finished { value, .. } => value.take().into_iter().collect(),
+            Self::Started { .. }
+            | Self::Failed { .. }
+            | Self::Holds { .. }
+            | Self::Missing { .. }
+            | Self::Heartbeat => Vec::new(),
+        }
+    }
+
+    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
+        match self {
+            Self::Finished { value, has_value, .. } => {
+                expect(usize::from(*has_value), &values)?;
+                *value = values.into_iter().next();
+                Ok(())
+            }
+            Self::Started { .. }
+            | Self::Failed { .. }
+            | Self::Holds { .. }
+            | Self::Missing { .. }
+            | Self::Heartbeat => expect(0, &values),
+        }
+    }
+}
+
+impl Message for ToPeer {
+    fn detach(&mut self) -> Vec<Value> {
+        match self {
+            Self::Got { value, .. } => value.take().into_iter().collect(),
+            Self::Missing { .. } => Vec::new(),
+        }
+    }
+
+    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
+        match self {
+            Self::Got { value, .. } => {
+                expect(1, &values)?;
+                *value = values.into_iter().next();
+                Ok(())
+            }
+            Self::Missing { .. } => expect(0, &values),
+        }
+    }
+}
+
+fn expect(expected: usize, values: &[Value]) -> Result<(), AttachError> {
+    if values.len() == expected { Ok(()) } else { Err(AttachError { expected, found: values.len() }) }
+}

@@ -20,12 +20,15 @@
 // `#[task]` writes paths that begin with the crate's name, also inside this crate's own tests.
 extern crate self as phalanx_engine;
 
+pub mod client;
 pub mod data;
 pub mod graph;
 pub mod id;
 pub mod message;
+pub mod scheduler;
 pub mod task;
 pub mod time;
 pub mod value;
+pub mod worker;
 
 pub use phalanx_macros::task;

@@ -1,0 +1,157 @@
+//! Decides what a client asks for: it numbers tasks, counts who holds their results, and finds results again.
+//!
+//! It holds no values but those the scheduler sent along; the shell fetches larger ones when told from whom.
+
+use std::time::Duration;
+
+use crate::{
+    graph::Graph,
+    id::TaskId,
+    message::{Address, FromClient, ToClient, WaitReason, WorkerInfo},
+    task::TaskError,
+    time::Time,
+    value::Value,
+};
+
+/// What can happen to a client.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The user submits work and keeps a handle on each wanted node (a node is named once). Their tasks are told by
+    /// `Client::first_of_next` before: node `i` becomes the `first + i`th.
+    Submit {
+        /// The work.
+        graph: Graph,
+        /// The nodes the user keeps.
+        wanted: Vec<u32>,
+    },
+    /// The user dropped the last handle on a result.
+    Release {
+        /// The task.
+        task: TaskId,
+    },
+    /// The user takes tasks back.
+    Cancel {
+        /// The tasks.
+        tasks: Vec<TaskId>,
+    },
+    /// The user wants the value itself. Answered by one [`Command::Deliver`] or [`Command::Fail`] for this `ticket`.
+    Gather {
+        /// The task, one the user holds.
+        task: TaskId,
+        /// To tell answers apart.
+        ticket: u64,
+    },
+    /// The user wants to know when the task is done, without its value. Answered by [`Command::Done`] or
+    /// [`Command::Fail`].
+    Await {
+        /// The task, one the user holds.
+        task: TaskId,
+        /// To tell answers apart.
+        ticket: u64,
+    },
+    /// The user is no longer interested in an answer.
+    Forget {
+        /// Which.
+        ticket: u64,
+    },
+    /// The scheduler said something.
+    Scheduler(ToClient),
+    /// A worker sent a result that was asked for.
+    Fetched {
+        /// From whom.
+        peer: Address,
+        /// The task.
+        task: TaskId,
+        /// Its result.
+        value: Value,
+    },
+    /// A worker does not have it.
+    NotThere {
+        /// From whom.
+        peer: Address,
+        /// The task.
+        task: TaskId,
+    },
+    /// A connection to a worker could not be made or broke: whatever was asked of it will not come.
+    PeerLost {
+        /// Which.
+        peer: Address,
+    },
+    /// The connection to the scheduler is gone: every open answer is a failure with [`Trouble::SchedulerLost`].
+    SchedulerLost,
+    /// A deadline has come; see `Client::deadline`.
+    Tick,
+}
+
+/// What a client wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Tell the scheduler.
+    ToScheduler(FromClient),
+    /// Ask a worker for a result.
+    Fetch {
+        /// Whom.
+        peer: Address,
+        /// For what.
+        tasks: Vec<TaskId>,
+    },
+    /// Here is the value of a [`Event::Gather`].
+    Deliver {
+        /// Which.
+        ticket: u64,
+        /// The value.
+        value: Value,
+    },
+    /// The task of an [`Event::Await`] has a result.
+    Done {
+        /// Which.
+        ticket: u64,
+    },
+    /// There will be no answer but this.
+    Fail {
+        /// Which.
+        ticket: u64,
+        /// Why.
+        trouble: Trouble,
+    },
+    /// The cluster's workers changed.
+    Workers(Vec<WorkerInfo>),
+    /// Something the user should know: work waits for what only people can bring.
+    Waiting {
+        /// For what.
+        reason: WaitReason,
+        /// How many of this client's tasks.
+        n_tasks: u64,
+        /// For how long already.
+        waited: Duration,
+    },
+}
+
+/// Why there is no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// The task has none.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// The scheduler is gone, and with it everything it knew.
+    #[error("the connection to the scheduler was lost")]
+    SchedulerLost,
+    /// The handle is of a task that this client never submitted or has released.
+    #[error("{task} is not held by this client")]
+    NotHeld {
+        /// The task.
+        task: TaskId,
+    },
+}
+
+/// What a client waits for, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// A heartbeat to the scheduler is due.
+    Heartbeat,
+    /// The scheduler has to say something, or it counts as gone.
+    SchedulerSilent,
+    /// A worker has to send something that was asked of it, or it counts as lost.
+    PeerSilent(Address),
+}

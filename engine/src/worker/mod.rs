@@ -1,0 +1,138 @@
+//! Decides what one worker does next: which attempt runs, which input is fetched from whom, what is forgotten.
+//!
+//! It holds no values: the shell keeps them by task, and is told when to store, send and drop one.
+
+use std::time::Duration;
+
+use crate::{
+    id::{Attempt, FunctionId, TaskId},
+    message::{Address, Failure, FromWorker, ToWorker},
+    time::Time,
+    value::Value,
+};
+
+/// What can happen to a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The scheduler said something.
+    Scheduler(ToWorker),
+    /// A task's function returned. The shell has stored `value` under the task before it says so, except where
+    /// the machine answers with [`Command::Discard`].
+    Ran {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+        /// How long the function ran, in nanoseconds.
+        run_ns: u64,
+        /// What came of it: the result (shared with the shell's store), or why there is none.
+        outcome: Result<Value, Failure>,
+    },
+    /// A peer sent a result that was asked for; the shell has stored it.
+    Fetched {
+        /// From whom.
+        peer: Address,
+        /// The task whose result it is.
+        task: TaskId,
+        /// Its size.
+        n_bytes: u64,
+    },
+    /// A peer does not have a result that was asked for.
+    NotThere {
+        /// From whom.
+        peer: Address,
+        /// The task whose result it is.
+        task: TaskId,
+    },
+    /// A connection to a peer could not be made or broke: whatever was asked of it will not come.
+    PeerLost {
+        /// Which.
+        peer: Address,
+    },
+    /// A deadline has come; see `Worker::deadline`.
+    Tick,
+}
+
+/// What a worker wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Tell the scheduler.
+    ToScheduler(FromWorker),
+    /// Run a function on a thread; a thread is free. All inputs that `arguments` name are in the store.
+    Run(Run),
+    /// Ask a peer for results.
+    Fetch {
+        /// Whom.
+        peer: Address,
+        /// For the results of which tasks.
+        tasks: Vec<TaskId>,
+    },
+    /// Take these results out of the store.
+    Drop {
+        /// The tasks whose results they are.
+        tasks: Vec<TaskId>,
+    },
+    /// The scheduler was silent too long, or said to go: close everything.
+    Stop {
+        /// Why, for people.
+        reason: StopReason,
+    },
+}
+
+/// Why a worker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// The scheduler said so.
+    Told,
+    /// The scheduler was silent for this long.
+    SchedulerSilent(Duration),
+}
+
+/// A function call with everything in place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The task.
+    pub task: TaskId,
+    /// Which try at it.
+    pub attempt: Attempt,
+    /// The function, by this program's table.
+    pub function: FunctionId,
+    /// As in [`Compute`](crate::message::Compute).
+    pub arguments: Vec<crate::graph::ArgumentCode>,
+    /// The values that arguments name.
+    pub constants: Vec<Value>,
+}
+
+/// What a worker waits for, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// A heartbeat to the scheduler is due.
+    Heartbeat,
+    /// The scheduler has to say something, or it counts as dead.
+    SchedulerSilent,
+    /// A peer has to send something that was asked of it, or it counts as lost.
+    PeerSilent(Address),
+}
+
+/// How a worker behaves.
+///
+/// | name | default | purpose | range |
+/// |---|---|---|---|
+/// | `n_threads` | 1 | tasks that run at once | 1 or more |
+/// | `heartbeat` | 1 s | how often it speaks (the scheduler's greeting says); silence of five times that is death | above 0 |
+/// | `peer_silence` | 10 s | a peer from which nothing asked for comes in this time counts as lost | above 0 |
+/// | `max_fetches` | 50 | peers that are asked at the same time | 1 or more |
+/// | `inline_bytes` | 64 KiB | wanted results up to this size are sent along with the answer | any |
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Tasks that run at once.
+    pub n_threads: u32,
+    /// How often it speaks.
+    pub heartbeat: Duration,
+    /// How long a peer may be silent while something is asked of it.
+    pub peer_silence: Duration,
+    /// Peers asked at the same time.
+    pub max_fetches: u32,
+    /// Wanted results up to this size are sent along.
+    pub inline_bytes: u64,
+}

@@ -1,1 +1,39 @@
-//! What an estimator is: traits, metrics, splits, preprocessing, the model file.
+//! Phalanx learns: what an estimator is, and what every estimator needs around it.
+//!
+//! The crate knows the traits, metrics, splits, preprocessing, pipelines and the model file. It never knows a single
+//! estimator's mathematics (that is glm's, ensemble's, ...), and it never schedules anything.
+//!
+//! Read it in this order:
+//!
+//! - [`estimator`]: the typed faces [`Fit`], [`FitOn`](estimator), [`Predict`], [`Transform`];
+//! - [`erased`]: the object-safe [`Estimator`] and [`Model`], which cross the wire as [`Json`];
+//! - [`params`]: parameters by name, as a sweep file or `--set` gives them;
+//! - [`validate`]: the checks on data that every `fit` and `predict` begins with;
+//! - [`dummy`]: the smallest real estimator, to read as an example.
+//!
+//! ```
+//! use ndarray::array;
+//! use phalanx_learn::{DummyRegressor, Estimator, params};
+//!
+//! # fn main() -> phalanx_learn::Result<()> {
+//! let estimator: Box<dyn Estimator> = Box::new(DummyRegressor::new());
+//! let estimator = params::set(&*estimator, [("strategy", "median")])?;
+//! let model = estimator.fit_dyn(array![[0.], [1.], [2.]].view(), array![1., 2., 9.].view())?;
+//! assert_eq!(model.predict_dyn(array![[7.]].view())?, array![2.]);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod dummy;
+pub mod erased;
+pub mod error;
+pub mod estimator;
+pub mod json;
+pub mod params;
+pub mod validate;
+
+pub use dummy::{DummyModel, DummyRegressor, Strategy};
+pub use erased::{Estimator, Model};
+pub use error::{Error, Result};
+pub use estimator::{Fit, Predict, Transform};
+pub use json::Json;

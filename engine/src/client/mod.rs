@@ -24,12 +24,14 @@ pub enum Event {
         /// The nodes the user keeps.
         wanted: Vec<u32>,
     },
-    /// The user dropped the last handle on a result.
+    /// The user dropped the last handle on a result. Answers that are still open are given, and only then does the
+    /// scheduler learn that the result is no longer held.
     Release {
         /// The task.
         task: TaskId,
     },
-    /// The user takes tasks back.
+    /// The user takes tasks back. Their answers become [`TaskError::Cancelled`] when the scheduler says so; the handles
+    /// stay and are released as any other.
     Cancel {
         /// The tasks.
         tasks: Vec<TaskId>,
@@ -38,7 +40,7 @@ pub enum Event {
     Gather {
         /// The task, one the user holds.
         task: TaskId,
-        /// To tell answers apart.
+        /// To tell answers apart; never used again.
         ticket: u64,
     },
     /// The user wants to know when the task is done, without its value. Answered by [`Command::Done`] or
@@ -46,7 +48,7 @@ pub enum Event {
     Await {
         /// The task, one the user holds.
         task: TaskId,
-        /// To tell answers apart.
+        /// To tell answers apart; never used again.
         ticket: u64,
     },
     /// The user is no longer interested in an answer.
@@ -72,7 +74,8 @@ pub enum Event {
         /// The task.
         task: TaskId,
     },
-    /// A connection to a worker could not be made or broke: whatever was asked of it will not come.
+    /// A connection to a worker could not be made or broke: whatever was asked of it will not come. Not said of a
+    /// connection that was closed by [`Command::Close`].
     PeerLost {
         /// Which.
         peer: Address,
@@ -83,18 +86,27 @@ pub enum Event {
     Tick,
 }
 
-/// What a client wants done.
+/// What a client wants done. Commands are carried out in the order in which they are given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Tell the scheduler.
     ToScheduler(FromClient),
-    /// Ask a worker for a result.
+    /// Ask a worker for results, in one request; nothing else is asked of it until all of them are answered.
     Fetch {
         /// Whom.
         peer: Address,
         /// For what.
         tasks: Vec<TaskId>,
     },
+    /// A worker was silent too long: close the connection to it. What it still sends on that connection is not wanted;
+    /// the next [`Command::Fetch`] from it makes a new one.
+    Close {
+        /// Whom.
+        peer: Address,
+    },
+    /// The scheduler was silent too long: close the connection to it. Every open answer has failed already, with
+    /// [`Trouble::SchedulerLost`].
+    CloseScheduler,
     /// Here is the value of a [`Event::Gather`].
     Deliver {
         /// Which.
@@ -154,4 +166,27 @@ pub enum Reason {
     SchedulerSilent,
     /// A worker has to send something that was asked of it, or it counts as lost.
     PeerSilent(Address),
+}
+
+/// How a client behaves.
+///
+/// | name | default | purpose | range |
+/// |---|---|---|---|
+/// | `heartbeat` | 1 s | how often it speaks (the scheduler's greeting says); silence of five times that is death | above 0 |
+/// | `peer_silence` | 10 s | a worker from which nothing asked for comes in this time counts as lost | above 0 |
+/// | `max_fetches` | 50 | workers that are asked at the same time | 1 or more |
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How often it speaks.
+    pub heartbeat: Duration,
+    /// How long a worker may be silent while something is asked of it.
+    pub peer_silence: Duration,
+    /// Workers asked at the same time.
+    pub max_fetches: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_secs(1), peer_silence: Duration::from_secs(10), max_fetches: 50 }
+    }
 }

@@ -16,8 +16,9 @@ use crate::{
 pub enum Event {
     /// The scheduler said something.
     Scheduler(ToWorker),
-    /// A task's function returned. The shell has stored `value` under the task before it says so, except where
-    /// the machine answers with [`Command::Discard`].
+    /// A task's function returned, and its thread is free. The shell has *not* stored the result: the store changes
+    /// by [`Command::Store`] and [`Command::Drop`] only, so the late result of a cancelled attempt can never shadow or
+    /// delete that of a live one. Said exactly once for each [`Command::Run`], cancelled or not.
     Ran {
         /// The task.
         task: TaskId,
@@ -25,17 +26,18 @@ pub enum Event {
         attempt: Attempt,
         /// How long the function ran, in nanoseconds.
         run_ns: u64,
-        /// What came of it: the result (shared with the shell's store), or why there is none.
+        /// What came of it: the result, or why there is none.
         outcome: Result<Value, Failure>,
     },
-    /// A peer sent a result that was asked for; the shell has stored it.
+    /// A peer sent a result that was asked for. The shell has *not* stored it; where it is still wanted, the machine
+    /// answers with [`Command::Store`].
     Fetched {
         /// From whom.
         peer: Address,
         /// The task whose result it is.
         task: TaskId,
-        /// Its size.
-        n_bytes: u64,
+        /// The result.
+        value: Value,
     },
     /// A peer does not have a result that was asked for.
     NotThere {
@@ -44,7 +46,8 @@ pub enum Event {
         /// The task whose result it is.
         task: TaskId,
     },
-    /// A connection to a peer could not be made or broke: whatever was asked of it will not come.
+    /// A connection to a peer could not be made or broke: whatever was asked of it will not come. Not said of a
+    /// connection that was closed by [`Command::Close`].
     PeerLost {
         /// Which.
         peer: Address,
@@ -53,24 +56,38 @@ pub enum Event {
     Tick,
 }
 
-/// What a worker wants done.
+/// What a worker wants done. Commands are carried out in the order in which they are given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Tell the scheduler.
     ToScheduler(FromWorker),
-    /// Run a function on a thread; a thread is free. All inputs that `arguments` name are in the store.
+    /// Put this result into the store, from where peers get it. Given once for a task until it is dropped.
+    Store {
+        /// The task whose result it is.
+        task: TaskId,
+        /// The result.
+        value: Value,
+    },
+    /// Run a function on a thread; a thread is free. All inputs that `arguments` name are in the store: the shell takes
+    /// them out of it while it carries out this command, since a [`Command::Drop`] may follow before the thread starts.
     Run(Run),
-    /// Ask a peer for results.
+    /// Ask a peer for results, in one request; nothing else is asked of it until all of them are answered.
     Fetch {
         /// Whom.
         peer: Address,
         /// For the results of which tasks.
         tasks: Vec<TaskId>,
     },
-    /// Take these results out of the store.
+    /// Take these results out of the store. They are in it.
     Drop {
         /// The tasks whose results they are.
         tasks: Vec<TaskId>,
+    },
+    /// A peer was silent too long: close the connection to it. What it still sends on that connection is not wanted;
+    /// the next [`Command::Fetch`] from it makes a new one.
+    Close {
+        /// Whom.
+        peer: Address,
     },
     /// The scheduler was silent too long, or said to go: close everything.
     Stop {

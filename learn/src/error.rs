@@ -101,6 +101,24 @@ pub enum Error {
         /// The only class there is.
         class: f64,
     },
+    /// A metric that needs more rows than there are.
+    #[error("{metric} needs {expected} rows or more, there are {n_rows}")]
+    TooFewRows {
+        /// The metric.
+        metric: &'static str,
+        /// Rows there are.
+        n_rows: usize,
+        /// Rows it needs.
+        expected: usize,
+    },
+    /// A metric of two classes was given a model of another number.
+    #[error("{metric} is for two classes, but the model has {n_classes}")]
+    NotBinary {
+        /// The metric.
+        metric: &'static str,
+        /// Classes the model knows.
+        n_classes: usize,
+    },
     /// The model gives no probabilities, but something asked for them.
     #[error("{model} gives no probabilities; choose a metric of means, as neg_mean_squared_error, or a classifier")]
     NoProbabilities {
@@ -190,7 +208,7 @@ pub enum Error {
     Rule {
         /// The estimator's registered name.
         estimator: String,
-        /// The rule, as [`check`](crate) names it.
+        /// The rule, as [`check`](crate::check) names it.
         rule: &'static str,
         /// What was seen.
         problem: String,

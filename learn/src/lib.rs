@@ -9,6 +9,10 @@
 //! - [`erased`]: the object-safe [`Estimator`] and [`Model`], which cross the wire as [`Json`];
 //! - [`params`]: parameters by name, as a sweep file or `--set` gives them;
 //! - [`validate`]: the checks on data that every `fit` and `predict` begins with;
+//! - [`metrics`]: how good predictions are, by function and by name;
+//! - [`split`]: which rows a model learns from and which ones judge it;
+//! - [`preprocess`], [`transformer`], [`pipeline`]: what happens to data before an estimator sees them;
+//! - [`check`]: what every estimator must keep, as one call in its tests;
 //! - [`dummy`]: the smallest real estimator, to read as an example.
 //!
 //! ```
@@ -24,12 +28,19 @@
 //! # }
 //! ```
 
+pub mod check;
 pub mod dummy;
 pub mod erased;
 pub mod error;
 pub mod estimator;
+pub mod files;
 pub mod json;
+pub mod metrics;
 pub mod params;
+pub mod pipeline;
+pub mod preprocess;
+pub mod split;
+pub mod transformer;
 pub mod validate;
 
 pub use dummy::{DummyModel, DummyRegressor, Strategy};
@@ -37,3 +48,7 @@ pub use erased::{Estimator, Model};
 pub use error::{Error, Result};
 pub use estimator::{Fit, Predict, Transform};
 pub use json::Json;
+pub use metrics::{Goal, Scorer};
+pub use pipeline::Pipeline;
+pub use split::KFold;
+pub use transformer::{FittedTransformer, Transformer};

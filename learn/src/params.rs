@@ -40,7 +40,7 @@ pub fn get(estimator: &dyn Estimator) -> Result<BTreeMap<String, Value>> {
 /// let error = params::set(&DummyRegressor::new(), [("strtegy", "median")]).unwrap_err().to_string();
 /// assert_eq!(error, r#"DummyRegressor has no parameter "strtegy" (did you mean "strategy"?); it has strategy"#);
 /// let error = params::set(&DummyRegressor::new(), [("strategy", 1)]).unwrap_err().to_string();
-/// assert_eq!(error, "strategy is 1, expected one of `mean`, `median`");
+/// assert_eq!(error, "strategy is 1, expected `mean` or `median`");
 /// ```
 pub fn set<N: AsRef<str>, V: Into<Value>>(
     estimator: &dyn Estimator,
@@ -66,11 +66,21 @@ fn set_one(estimator: &dyn Estimator, name: &str, value: Value) -> Result<Box<dy
         });
     };
     *place = value.clone();
-    serde_json::from_value(Value::Object(object)).map_err(|error: serde_json::Error| Error::Parameter {
-        name: name.to_owned(),
-        value: value.to_string(),
-        expected: expected(&error.to_string()),
+    read(&object).map_err(|error| {
+        let mut expected = expected(&error);
+        if expected == "string or map" {
+            // An enum says what its variants are called only to a string that is none of them.
+            if let Some(place) = find(&mut object, name) {
+                *place = Value::String(String::new());
+            }
+            expected = read(&object).err().map_or(expected, |error| self::expected(&error));
+        }
+        Error::Parameter { name: name.to_owned(), value: value.to_string(), expected }
     })
+}
+
+fn read(object: &Map<String, Value>) -> Result<Box<dyn Estimator>, String> {
+    serde_json::from_value(Value::Object(object.clone())).map_err(|error| error.to_string())
 }
 
 fn to_object(estimator: &dyn Estimator) -> Result<Map<String, Value>> {
@@ -87,8 +97,8 @@ fn collect(prefix: &str, object: &Map<String, Value>, all: &mut BTreeMap<String,
             continue;
         }
         match value {
-            Value::Array(items) if is_steps(items) => {
-                for (name, step) in items.iter().filter_map(as_step) {
+            _ if is_steps(value) => {
+                for (name, step) in steps(value) {
                     all.insert(format!("{prefix}{name}"), Value::Object(step.clone()));
                     collect(&format!("{prefix}{name}__"), step, all);
                 }
@@ -109,11 +119,16 @@ fn find<'a>(object: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Va
     if TAGS.contains(&head) && object.get(head).is_some_and(Value::is_string) {
         return None;
     }
-    let place = if object.contains_key(head) {
-        object.get_mut(head)?
-    } else {
-        let steps = object.values_mut().filter_map(Value::as_array_mut).find(|items| is_steps(items))?;
-        steps.iter_mut().find(|item| item["name"] == head)?.get_mut("step")?
+    let place = match object.get(head) {
+        Some(value) if !is_steps(value) => object.get_mut(head)?,
+        _ => {
+            let with = object.values_mut().find(|value| steps(value).any(|(name, _)| name == head))?;
+            let step = match with {
+                Value::Array(items) => items.iter_mut().find(|item| item["name"] == head)?,
+                single => single,
+            };
+            step.get_mut("step")?
+        }
     };
     match (rest, place) {
         (None, place) => Some(place),
@@ -122,8 +137,20 @@ fn find<'a>(object: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Va
     }
 }
 
-fn is_steps(items: &[Value]) -> bool {
-    !items.is_empty() && items.iter().all(|item| as_step(item).is_some())
+/// Whether a field holds one named step, or nothing but named steps.
+fn is_steps(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().all(|item| as_step(item).is_some()) && !items.is_empty(),
+        single => as_step(single).is_some(),
+    }
+}
+
+fn steps(value: &Value) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
+    let items = match value {
+        Value::Array(items) => items.as_slice(),
+        single => std::slice::from_ref(single),
+    };
+    items.iter().filter_map(as_step)
 }
 
 fn as_step(item: &Value) -> Option<(&str, &Map<String, Value>)> {

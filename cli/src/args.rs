@@ -1,0 +1,374 @@
+//! What can be said on the command line; what it does is the commands'.
+//!
+//! Every field's documentation is also its `--help`. A wrong command line is one line on stderr and exit code 2.
+
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand, builder::Styles};
+
+const STYLES: Styles = Styles::plain();
+
+/// Distributed machine learning: one program for sweeps, fits, predictions and the cluster they run on.
+#[derive(Debug, Parser)]
+#[command(name = "phalanx", version, styles = STYLES, max_term_width = 100, subcommand_required = true,
+    arg_required_else_help = true, after_help = "\
+Examples:
+  phalanx sweep examples/bikeshare.yaml
+  phalanx sweep examples/bikeshare.yaml --cluster processes:2
+  phalanx fit glm data.csv --target y --family poisson --alpha 0.01 --output model.json
+  phalanx predict model.json new.csv --output predictions.csv
+
+Exit codes: 0 done; 1 failed, with one line that says why and what to do; 2 wrong usage: the command
+line, a parameter or the sweep file says something that cannot be meant.
+Set PHALANX_LOG=info (or debug) to see what the cluster does.")]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Try every combination of parameters in a sweep file, and keep the best model
+    Sweep(SweepArguments),
+    /// Fit one model
+    #[command(subcommand, arg_required_else_help = true)]
+    Fit(FitCommand),
+    /// Predict rows with a fitted model
+    Predict(PredictArguments),
+    /// Run a scheduler that workers and clients connect to
+    Scheduler(SchedulerArguments),
+    /// Run a worker that takes its tasks from a scheduler
+    Worker(WorkerArguments),
+    /// Measure this machine, and peers beside it
+    #[command(subcommand, arg_required_else_help = true)]
+    Bench(BenchCommand),
+}
+
+/// What every command that runs work on a cluster can be told.
+#[derive(Debug, Clone, Args)]
+pub struct JobArguments {
+    /// Where to run: local[:THREADS], processes:N or tcp://HOST:PORT
+    ///
+    /// `local` runs in threads of this program (as many as the machine has cores), `processes:N` starts N
+    /// worker processes on this machine and ends them with the job, `tcp://HOST:PORT` is the address that
+    /// `phalanx scheduler` prints.
+    #[arg(long, value_name = "CLUSTER", default_value = "local")]
+    pub cluster: ClusterSpec,
+    /// Print one JSON object for programs instead of a table for people
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `phalanx sweep`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx sweep examples/bikeshare.yaml
+  phalanx sweep examples/bikeshare.yaml --dry-run
+  phalanx sweep examples/bikeshare.yaml --cluster processes:2 --output results
+  phalanx sweep examples/bikeshare.yaml --cluster tcp://127.0.0.1:8786 --json
+
+Writes results.csv (scikit-learn's cv_results_ columns), best_model.json and best_coefficients.csv.
+Ctrl-C ends everything that the command started and leaves no output.")]
+pub struct SweepArguments {
+    /// The sweep file (YAML)
+    #[arg(value_name = "SWEEP.yaml")]
+    pub file: PathBuf,
+    /// The folder for the results [default: sweep-out/NAME, from the sweep file's name]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Say what would be run, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print every candidate, not only the best 20
+    #[arg(long)]
+    pub all: bool,
+    /// Where to run, and how to print.
+    #[command(flatten)]
+    pub job: JobArguments,
+}
+
+/// `phalanx fit`.
+#[derive(Debug, Subcommand)]
+pub enum FitCommand {
+    /// Fit a generalised linear model: gaussian, binomial or Poisson, with L1, L2 and elastic-net penalties
+    Glm(Box<FitGlmArguments>),
+}
+
+/// `phalanx fit glm`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx fit glm hitters.csv --target Salary --alpha 5 --l1-ratio 0.5
+  phalanx fit glm 'rides/*.csv' --target bikers --family poisson --features temp,hum,hr --categorical hr
+  phalanx fit glm churn.csv.gz --target churn --family binomial --drop id --output model.json --json
+
+Minimises mean half-deviance + alpha * (l1_ratio * |b|_1 + (1 - l1_ratio) / 2 * |b|_2^2); the intercept is
+never penalised. Text columns are categorical: one column a level, the first in sorted order dropped.")]
+pub struct FitGlmArguments {
+    /// CSV files (plain or .gz), or patterns such as 'data/*.csv'
+    #[arg(value_name = "DATA", required = true)]
+    pub data: Vec<String>,
+    /// The column to predict
+    #[arg(long, value_name = "COLUMN")]
+    pub target: String,
+    /// The distribution of the target
+    #[arg(long, value_name = "gaussian|binomial|poisson", default_value = "gaussian")]
+    pub family: String,
+    /// Strength of the penalty, 0 or more
+    #[arg(long, value_name = "NUMBER", default_value_t = 0., allow_negative_numbers = true)]
+    pub alpha: f64,
+    /// Share of L1 in the penalty: 0 is ridge, 1 is lasso
+    #[arg(long, value_name = "0..1", default_value_t = 0., allow_negative_numbers = true)]
+    pub l1_ratio: f64,
+    /// How to find the coefficients
+    #[arg(long, value_name = "admm|gradient_descent", default_value = "gradient_descent")]
+    pub solver: String,
+    /// The columns to learn from [default: all but the target]
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', conflicts_with = "drop")]
+    pub features: Vec<String>,
+    /// The columns not to learn from
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub drop: Vec<String>,
+    /// Columns of numbers to treat as categories
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub categorical: Vec<String>,
+    /// Fit through the origin
+    #[arg(long)]
+    pub no_intercept: bool,
+    /// How far from the optimum to stop: the largest violation of its conditions [default: the estimator's]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub tol: Option<f64>,
+    /// When to give up [default: the estimator's]
+    #[arg(long, value_name = "N")]
+    pub max_iter: Option<usize>,
+    /// Write the model to this file; without it no file is written
+    #[arg(long, value_name = "MODEL.json")]
+    pub output: Option<PathBuf>,
+    /// Where to run, and how to print.
+    #[command(flatten)]
+    pub job: JobArguments,
+}
+
+/// `phalanx predict`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx predict sweep-out/bikeshare/best_model.json new.csv --output predictions.csv
+  phalanx predict model.json 'new/*.csv' --output predictions.csv --cluster processes:2
+
+The output has one row for each row of the data, in its order, and a column `prediction`: the mean of the
+target, which for a binomial model is the probability of 1. The model must first reproduce its golden rows.")]
+pub struct PredictArguments {
+    /// The model file
+    #[arg(value_name = "MODEL.json")]
+    pub model: PathBuf,
+    /// CSV files (plain or .gz), or patterns such as 'data/*.csv'
+    #[arg(value_name = "DATA", required = true)]
+    pub data: Vec<String>,
+    /// The CSV file to write
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Where to run, and how to print.
+    #[command(flatten)]
+    pub job: JobArguments,
+}
+
+/// `phalanx scheduler`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx scheduler
+  phalanx scheduler --listen 127.0.0.1:0
+
+Prints its address when it is ready, then runs until Ctrl-C or SIGTERM. It listens on loopback only.")]
+pub struct SchedulerArguments {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8786")]
+    pub listen: SocketAddr,
+}
+
+/// `phalanx worker`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx worker tcp://127.0.0.1:8786
+  phalanx worker tcp://127.0.0.1:8786 --threads 4 --name left
+
+Prints its address when it is ready, then runs until the scheduler goes, Ctrl-C or SIGTERM.")]
+pub struct WorkerArguments {
+    /// The scheduler's address
+    #[arg(value_name = "tcp://HOST:PORT")]
+    pub scheduler: TcpAddress,
+    /// How many tasks to run at once [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// A name for people [default: worker-PID]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// `phalanx bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Measure what a task and a round trip cost
+    Runtime(BenchArguments),
+}
+
+/// What every bench can be told.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx bench runtime --quick
+  phalanx bench runtime --peers python3 --json
+
+Peers are measured in the same run, with the same graphs and as many threads; what is not installed is said.")]
+pub struct BenchArguments {
+    /// End within a minute of our own time: smaller work, and peers stopped at 20 s instead of 60 s
+    #[arg(long)]
+    pub quick: bool,
+    /// A Python that has the peers (dask.distributed)
+    #[arg(long, value_name = "PYTHON")]
+    pub peers: Option<PathBuf>,
+    /// Print one JSON object for programs instead of a table for people
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a job runs.
+///
+/// ```
+/// use phalanx_cli::args::ClusterSpec;
+/// let spec: ClusterSpec = "processes:2".parse().unwrap();
+/// assert_eq!(spec.to_string(), "processes:2");
+/// let error = "procesess:2".parse::<ClusterSpec>().unwrap_err();
+/// assert_eq!(error, "expected local, local:THREADS, processes:N or tcp://HOST:PORT (did you mean processes?)");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterSpec {
+    /// Threads of this program; `None` takes as many as there are cores.
+    Local(Option<NonZeroUsize>),
+    /// So many worker processes on this machine.
+    Processes(NonZeroUsize),
+    /// A scheduler that runs already.
+    Tcp(TcpAddress),
+}
+
+impl FromStr for ClusterSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = "expected local, local:THREADS, processes:N or tcp://HOST:PORT";
+        if text.starts_with("tcp:") {
+            return text.parse().map(Self::Tcp);
+        }
+        let (kind, count) = text.split_once(':').map_or((text, None), |(kind, count)| (kind, Some(count)));
+        let number = |what: &str, count: &str| {
+            count.parse::<NonZeroUsize>().map_err(|_| format!("the number of {what} is {count:?}, expected 1 or more"))
+        };
+        match (kind, count) {
+            ("local", None) => Ok(Self::Local(None)),
+            ("local", Some(count)) => Ok(Self::Local(Some(number("threads", count)?))),
+            ("processes", Some(count)) => Ok(Self::Processes(number("processes", count)?)),
+            ("processes", None) => Err("say how many processes, as in processes:2".to_owned()),
+            (kind, _) => {
+                let near = crate::error::nearest(kind, ["local", "processes", "tcp"]);
+                Err(near.map_or_else(|| expected.to_owned(), |near| format!("{expected} (did you mean {near}?)")))
+            }
+        }
+    }
+}
+
+impl fmt::Display for ClusterSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(None) => f.write_str("local"),
+            Self::Local(Some(threads)) => write!(f, "local:{threads}"),
+            Self::Processes(processes) => write!(f, "processes:{processes}"),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+/// `tcp://HOST:PORT`, checked as far as that goes without a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpAddress(String);
+
+impl TcpAddress {
+    /// The whole address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TcpAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = "expected tcp://HOST:PORT, as in tcp://127.0.0.1:8786";
+        let (host, port) =
+            text.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':')).ok_or_else(|| expected.to_owned())?;
+        match port.parse::<u16>() {
+            Ok(1..) if !host.is_empty() => Ok(Self(text.to_owned())),
+            Ok(_) if host.is_empty() => Err(expected.to_owned()),
+            _ => Err(format!("the port is {port:?}, expected 1 to 65535")),
+        }
+    }
+}
+
+impl fmt::Display for TcpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command) {
+            let leaf = command.get_subcommands().next().is_none();
+            if leaf {
+                let help = command.clone().render_long_help().to_string();
+                assert!(help.contains("Examples:\n  phalanx "), "{}: {help}", command.get_name());
+            }
+            for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+                check(inner);
+            }
+        }
+        check(&Arguments::command());
+    }
+
+    #[test]
+    fn clusters_are_written_as_they_are_read() {
+        for text in ["local", "local:3", "processes:2", "tcp://127.0.0.1:8786", "tcp://[::1]:8786", "tcp://head:1"] {
+            assert_eq!(text.parse::<ClusterSpec>().map(|spec| spec.to_string()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_wrong_cluster_says_what_is_expected() {
+        let refused = |text: &str| text.parse::<ClusterSpec>().expect_err("refused");
+        let expected = "expected local, local:THREADS, processes:N or tcp://HOST:PORT";
+        assert_eq!(refused("moon"), expected);
+        assert_eq!(refused("locl:2"), format!("{expected} (did you mean local?)"));
+        assert_eq!(refused("local:0"), r#"the number of threads is "0", expected 1 or more"#);
+        assert_eq!(refused("processes:two"), r#"the number of processes is "two", expected 1 or more"#);
+        assert_eq!(refused("processes"), "say how many processes, as in processes:2");
+        assert_eq!(refused("tcp:127.0.0.1:8786"), "expected tcp://HOST:PORT, as in tcp://127.0.0.1:8786");
+        assert_eq!(refused("tcp://127.0.0.1"), "expected tcp://HOST:PORT, as in tcp://127.0.0.1:8786");
+        assert_eq!(refused("tcp://:8786"), "expected tcp://HOST:PORT, as in tcp://127.0.0.1:8786");
+        assert_eq!(refused("tcp://head:99999"), r#"the port is "99999", expected 1 to 65535"#);
+    }
+}

@@ -22,6 +22,7 @@ extern crate self as phalanx_engine;
 
 pub mod client;
 pub mod data;
+mod fetch;
 pub mod graph;
 pub mod id;
 pub mod message;

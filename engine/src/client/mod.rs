@@ -9,15 +9,20 @@ use crate::{
     id::TaskId,
     message::{Address, FromClient, ToClient, WaitReason, WorkerInfo},
     task::TaskError,
-    time::Time,
     value::Value,
 };
+
+mod machine;
+#[cfg(test)]
+mod tests;
+
+pub use machine::Client;
 
 /// What can happen to a client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The user submits work and keeps a handle on each wanted node (a node is named once). Their tasks are told by
-    /// `Client::first_of_next` before: node `i` becomes the `first + i`th.
+    /// [`Client::first_of_next`] before: node `i` becomes the `first + i`th.
     Submit {
         /// The work.
         graph: Graph,
@@ -82,7 +87,7 @@ pub enum Event {
     },
     /// The connection to the scheduler is gone: every open answer is a failure with [`Trouble::SchedulerLost`].
     SchedulerLost,
-    /// A deadline has come; see `Client::deadline`.
+    /// A deadline has come; see [`Client::deadline`].
     Tick,
 }
 

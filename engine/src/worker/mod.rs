@@ -7,9 +7,14 @@ use std::time::Duration;
 use crate::{
     id::{Attempt, FunctionId, TaskId},
     message::{Address, Failure, FromWorker, ToWorker},
-    time::Time,
     value::Value,
 };
+
+mod machine;
+#[cfg(test)]
+mod tests;
+
+pub use machine::Worker;
 
 /// What can happen to a worker.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +57,7 @@ pub enum Event {
         /// Which.
         peer: Address,
     },
-    /// A deadline has come; see `Worker::deadline`.
+    /// A deadline has come; see [`Worker::deadline`].
     Tick,
 }
 
@@ -152,4 +157,16 @@ pub struct Config {
     pub max_fetches: u32,
     /// Wanted results up to this size are sent along.
     pub inline_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            n_threads: 1,
+            heartbeat: Duration::from_secs(1),
+            peer_silence: Duration::from_secs(10),
+            max_fetches: 50,
+            inline_bytes: 64 << 10,
+        }
+    }
 }

@@ -1,0 +1,363 @@
+//! The client machine: which results are held, who waits for an answer about one, and where it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Command, Config, Event, Reason, Trouble};
+use crate::{
+    fetch::Fetches,
+    graph::Graph,
+    id::{ClientId, TaskId},
+    message::{Address, FromClient, Priority, ToClient},
+    task::TaskError,
+    time::Time,
+    value::Value,
+};
+
+/// Silence of this many heartbeats is death.
+const SILENT_HEARTBEATS: u32 = 5;
+
+/// One client's decisions.
+///
+/// ```
+/// use phalanx_engine::{
+///     client::{Client, Command, Config, Event},
+///     graph::Graph,
+///     id::{ClientId, FunctionId, TaskId},
+///     message::{FromClient, ToClient},
+///     time::Time,
+///     value::Value,
+/// };
+///
+/// let mut client = Client::new(ClientId(0), Config::default(), Time::ZERO);
+/// let task = TaskId::new(ClientId(0), client.first_of_next());
+/// let graph = Graph { functions: vec![FunctionId(0)], ends: vec![0], ..Graph::default() };
+/// let mut commands = Vec::new();
+/// client.handle(Time::ZERO, Event::Submit { graph: graph.clone(), wanted: vec![0] }, &mut commands);
+/// client.handle(Time::ZERO, Event::Gather { task, ticket: 1 }, &mut commands);
+/// let value = Value::new(42);
+/// let finished = ToClient::finished(task, value.n_bytes(), vec![], Some(value.clone()));
+/// client.handle(Time::ZERO, Event::Scheduler(finished), &mut commands);
+/// let submit = Command::ToScheduler(FromClient::submit(0, graph, vec![0]));
+/// assert_eq!(commands, [submit, Command::Deliver { ticket: 1, value }]);
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    client: ClientId,
+    config: Config,
+    next: u64,
+    held: BTreeMap<TaskId, Held>,
+    /// What each open answer is about.
+    tickets: BTreeMap<u64, TaskId>,
+    fetches: Fetches,
+    heartbeat_at: Time,
+    heard_at: Time,
+    lost: bool,
+}
+
+/// A result that the user keeps, or still waits for.
+#[derive(Debug)]
+struct Held {
+    /// Whether the user has a handle. Without one, the last answer ends it.
+    handle: bool,
+    state: State,
+    gathers: BTreeSet<u64>,
+    awaits: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+enum State {
+    Pending,
+    /// It exists; small ones came along and are kept as long as the result is held.
+    Done {
+        n_bytes: u64,
+        holders: Vec<Address>,
+        value: Option<Value>,
+    },
+    Failed(TaskError),
+}
+
+impl Client {
+    /// A client that has submitted nothing, with the number that the scheduler's greeting gave it.
+    pub fn new(client: ClientId, config: Config, now: Time) -> Self {
+        let fetches = Fetches::new(None, u64::from(client.0), config.max_fetches, config.peer_silence);
+        Self {
+            client,
+            next: 0,
+            held: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            fetches,
+            heartbeat_at: now + config.heartbeat,
+            heard_at: now,
+            config,
+            lost: false,
+        }
+    }
+
+    /// The sequence number that the first node of the next submission gets.
+    pub const fn first_of_next(&self) -> u64 {
+        self.next
+    }
+
+    /// Results that are held, or released with an answer still open.
+    pub fn n_held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Answers that are open.
+    pub fn n_open(&self) -> usize {
+        self.tickets.len()
+    }
+
+    /// Takes in what happened at `now` and adds to `out` what must be done, in that order.
+    pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Command>) {
+        match event {
+            Event::Submit { graph, wanted } => self.submit(graph, wanted, out),
+            Event::Gather { task, ticket } => self.ask(task, ticket, true, out),
+            Event::Await { task, ticket } => self.ask(task, ticket, false, out),
+            Event::Release { task } => self.release(task, out),
+            Event::Forget { ticket } => self.forget(ticket, out),
+            _ if self.lost => {}
+            Event::Cancel { tasks } => self.cancel(tasks, out),
+            Event::Scheduler(message) => {
+                self.heard_at = now;
+                self.told(message, out);
+            }
+            Event::Fetched { peer, task, value } => {
+                self.fetches.fetched(now, &peer, task);
+                if self.fetches.is_wanted(task) {
+                    self.deliver(task, &value, out);
+                    self.end_if_over(task, out);
+                }
+            }
+            Event::NotThere { peer, task } => self.fetches.not_there(now, &peer, task),
+            Event::PeerLost { peer } => self.fetches.lost(&peer),
+            Event::SchedulerLost => self.lose_scheduler(out),
+            Event::Tick => self.tick(now, out),
+        }
+        if self.lost {
+            return;
+        }
+        let settled = self.fetches.settle(now);
+        out.extend(settled.requests.into_iter().map(|(peer, tasks)| Command::Fetch { peer, tasks }));
+        let locate = |(task, tried)| Command::ToScheduler(FromClient::Locate { task, tried });
+        out.extend(settled.missing.into_iter().map(locate));
+    }
+
+    /// The earliest time at which a [`Event::Tick`] does something, and what it waits for. Nothing once the scheduler
+    /// is lost.
+    pub fn deadline(&self) -> Option<(Time, Reason)> {
+        if self.lost {
+            return None;
+        }
+        let peer = self.fetches.deadline().map(|(at, peer)| (at, Reason::PeerSilent(peer)));
+        let own = [(self.heartbeat_at, Reason::Heartbeat), (self.silent_at(), Reason::SchedulerSilent)];
+        own.into_iter().chain(peer).min_by_key(|(at, _)| *at)
+    }
+
+    fn silent_at(&self) -> Time {
+        self.heard_at + self.config.heartbeat * SILENT_HEARTBEATS
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Vec<Command>) {
+        if now >= self.silent_at() {
+            self.lose_scheduler(out);
+            out.push(Command::CloseScheduler);
+            return;
+        }
+        if now >= self.heartbeat_at {
+            self.heartbeat_at = now + self.config.heartbeat;
+            out.push(Command::ToScheduler(FromClient::Heartbeat));
+        }
+        out.extend(self.fetches.tick(now).into_iter().map(|peer| Command::Close { peer }));
+    }
+
+    fn lose_scheduler(&mut self, out: &mut Vec<Command>) {
+        self.lost = true;
+        self.held.clear();
+        let tickets = std::mem::take(&mut self.tickets);
+        out.extend(tickets.into_keys().map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
+    }
+
+    fn submit(&mut self, graph: Graph, wanted: Vec<u32>, out: &mut Vec<Command>) {
+        let first = self.next;
+        self.next += graph.len() as u64;
+        if self.lost {
+            return;
+        }
+        for node in &wanted {
+            let task = TaskId::new(self.client, first + u64::from(*node));
+            let (gathers, awaits) = (BTreeSet::new(), BTreeSet::new());
+            self.held.insert(task, Held { handle: true, state: State::Pending, gathers, awaits });
+        }
+        out.push(Command::ToScheduler(FromClient::submit(first, graph, wanted)));
+    }
+
+    fn ask(&mut self, task: TaskId, ticket: u64, gather: bool, out: &mut Vec<Command>) {
+        if self.lost {
+            out.push(Command::Fail { ticket, trouble: Trouble::SchedulerLost });
+            return;
+        }
+        let Some(held) = self.held.get_mut(&task).filter(|held| held.handle) else {
+            out.push(Command::Fail { ticket, trouble: Trouble::NotHeld { task } });
+            return;
+        };
+        match &held.state {
+            State::Failed(error) => out.push(Command::Fail { ticket, trouble: Trouble::Task(error.clone()) }),
+            State::Done { .. } if !gather => out.push(Command::Done { ticket }),
+            State::Done { value: Some(value), .. } => out.push(Command::Deliver { ticket, value: value.clone() }),
+            State::Pending | State::Done { .. } => {
+                if let State::Done { n_bytes, holders, .. } = &held.state
+                    && held.gathers.is_empty()
+                {
+                    // Tickets count up, so what was asked for first is fetched first.
+                    let submission = u32::try_from(ticket).unwrap_or(u32::MAX);
+                    let priority = Priority { submission, ..Priority::default() };
+                    self.fetches.want(task, priority, *n_bytes, holders.iter().cloned());
+                }
+                let open = if gather { &mut held.gathers } else { &mut held.awaits };
+                open.insert(ticket);
+                self.tickets.insert(ticket, task);
+            }
+        }
+    }
+
+    fn release(&mut self, task: TaskId, out: &mut Vec<Command>) {
+        if let Some(held) = self.held.get_mut(&task) {
+            held.handle = false;
+            self.end_if_over(task, out);
+        }
+    }
+
+    fn forget(&mut self, ticket: u64, out: &mut Vec<Command>) {
+        let Some(task) = self.tickets.remove(&ticket) else { return };
+        if let Some(held) = self.held.get_mut(&task) {
+            held.awaits.remove(&ticket);
+            if held.gathers.remove(&ticket) && held.gathers.is_empty() {
+                self.fetches.forget(task);
+            }
+            self.end_if_over(task, out);
+        }
+    }
+
+    fn cancel(&mut self, mut tasks: Vec<TaskId>, out: &mut Vec<Command>) {
+        tasks.retain(|task| {
+            self.held.get(task).is_some_and(|held| held.handle && !matches!(held.state, State::Failed(_)))
+        });
+        if !tasks.is_empty() {
+            out.push(Command::ToScheduler(FromClient::Cancel { tasks }));
+        }
+    }
+
+    fn told(&mut self, message: ToClient, out: &mut Vec<Command>) {
+        match message {
+            ToClient::Finished { task, n_bytes, holders, value, .. } => {
+                self.finished(task, n_bytes, holders, value, out);
+            }
+            ToClient::Failed { task, error } => self.failed(task, error, out),
+            ToClient::Workers { workers } => out.push(Command::Workers(workers)),
+            ToClient::Waiting { reason, n_tasks, for_ms } => {
+                let waited = std::time::Duration::from_millis(for_ms);
+                out.push(Command::Waiting { reason, n_tasks, waited });
+            }
+            ToClient::Heartbeat => {}
+        }
+    }
+
+    /// A result exists, for the first time or again after it was lost.
+    fn finished(
+        &mut self,
+        task: TaskId,
+        n_bytes: u64,
+        holders: Vec<Address>,
+        value: Option<Value>,
+        out: &mut Vec<Command>,
+    ) {
+        let Some(held) = self.held.get_mut(&task) else { return };
+        let value = match &held.state {
+            State::Failed(_) => return,
+            State::Done { value: Some(value), .. } => Some(value.clone()),
+            State::Done { value: None, .. } | State::Pending => value,
+        };
+        for ticket in std::mem::take(&mut held.awaits) {
+            self.tickets.remove(&ticket);
+            out.push(Command::Done { ticket });
+        }
+        held.state = State::Done { n_bytes, holders: holders.clone(), value: value.clone() };
+        match value {
+            Some(value) => self.deliver(task, &value, out),
+            None if self.fetches.is_wanted(task) => self.fetches.located(task, holders),
+            None => {
+                if let Some(ticket) = held.gathers.first() {
+                    let submission = u32::try_from(*ticket).unwrap_or(u32::MAX);
+                    self.fetches.want(task, Priority { submission, ..Priority::default() }, n_bytes, holders);
+                }
+            }
+        }
+        self.end_if_over(task, out);
+    }
+
+    /// Gives a value to everybody who gathers it.
+    fn deliver(&mut self, task: TaskId, value: &Value, out: &mut Vec<Command>) {
+        self.fetches.forget(task);
+        let Some(held) = self.held.get_mut(&task) else { return };
+        for ticket in std::mem::take(&mut held.gathers) {
+            self.tickets.remove(&ticket);
+            out.push(Command::Deliver { ticket, value: value.clone() });
+        }
+    }
+
+    fn failed(&mut self, task: TaskId, error: TaskError, out: &mut Vec<Command>) {
+        let Some(held) = self.held.get_mut(&task) else { return };
+        self.fetches.forget(task);
+        let mut open = std::mem::take(&mut held.gathers);
+        open.append(&mut held.awaits);
+        for ticket in open {
+            self.tickets.remove(&ticket);
+            out.push(Command::Fail { ticket, trouble: Trouble::Task(error.clone()) });
+        }
+        held.state = State::Failed(error);
+        self.end_if_over(task, out);
+    }
+
+    /// Tells the scheduler that a result is no longer held, once neither handle nor open answer is left.
+    fn end_if_over(&mut self, task: TaskId, out: &mut Vec<Command>) {
+        let Some(held) = self.held.get(&task) else { return };
+        if !held.handle && held.gathers.is_empty() && held.awaits.is_empty() {
+            self.held.remove(&task);
+            out.push(Command::ToScheduler(FromClient::Release { tasks: vec![task] }));
+        }
+    }
+
+    /// Panics with what is wrong, where something is. For tests, simulations and shells in debug builds: it looks at
+    /// everything, so its time grows with what the client holds.
+    pub fn check_invariants(&self) {
+        if self.lost {
+            assert!(self.held.is_empty() && self.tickets.is_empty(), "answers are open without a scheduler");
+            return;
+        }
+        self.fetches.check_invariants();
+        let (mut tickets, mut n_fetched) = (BTreeMap::new(), 0);
+        for (task, held) in &self.held {
+            assert_eq!(task.client(), self.client, "{task} is another client's");
+            assert!(task.sequence() < self.next, "{task} was never submitted");
+            assert!(held.handle || !held.gathers.is_empty() || !held.awaits.is_empty(), "{task} is held for nothing");
+            tickets.extend(held.gathers.iter().chain(&held.awaits).map(|ticket| (*ticket, *task)));
+            let fetched = match &held.state {
+                State::Pending => false,
+                State::Done { value, .. } => {
+                    assert!(held.awaits.is_empty(), "{task} is done and somebody waits for that");
+                    assert!(value.is_none() || held.gathers.is_empty(), "{task} is here and not delivered");
+                    !held.gathers.is_empty()
+                }
+                State::Failed(_) => {
+                    assert!(held.gathers.is_empty() && held.awaits.is_empty(), "{task} failed and somebody waits");
+                    false
+                }
+            };
+            assert_eq!(self.fetches.is_wanted(*task), fetched, "whether {task} is fetched");
+            n_fetched += usize::from(fetched);
+        }
+        assert_eq!(self.fetches.len(), n_fetched, "what is fetched");
+        assert_eq!(self.tickets, tickets, "open answers");
+    }
+}

@@ -1,0 +1,401 @@
+//! The worker machine: attempts, what they wait for, and what the store holds.
+//!
+//! Every try at a task is an object of its own. "Cancelled" is a property of a running attempt, so a second attempt
+//! of the same task lives beside it, and whichever was not cancelled counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Command, Config, Event, Reason, Run, StopReason};
+use crate::{
+    fetch::{Fetches, hash},
+    graph::ArgumentCode,
+    id::{Attempt, FunctionId, TaskId},
+    message::{Address, Compute, Failure, FromWorker, Priority, Remote, ToWorker},
+    time::Time,
+    value::Value,
+};
+
+/// Silence of this many heartbeats is death.
+const SILENT_HEARTBEATS: u32 = 5;
+
+/// One worker's decisions.
+///
+/// ```
+/// use phalanx_engine::{
+///     id::{Attempt, ClientId, FunctionId, TaskId},
+///     message::{Address, Compute, FromWorker, Priority, ToWorker},
+///     time::Time,
+///     worker::{Command, Config, Event, Run, Worker},
+/// };
+///
+/// let mut worker = Worker::new(Config::default(), Address("inproc://1".into()), Time::ZERO);
+/// let (task, attempt, function) = (TaskId::new(ClientId(0), 0), Attempt(0), FunctionId(3));
+/// let compute = Compute {
+///     task,
+///     attempt,
+///     function,
+///     priority: Priority::default(),
+///     wanted: true,
+///     arguments: vec![],
+///     fetch: vec![],
+///     constants: vec![],
+///     n_constants: 0,
+/// };
+/// let mut commands = Vec::new();
+/// worker.handle(Time::ZERO, Event::Scheduler(ToWorker::Compute(compute)), &mut commands);
+/// let run = Run { task, attempt, function, arguments: vec![], constants: vec![] };
+/// assert_eq!(commands, [Command::ToScheduler(FromWorker::Started { task, attempt }), Command::Run(run)]);
+/// ```
+#[derive(Debug)]
+pub struct Worker {
+    config: Config,
+    address: Address,
+    attempts: BTreeMap<Key, Work>,
+    /// What the store holds, with its sizes in bytes.
+    held: BTreeMap<TaskId, u64>,
+    /// Who has to have an input before it can run: every attempt that does not run yet, by each of its inputs.
+    needed_by: BTreeMap<TaskId, BTreeSet<Key>>,
+    /// Attempts that have everything but a thread, the next one first.
+    ready: BTreeSet<(Priority, u64, Key)>,
+    n_running: u32,
+    n_arrived: u64,
+    fetches: Fetches,
+    heartbeat_at: Time,
+    heard_at: Time,
+    stopped: bool,
+}
+
+/// An attempt's name.
+type Key = (TaskId, Attempt);
+
+/// One try at a task that has not ended.
+#[derive(Debug)]
+struct Work {
+    function: FunctionId,
+    priority: Priority,
+    /// Its place among everything that ever arrived.
+    arrival: u64,
+    wanted: bool,
+    arguments: Vec<ArgumentCode>,
+    constants: Vec<Value>,
+    state: State,
+}
+
+#[derive(Debug, PartialEq)]
+enum State {
+    /// These inputs are not in the store.
+    Fetching(BTreeSet<TaskId>),
+    /// All inputs are in the store, no thread was free.
+    Ready,
+    /// A thread runs it. Once it is cancelled, what it returns is nobody's.
+    Running { cancelled: bool },
+}
+
+impl Work {
+    /// The results it takes, each once.
+    fn inputs(&self) -> BTreeSet<TaskId> {
+        let input = |code: &ArgumentCode| match code {
+            ArgumentCode::Task(task) => Some(*task),
+            ArgumentCode::Node(_) | ArgumentCode::Constant(_) | ArgumentCode::List(_) => None,
+        };
+        self.arguments.iter().filter_map(input).collect()
+    }
+}
+
+impl Worker {
+    /// A worker that holds nothing yet, whose results peers find at `address`.
+    pub fn new(config: Config, address: Address, now: Time) -> Self {
+        let salt = hash(address.0.as_bytes());
+        let fetches = Fetches::new(Some(address.clone()), salt, config.max_fetches, config.peer_silence);
+        Self {
+            heartbeat_at: now + config.heartbeat,
+            heard_at: now,
+            config,
+            address,
+            attempts: BTreeMap::new(),
+            held: BTreeMap::new(),
+            needed_by: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            n_running: 0,
+            n_arrived: 0,
+            fetches,
+            stopped: false,
+        }
+    }
+
+    /// Takes in what happened at `now` and adds to `out` what must be done, in that order.
+    pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Command>) {
+        if self.stopped {
+            return;
+        }
+        match event {
+            Event::Scheduler(message) => {
+                self.heard_at = now;
+                self.told(message, out);
+            }
+            Event::Ran { task, attempt, run_ns, outcome } => self.ran((task, attempt), run_ns, outcome, out),
+            Event::Fetched { peer, task, value } => {
+                self.fetches.fetched(now, &peer, task);
+                if self.fetches.is_wanted(task) {
+                    self.store(task, value, out);
+                    out.push(Command::ToScheduler(FromWorker::Holds { tasks: vec![task] }));
+                }
+            }
+            Event::NotThere { peer, task } => self.fetches.not_there(now, &peer, task),
+            Event::PeerLost { peer } => self.fetches.lost(&peer),
+            Event::Tick => self.tick(now, out),
+        }
+        if !self.stopped {
+            self.settle(now, out);
+        }
+    }
+
+    /// The earliest time at which a [`Event::Tick`] does something, and what it waits for. Nothing once it has stopped.
+    pub fn deadline(&self) -> Option<(Time, Reason)> {
+        if self.stopped {
+            return None;
+        }
+        let peer = self.fetches.deadline().map(|(at, peer)| (at, Reason::PeerSilent(peer)));
+        let own = [(self.heartbeat_at, Reason::Heartbeat), (self.silent_at(), Reason::SchedulerSilent)];
+        own.into_iter().chain(peer).min_by_key(|(at, _)| *at)
+    }
+
+    /// Tasks that run on a thread, cancelled ones among them.
+    pub const fn n_running(&self) -> u32 {
+        self.n_running
+    }
+
+    /// Attempts that wait for inputs or for a thread.
+    pub fn n_waiting(&self) -> usize {
+        self.attempts.len() - self.n_running as usize
+    }
+
+    /// Results in the store.
+    pub fn n_held(&self) -> usize {
+        self.held.len()
+    }
+
+    fn silent_at(&self) -> Time {
+        self.heard_at + self.config.heartbeat * SILENT_HEARTBEATS
+    }
+
+    fn told(&mut self, message: ToWorker, out: &mut Vec<Command>) {
+        match message {
+            ToWorker::Compute(compute) => self.compute(compute, out),
+            ToWorker::Located { task, holders } => self.fetches.located(task, holders),
+            ToWorker::Drop { tasks } => self.drop_results(tasks, out),
+            ToWorker::Cancel { task, attempt } => self.cancel((task, attempt)),
+            ToWorker::Shutdown => self.stop(StopReason::Told, out),
+            ToWorker::Heartbeat => {}
+        }
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Vec<Command>) {
+        if now >= self.silent_at() {
+            self.stop(StopReason::SchedulerSilent(now - self.heard_at), out);
+            return;
+        }
+        if now >= self.heartbeat_at {
+            self.heartbeat_at = now + self.config.heartbeat;
+            out.push(Command::ToScheduler(FromWorker::Heartbeat));
+        }
+        out.extend(self.fetches.tick(now).into_iter().map(|peer| Command::Close { peer }));
+    }
+
+    fn stop(&mut self, reason: StopReason, out: &mut Vec<Command>) {
+        self.stopped = true;
+        out.push(Command::Stop { reason });
+    }
+
+    fn compute(&mut self, compute: Compute, out: &mut Vec<Command>) {
+        let Compute { task, attempt, function, priority, wanted, arguments, fetch, constants, .. } = compute;
+        let key = (task, attempt);
+        if self.attempts.contains_key(&key) {
+            return;
+        }
+        if let Some(n_bytes) = self.held.get(&task) {
+            // It came as an input while the scheduler believed it lost. Running again could give another value under
+            // the same name.
+            out.push(Command::ToScheduler(FromWorker::finished(task, attempt, *n_bytes, 0, None)));
+            return;
+        }
+        let state = State::Fetching(BTreeSet::new());
+        let arrival = self.n_arrived;
+        self.n_arrived += 1;
+        let work = Work { function, priority, arrival, wanted, arguments, constants, state };
+        let inputs = work.inputs();
+        let missing: BTreeSet<TaskId> = inputs.iter().filter(|input| !self.held.contains_key(input)).copied().collect();
+        let mut named: BTreeMap<TaskId, Remote> = fetch.into_iter().map(|remote| (remote.task, remote)).collect();
+        for input in &missing {
+            // An input that was not named is one that this worker should have: it is its own first, failed holder.
+            let (n_bytes, holders) = match named.remove(input) {
+                Some(remote) => (remote.n_bytes, remote.holders),
+                None => (0, vec![self.address.clone()]),
+            };
+            self.fetches.want(*input, priority, n_bytes, holders);
+        }
+        for input in inputs {
+            self.needed_by.entry(input).or_default().insert(key);
+        }
+        self.attempts.insert(key, work);
+        self.wait_for(key, missing);
+    }
+
+    /// Lets an attempt wait for inputs, or for a thread where there are none to wait for.
+    fn wait_for(&mut self, key: Key, missing: BTreeSet<TaskId>) {
+        let Some(work) = self.attempts.get_mut(&key) else { return };
+        let place = (work.priority, work.arrival, key);
+        if missing.is_empty() {
+            work.state = State::Ready;
+            self.ready.insert(place);
+        } else {
+            work.state = State::Fetching(missing);
+            self.ready.remove(&place);
+        }
+    }
+
+    fn cancel(&mut self, key: Key) {
+        let Some(work) = self.attempts.get_mut(&key) else { return };
+        if let State::Running { cancelled } = &mut work.state {
+            *cancelled = true;
+            return;
+        }
+        self.ready.remove(&(work.priority, work.arrival, key));
+        self.leave_inputs(key);
+        self.attempts.remove(&key);
+    }
+
+    /// An attempt no longer waits for anything; what nobody else waits for is not fetched any more.
+    fn leave_inputs(&mut self, key: Key) {
+        let Some(work) = self.attempts.get(&key) else { return };
+        for input in work.inputs() {
+            let Some(attempts) = self.needed_by.get_mut(&input) else { continue };
+            attempts.remove(&key);
+            if attempts.is_empty() {
+                self.needed_by.remove(&input);
+                self.fetches.forget(input);
+            }
+        }
+    }
+
+    fn ran(&mut self, key: Key, run_ns: u64, outcome: Result<Value, Failure>, out: &mut Vec<Command>) {
+        let (task, attempt) = key;
+        let Some(Work { state: State::Running { cancelled }, wanted, .. }) = self.attempts.get(&key) else { return };
+        let (cancelled, wanted) = (*cancelled, *wanted);
+        self.attempts.remove(&key);
+        self.n_running -= 1;
+        if cancelled {
+            return;
+        }
+        let message = match (outcome, self.held.get(&task)) {
+            (Err(failure), _) => FromWorker::Failed { task, attempt, failure },
+            (Ok(_), Some(n_bytes)) => FromWorker::finished(task, attempt, *n_bytes, run_ns, None),
+            (Ok(value), None) => {
+                let n_bytes = value.n_bytes();
+                let inline = (wanted && n_bytes <= self.config.inline_bytes).then(|| value.clone());
+                self.store(task, value, out);
+                FromWorker::finished(task, attempt, n_bytes, run_ns, inline)
+            }
+        };
+        out.push(Command::ToScheduler(message));
+    }
+
+    /// Puts a result into the store and wakes who waited for it.
+    fn store(&mut self, task: TaskId, value: Value, out: &mut Vec<Command>) {
+        self.held.insert(task, value.n_bytes());
+        self.fetches.forget(task);
+        out.push(Command::Store { task, value });
+        for key in self.needed_by.get(&task).cloned().unwrap_or_default() {
+            if let Some(Work { state: State::Fetching(missing), .. }) = self.attempts.get_mut(&key) {
+                missing.remove(&task);
+                let missing = std::mem::take(missing);
+                self.wait_for(key, missing);
+            }
+        }
+    }
+
+    fn drop_results(&mut self, tasks: Vec<TaskId>, out: &mut Vec<Command>) {
+        let tasks: Vec<TaskId> = tasks.into_iter().filter(|task| self.held.remove(task).is_some()).collect();
+        for task in &tasks {
+            for key in self.needed_by.get(task).cloned().unwrap_or_default() {
+                let Some(work) = self.attempts.get_mut(&key) else { continue };
+                self.fetches.want(*task, work.priority, 0, [self.address.clone()]);
+                let mut missing = match &mut work.state {
+                    State::Fetching(missing) => std::mem::take(missing),
+                    State::Ready | State::Running { .. } => BTreeSet::new(),
+                };
+                missing.insert(*task);
+                self.wait_for(key, missing);
+            }
+        }
+        if !tasks.is_empty() {
+            out.push(Command::Drop { tasks });
+        }
+    }
+
+    /// Fills threads and asks peers, once everything that the event changed is in its place.
+    fn settle(&mut self, now: Time, out: &mut Vec<Command>) {
+        while self.n_running < self.config.n_threads.max(1)
+            && let Some((_, _, key)) = self.ready.pop_first()
+        {
+            self.leave_inputs(key);
+            let Some(work) = self.attempts.get_mut(&key) else { continue };
+            work.state = State::Running { cancelled: false };
+            self.n_running += 1;
+            let (task, attempt) = key;
+            let (arguments, constants) = (std::mem::take(&mut work.arguments), std::mem::take(&mut work.constants));
+            // Told before it is done: should the function kill this process, the scheduler knows what ran.
+            out.push(Command::ToScheduler(FromWorker::Started { task, attempt }));
+            out.push(Command::Run(Run { task, attempt, function: work.function, arguments, constants }));
+        }
+        let settled = self.fetches.settle(now);
+        out.extend(settled.requests.into_iter().map(|(peer, tasks)| Command::Fetch { peer, tasks }));
+        let missing = |(task, tried)| Command::ToScheduler(FromWorker::Missing { task, tried });
+        out.extend(settled.missing.into_iter().map(missing));
+    }
+
+    /// Panics with what is wrong, where something is. For tests, simulations and shells in debug builds: it looks at
+    /// everything, so its time grows with what the worker holds.
+    pub fn check_invariants(&self) {
+        if self.stopped {
+            return;
+        }
+        self.fetches.check_invariants();
+        let (mut needed_by, mut ready, mut n_running) = (BTreeMap::new(), BTreeSet::new(), 0);
+        let mut missing_somewhere = BTreeSet::new();
+        for (key, work) in &self.attempts {
+            let missing: BTreeSet<TaskId> = match &work.state {
+                State::Fetching(missing) => {
+                    assert!(!missing.is_empty(), "{key:?} fetches nothing");
+                    missing.clone()
+                }
+                State::Ready => {
+                    ready.insert((work.priority, work.arrival, *key));
+                    BTreeSet::new()
+                }
+                State::Running { .. } => {
+                    n_running += 1;
+                    assert!(work.arguments.is_empty(), "{key:?} runs and still has arguments");
+                    continue;
+                }
+            };
+            for input in work.inputs() {
+                needed_by.entry(input).or_insert_with(BTreeSet::new).insert(*key);
+                let held = self.held.contains_key(&input);
+                assert_ne!(held, missing.contains(&input), "{key:?} and its input {input}, held: {held}");
+            }
+            assert!(missing.is_subset(&work.inputs()), "{key:?} fetches what it does not take");
+            missing_somewhere.extend(missing);
+        }
+        assert_eq!(self.needed_by, needed_by, "who needs what");
+        assert_eq!(self.ready, ready, "ready attempts");
+        assert_eq!(self.n_running, n_running, "running attempts");
+        let threads = self.config.n_threads.max(1);
+        assert!(n_running <= threads, "{n_running} run on {threads} threads");
+        assert!(ready.is_empty() || n_running == threads, "a thread is idle beside {ready:?}");
+        assert_eq!(self.fetches.len(), missing_somewhere.len(), "what is fetched");
+        for input in &missing_somewhere {
+            assert!(self.fetches.is_wanted(*input), "{input} is missing and not fetched");
+        }
+    }
+}

@@ -200,6 +200,16 @@ pub enum TaskError {
         /// The function's name.
         function: String,
     },
+    /// Its result was made again and again, and could not be fetched from where it was.
+    #[error(
+        "the result of task {function} could not be fetched from {at}, though it was made several times; check that workers and clients reach each other's data ports"
+    )]
+    Unreachable {
+        /// The function's name.
+        function: String,
+        /// The addresses that were tried last.
+        at: String,
+    },
     /// The client took it back.
     #[error("the task was cancelled")]
     Cancelled,

@@ -1,15 +1,38 @@
 //! Decides what runs where. Told what clients and workers say, it answers with what to tell them.
 //!
 //! It never waits, reads no clock, and remembers of a result only who has it and how large it is.
+//!
+//! | read | to learn |
+//! |---|---|
+//! | `tasks`, `queue` | the table of tasks, and ready tasks in order |
+//! | `submit` | how a graph becomes tasks |
+//! | `life` | how a task comes to be needed, ready, done, failed, lost and forgotten |
+//! | `place` | which worker runs a ready task, and when an idle one steals |
+//! | `peers` | who is connected, what they know, and when silence is death |
+//! | `check` | what must be true after every event |
 
+mod check;
+mod life;
+mod peers;
+mod place;
+mod queue;
+mod submit;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
-    id::{ClientId, ConnectionId, WorkerId},
+    id::{ClientId, ConnectionId, TaskId, WorkerId},
     message::{FromClient, FromWorker, Greeting, Hello, ToClient, ToWorker},
-    task::FunctionEntry,
     time::Time,
 };
+use peers::{Client, Functions, Lonely, Workers};
+use queue::Queue;
+use submit::Submissions;
+use tasks::{Slot, Tasks};
 
 /// What can happen to the scheduler.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,12 +111,8 @@ pub enum Command {
 /// What the scheduler waits for, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// A heartbeat is due to everyone.
+    /// A heartbeat is due to everyone, and whoever was silent for five of them counts as dead.
     Heartbeat,
-    /// A worker has to say something, or it counts as dead.
-    WorkerSilent(WorkerId),
-    /// A client has to say something, or it counts as gone.
-    ClientSilent(ClientId),
     /// There is work and no worker: clients are told.
     NoWorkers,
 }
@@ -102,15 +121,13 @@ pub enum Reason {
 ///
 /// | name | default | purpose | range |
 /// |---|---|---|---|
-/// | `protocol` | [`PROTOCOL`](crate::message::PROTOCOL) | refuse programs of another one | any |
-/// | `version` | this crate's | shown when refusing | text |
+/// | `version` | this crate's | shown when refusing a program | text |
 /// | `heartbeat` | 1 s | how often everyone speaks; silence of five times that is death | above 0 |
-/// | `no_workers_after` | 2 s | when clients are first told that no worker is there; repeated at twice the interval, at most every 30 s | above 0 |
+/// | `no_workers_after` | 2 s | when clients are first told that no worker is there; again after twice as long, at most every 30 s | above 0 |
 /// | `allowed_failures` | 3 | workers that may die while running a task before it fails | 1 or more |
+/// | `allowed_misses` | 20 | times that a result may not be where it was said to be before its task fails | 1 or more |
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Refuse programs of another protocol.
-    pub protocol: u32,
     /// Shown when refusing.
     pub version: String,
     /// How often everyone speaks.
@@ -119,4 +136,168 @@ pub struct Config {
     pub no_workers_after: Duration,
     /// Workers that may die while running a task.
     pub allowed_failures: u32,
+    /// Times that a result may not be where it should be.
+    pub allowed_misses: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            heartbeat: Duration::from_secs(1),
+            no_workers_after: Duration::from_secs(2),
+            allowed_failures: 3,
+            allowed_misses: 20,
+        }
+    }
+}
+
+/// The scheduler machine.
+///
+/// Tell it what happens with [`handle`](Self::handle), in the order in which it happens, and carry out the commands it
+/// appends; call again with [`Event::Tick`] no later than [`deadline`](Self::deadline) says.
+///
+/// ```
+/// use phalanx_engine::{
+///     id::{ClientId, ConnectionId},
+///     message::{Greeting, Hello, PROTOCOL, Role, ToClient},
+///     scheduler::{Command, Config, Event, Scheduler},
+///     time::Time,
+/// };
+///
+/// let mut scheduler = Scheduler::new(Config::default(), Time::ZERO);
+/// let hello = Hello {
+///     protocol: PROTOCOL,
+///     version: "1.0".into(),
+///     instruction_set: "x86_64".into(),
+///     functions: vec![],
+///     role: Role::Client,
+/// };
+/// let mut commands = Vec::new();
+/// scheduler.handle(Time::ZERO, Event::Hello { connection: ConnectionId(7), hello }, &mut commands);
+/// assert_eq!(commands, [
+///     Command::Greet {
+///         connection: ConnectionId(7),
+///         greeting: Greeting::Client { client: ClientId(0), heartbeat_ms: 1000 },
+///     },
+///     Command::ToClient { client: ClientId(0), message: ToClient::Workers { workers: vec![] } },
+/// ]);
+/// ```
+#[derive(Debug)]
+pub struct Scheduler {
+    config: Config,
+    tasks: Tasks,
+    submissions: Submissions,
+    functions: Functions,
+    clients: BTreeMap<ClientId, Client>,
+    workers: Workers,
+    /// Ready tasks that any worker may take.
+    shared: Queue,
+    /// Workers that wait to hear where an active task's result is, because it was not where it should have been.
+    asking: BTreeMap<Slot, BTreeSet<WorkerId>>,
+    /// Results to forget, collected during one event.
+    drops: BTreeMap<WorkerId, Vec<TaskId>>,
+    /// Workers whose room changed during one event.
+    touched: BTreeSet<WorkerId>,
+    /// The number that the next client gets.
+    n_clients_ever: ClientId,
+    next_beat: Time,
+    lonely: Option<Lonely>,
+}
+
+impl Scheduler {
+    /// A scheduler without clients and workers.
+    pub fn new(config: Config, now: Time) -> Self {
+        let next_beat = now + config.heartbeat;
+        Self {
+            config,
+            tasks: Tasks::default(),
+            submissions: Submissions::default(),
+            functions: Functions::default(),
+            clients: BTreeMap::new(),
+            workers: Workers::default(),
+            shared: Queue::default(),
+            asking: BTreeMap::new(),
+            drops: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            n_clients_ever: ClientId(0),
+            next_beat,
+            lonely: None,
+        }
+    }
+
+    /// Takes in what happened and appends what must be done about it.
+    ///
+    /// Anything may be said by anyone at any time: what is late, doubled or about strangers is ignored.
+    pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Command>) {
+        match event {
+            Event::Hello { connection, hello } => self.greet(now, connection, hello, out),
+            Event::Client { client, message } => self.client_said(now, client, message, out),
+            Event::Worker { worker, message } => self.worker_said(now, worker, message, out),
+            Event::ClientLeft { client } => self.client_left(client, out),
+            Event::WorkerLeft { worker } => self.worker_left(worker, out),
+            Event::Tick => self.tick(now, out),
+        }
+        // What is dropped is said before what is to be computed: a task may be both in one event.
+        for (worker, tasks) in std::mem::take(&mut self.drops) {
+            self.tell_worker(worker, ToWorker::Drop { tasks }, out);
+        }
+        self.dispatch(out);
+        self.watch_for_loneliness(now);
+        if self.shared.len() > 2 * self.tasks.len() + 1024 {
+            self.sweep_shared();
+        }
+    }
+
+    /// When to call again even if nothing happens, and why.
+    pub fn deadline(&self) -> Option<(Time, Reason)> {
+        let beat =
+            (!self.clients.is_empty() || !self.workers.is_empty()).then_some((self.next_beat, Reason::Heartbeat));
+        let lonely = self.lonely.as_ref().map(|lonely| (lonely.next, Reason::NoWorkers));
+        beat.into_iter().chain(lonely).min_by_key(|(time, _)| *time)
+    }
+
+    /// How many tasks are in the table: wanted, running, or kept because others may need them again.
+    pub fn n_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// How many workers are connected.
+    pub fn n_workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Says something to a worker that is still there.
+    fn tell_worker(&self, worker: WorkerId, message: ToWorker, out: &mut Vec<Command>) {
+        if self.workers.get(worker).is_some() {
+            out.push(Command::ToWorker { worker, message });
+        }
+    }
+
+    fn client_said(&mut self, now: Time, client: ClientId, message: FromClient, out: &mut Vec<Command>) {
+        let Some(state) = self.clients.get_mut(&client) else { return };
+        state.last_heard = now;
+        match message {
+            FromClient::Submit { first, graph, wanted } => self.submit(client, first, graph, &wanted, out),
+            FromClient::Release { tasks } => tasks.into_iter().for_each(|task| self.client_releases(client, task, out)),
+            FromClient::Cancel { tasks } => tasks.into_iter().for_each(|task| self.client_cancels(client, task, out)),
+            FromClient::Locate { task, tried } => self.client_misses(client, task, &tried, out),
+            FromClient::Heartbeat => {}
+        }
+    }
+
+    fn worker_said(&mut self, now: Time, worker: WorkerId, message: FromWorker, out: &mut Vec<Command>) {
+        let Some(state) = self.workers.get_mut(worker) else { return };
+        state.last_heard = now;
+        match message {
+            FromWorker::Started { task, attempt } => self.attempt_started(worker, task, attempt),
+            FromWorker::Finished { task, attempt, n_bytes, run_ns, value, has_value: _ } => {
+                self.attempt_finished(worker, task, attempt, n_bytes, run_ns, value, out);
+            }
+            FromWorker::Failed { task, attempt, failure } => self.attempt_failed(worker, task, attempt, failure, out),
+            FromWorker::Holds { tasks } => tasks.into_iter().for_each(|task| self.worker_holds(worker, task, out)),
+            FromWorker::Missing { task, tried } => self.worker_misses(worker, task, &tried, out),
+            FromWorker::Heartbeat => {}
+        }
+    }
 }

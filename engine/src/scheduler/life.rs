@@ -1,0 +1,490 @@
+//! How a task comes to be needed, ready, done, failed, lost and forgotten.
+//!
+//! A result is needed while a client holds it or an active task takes it as input. Every change runs through a list
+//! of work instead of calling itself, so a chain of a million tasks takes no more stack than one.
+
+use std::sync::Arc;
+
+use super::{
+    Command, Scheduler,
+    tasks::{NONE, Slot, State},
+};
+use crate::{
+    id::{Attempt, ClientId, TaskId, WorkerId},
+    message::{Address, Failure, ToClient, ToWorker},
+    task::TaskError,
+    value::Value,
+};
+
+impl Scheduler {
+    /// A needed task leaves `Released`; so do the inputs it must have again.
+    pub(super) fn activate(&mut self, slot: Slot, out: &mut Vec<Command>) {
+        let mut work = vec![slot];
+        while let Some(slot) = work.pop() {
+            if self.tasks.state[slot] != State::Released || !self.is_needed(slot) {
+                continue;
+            }
+            self.tasks.state[slot] = State::Waiting;
+            self.count_active(slot, 1);
+            let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
+            let mut failed = None;
+            let mut n_missing = 0;
+            for input in inputs {
+                self.tasks.n_pending[input] += 1;
+                match self.tasks.state[input] {
+                    State::Memory => {}
+                    State::Failed => failed = Some(input),
+                    State::Released => {
+                        n_missing += 1;
+                        work.push(input);
+                    }
+                    State::Waiting | State::Ready | State::Assigned | State::Absent => n_missing += 1,
+                }
+            }
+            self.tasks.n_missing[slot] = n_missing;
+            if let Some(error) = failed.and_then(|input| self.tasks.errors.get(&input).cloned()) {
+                self.fail(slot, error, out);
+            } else if n_missing == 0 {
+                self.make_ready(slot, out);
+            }
+        }
+    }
+
+    pub(super) fn attempt_started(&mut self, worker: WorkerId, task: TaskId, attempt: Attempt) {
+        if let Some(slot) = self.running(worker, task, attempt)
+            && let Some(state) = self.workers.get_mut(worker)
+        {
+            state.in_flight.insert(slot, true);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(super) fn attempt_finished(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        attempt: Attempt,
+        n_bytes: u64,
+        run_ns: u64,
+        value: Option<Value>,
+        out: &mut Vec<Command>,
+    ) {
+        match self.running(worker, task, attempt) {
+            Some(slot) => {
+                let function = self.function(slot);
+                self.functions.learn(function, run_ns);
+                self.leave_place(slot);
+                self.complete(slot, worker, n_bytes, value, out);
+            }
+            None => self.drop_stray(worker, task),
+        }
+    }
+
+    pub(super) fn attempt_failed(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        attempt: Attempt,
+        failure: Failure,
+        out: &mut Vec<Command>,
+    ) {
+        let Some(slot) = self.running(worker, task, attempt) else { return };
+        self.leave_place(slot);
+        self.tasks.failures[slot] += 1;
+        let retries = self.recipe(slot).map_or(0, |(submission, node)| submission.graph.options_of(node).retries);
+        if self.tasks.failures[slot] <= retries {
+            self.wait_again(slot, out);
+            return;
+        }
+        let function = self.functions.name(self.function(slot));
+        let tries = self.tasks.failures[slot];
+        let error = match failure {
+            Failure::Error(message) => TaskError::Failed { function, worker, tries, message },
+            Failure::Panic(message) => TaskError::Panicked { function, worker, tries, message },
+        };
+        self.fail(slot, Arc::new(error), out);
+    }
+
+    /// A worker has a copy that it fetched. Where the result was thought lost, this brings it back.
+    pub(super) fn worker_holds(&mut self, worker: WorkerId, task: TaskId, out: &mut Vec<Command>) {
+        let Some(slot) = self.tasks.find(task) else { return self.drop_stray(worker, task) };
+        match self.tasks.state[slot] {
+            State::Memory => {
+                self.tasks.add_holder(slot, worker);
+                self.workers.stored(worker, self.tasks.n_bytes[slot] as i64);
+            }
+            // It runs the task itself: its own answer will come.
+            State::Assigned if self.tasks.worker[slot] == worker.0 => {}
+            State::Waiting | State::Ready | State::Assigned => {
+                self.cancel_attempt(slot, out);
+                self.leave_place(slot);
+                let n_bytes = self.tasks.n_bytes[slot];
+                self.complete(slot, worker, n_bytes, None, out);
+            }
+            State::Released | State::Failed | State::Absent => self.drop_stray(worker, task),
+        }
+    }
+
+    pub(super) fn worker_misses(&mut self, worker: WorkerId, task: TaskId, tried: &[Address], out: &mut Vec<Command>) {
+        // Where nothing is known of the task, the attempt that needed it is cancelled already.
+        let Some(slot) = self.tasks.find(task) else { return };
+        self.note_miss(slot, tried, out);
+        match self.tasks.state[slot] {
+            State::Memory => {
+                self.tell_worker(worker, ToWorker::Located { task, holders: self.addresses(slot) }, out);
+            }
+            State::Waiting | State::Ready | State::Assigned => {
+                self.asking.entry(slot).or_default().insert(worker);
+            }
+            State::Released | State::Failed | State::Absent => {}
+        }
+    }
+
+    pub(super) fn client_misses(&mut self, client: ClientId, task: TaskId, tried: &[Address], out: &mut Vec<Command>) {
+        let Some(slot) = self.wanted_by(client, task) else { return };
+        if let Some(error) = self.tasks.errors.get(&slot) {
+            out.push(Command::ToClient { client, message: ToClient::Failed { task, error: (**error).clone() } });
+            return;
+        }
+        self.note_miss(slot, tried, out);
+        // Otherwise it is being made, and whoever wants a result is told when it is there.
+        if self.tasks.state[slot] == State::Memory {
+            let message = ToClient::finished(task, self.tasks.n_bytes[slot], self.addresses(slot), None);
+            out.push(Command::ToClient { client, message });
+        }
+    }
+
+    pub(super) fn client_releases(&mut self, client: ClientId, task: TaskId, out: &mut Vec<Command>) {
+        let Some(slot) = self.wanted_by(client, task) else { return };
+        self.tasks.wanted[slot] -= 1;
+        self.let_go(slot, out);
+    }
+
+    pub(super) fn client_cancels(&mut self, client: ClientId, task: TaskId, out: &mut Vec<Command>) {
+        if let Some(slot) = self.wanted_by(client, task)
+            && self.tasks.state[slot].is_active()
+        {
+            self.fail(slot, Arc::new(TaskError::Cancelled), out);
+        }
+    }
+
+    /// All that a client ever wanted is wanted no longer.
+    pub(super) fn forget_client(&mut self, client: ClientId, out: &mut Vec<Command>) {
+        let held: Vec<Slot> = self.tasks.slots().filter(|slot| self.tasks.id(*slot).client() == client).collect();
+        for slot in &held {
+            self.tasks.wanted[*slot] = 0;
+        }
+        for slot in held {
+            // Letting go of one may have forgotten another.
+            if self.tasks.state[slot] != State::Absent {
+                self.let_go(slot, out);
+            }
+        }
+    }
+
+    /// What a worker had, and what it was doing, is gone.
+    pub(super) fn forget_worker(
+        &mut self,
+        worker: WorkerId,
+        in_flight: Vec<(Slot, bool)>,
+        queued: Vec<Slot>,
+        out: &mut Vec<Command>,
+    ) {
+        for asking in self.asking.values_mut() {
+            asking.remove(&worker);
+        }
+        let held: Vec<Slot> = self.tasks.slots().filter(|slot| self.tasks.holds(worker, *slot)).collect();
+        let lost = held.into_iter().filter(|slot| !self.tasks.remove_holder(*slot, worker)).collect();
+        self.lose(lost, out);
+        for (slot, was_running) in in_flight {
+            // Losing an input's result may have failed or cancelled it meanwhile.
+            if self.tasks.state[slot] != State::Assigned || self.tasks.worker[slot] != worker.0 {
+                continue;
+            }
+            if was_running {
+                let killers = self.tasks.killers.entry(slot).or_default();
+                killers.push(worker);
+                if killers.len() as u32 >= self.config.allowed_failures {
+                    let workers = killers.clone();
+                    let function = self.functions.name(self.function(slot));
+                    self.fail(slot, Arc::new(TaskError::KilledWorkers { function, workers }), out);
+                    continue;
+                }
+            }
+            self.wait_again(slot, out);
+        }
+        for slot in queued {
+            if self.tasks.state[slot] == State::Ready && self.tasks.worker[slot] == worker.0 {
+                self.wait_again(slot, out);
+            }
+        }
+    }
+
+    /// Takes a task off the queue or the worker it is on, saying nothing to anyone. Its state is the caller's to set.
+    pub(super) fn leave_place(&mut self, slot: Slot) {
+        let worker = self.tasks.worker[slot];
+        match self.tasks.state[slot] {
+            State::Ready if worker != NONE => {
+                let priority = self.priority(slot);
+                self.workers.unqueue(WorkerId(worker), priority, slot, self.tasks.estimate[slot]);
+                self.touched.insert(WorkerId(worker));
+            }
+            State::Assigned => {
+                self.workers.unassign(WorkerId(worker), slot, self.tasks.estimate[slot]);
+                self.touched.insert(WorkerId(worker));
+            }
+            // An entry in the shared queue stays behind and is passed over when its turn comes.
+            _ => {}
+        }
+        self.tasks.worker[slot] = NONE;
+        self.tasks.estimate[slot] = 0;
+    }
+
+    /// Takes a task out of the table when nobody can want it again, and then those that were kept for it.
+    pub(super) fn forget_if_done(&mut self, slot: Slot) {
+        let mut work = vec![slot];
+        while let Some(slot) = work.pop() {
+            let tasks = &mut self.tasks;
+            let at_rest = matches!(tasks.state[slot], State::Released | State::Failed);
+            if !at_rest || tasks.wanted[slot] > 0 || tasks.n_dependents[slot] > 0 {
+                continue;
+            }
+            work.extend(tasks.dependencies(slot));
+            let submission = tasks.submission[slot];
+            tasks.remove(slot);
+            self.asking.remove(&slot);
+            self.submissions.lost_task(submission);
+        }
+    }
+
+    /// Whether someone needs the result now.
+    pub(super) fn is_needed(&self, slot: Slot) -> bool {
+        self.tasks.wanted[slot] > 0 || self.tasks.n_pending[slot] > 0
+    }
+
+    /// An active task goes to `Failed`, and every active task that needs it with it.
+    pub(super) fn fail(&mut self, slot: Slot, error: Arc<TaskError>, out: &mut Vec<Command>) {
+        let mut work = vec![slot];
+        while let Some(slot) = work.pop() {
+            if !self.tasks.state[slot].is_active() {
+                continue;
+            }
+            self.cancel_attempt(slot, out);
+            self.leave_place(slot);
+            self.tasks.state[slot] = State::Failed;
+            self.tasks.errors.insert(slot, Arc::clone(&error));
+            self.asking.remove(&slot);
+            self.count_active(slot, -1);
+            if self.tasks.wanted[slot] > 0 {
+                let task = self.tasks.id(slot);
+                let message = ToClient::Failed { task, error: (*error).clone() };
+                out.push(Command::ToClient { client: task.client(), message });
+            }
+            work.extend(self.tasks.dependents(slot));
+            self.release_inputs(slot, out);
+        }
+        self.forget_if_done(slot);
+    }
+
+    /// A task has a result on `worker`. It has left its place before.
+    fn complete(&mut self, slot: Slot, worker: WorkerId, n_bytes: u64, value: Option<Value>, out: &mut Vec<Command>) {
+        self.tasks.state[slot] = State::Memory;
+        self.tasks.worker[slot] = worker.0;
+        self.tasks.n_bytes[slot] = n_bytes;
+        self.workers.stored(worker, n_bytes as i64);
+        self.count_active(slot, -1);
+        let task = self.tasks.id(slot);
+        if self.tasks.wanted[slot] > 0 {
+            let message = ToClient::finished(task, n_bytes, self.addresses(slot), value);
+            out.push(Command::ToClient { client: task.client(), message });
+        }
+        if !self.asking.is_empty()
+            && let Some(asking) = self.asking.remove(&slot)
+        {
+            for asker in asking {
+                self.tell_worker(asker, ToWorker::Located { task, holders: self.addresses(slot) }, out);
+            }
+        }
+        let dependents: Vec<Slot> = self.tasks.dependents(slot).collect();
+        for dependent in dependents {
+            if self.tasks.state[dependent] == State::Waiting {
+                self.tasks.n_missing[dependent] -= 1;
+                if self.tasks.n_missing[dependent] == 0 {
+                    self.make_ready(dependent, out);
+                }
+            }
+        }
+        self.release_inputs(slot, out);
+        self.let_go(slot, out);
+    }
+
+    /// Results that no worker has any more: made anew where needed.
+    fn lose(&mut self, lost: Vec<Slot>, out: &mut Vec<Command>) {
+        for slot in &lost {
+            self.tasks.state[*slot] = State::Released;
+            self.tasks.worker[*slot] = NONE;
+            let dependents: Vec<Slot> = self.tasks.dependents(*slot).collect();
+            for dependent in dependents {
+                match self.tasks.state[dependent] {
+                    State::Waiting => self.tasks.n_missing[dependent] += 1,
+                    State::Ready => {
+                        self.leave_place(dependent);
+                        self.tasks.state[dependent] = State::Waiting;
+                        self.tasks.n_missing[dependent] = 1;
+                    }
+                    // Who has been told to run may have fetched it already; otherwise he will ask.
+                    State::Assigned | State::Released | State::Memory | State::Failed | State::Absent => {}
+                }
+            }
+        }
+        for slot in lost {
+            if self.tasks.state[slot] == State::Released {
+                self.activate(slot, out);
+                self.forget_if_done(slot);
+            }
+        }
+    }
+
+    /// An active task that was ready or assigned goes back to the start, where all its inputs count anew.
+    fn wait_again(&mut self, slot: Slot, out: &mut Vec<Command>) {
+        self.leave_place(slot);
+        self.tasks.state[slot] = State::Waiting;
+        let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
+        let missing = inputs.iter().filter(|input| self.tasks.state[**input] != State::Memory);
+        self.tasks.n_missing[slot] = missing.count() as u32;
+        if self.tasks.n_missing[slot] == 0 {
+            self.make_ready(slot, out);
+            return;
+        }
+        for input in inputs {
+            self.activate(input, out);
+        }
+    }
+
+    /// A task's inputs are needed by one active task less.
+    fn release_inputs(&mut self, slot: Slot, out: &mut Vec<Command>) {
+        let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
+        for input in inputs {
+            self.tasks.n_pending[input] -= 1;
+            self.let_go(input, out);
+        }
+    }
+
+    /// Where nobody needs a task any more: its result is dropped, its running stopped, its record forgotten.
+    fn let_go(&mut self, slot: Slot, out: &mut Vec<Command>) {
+        let mut work = vec![slot];
+        while let Some(slot) = work.pop() {
+            if self.is_needed(slot) {
+                continue;
+            }
+            match self.tasks.state[slot] {
+                State::Memory => {
+                    let task = self.tasks.id(slot);
+                    let n_bytes = self.tasks.n_bytes[slot] as i64;
+                    for holder in self.tasks.holders(slot) {
+                        self.drops.entry(holder).or_default().push(task);
+                        self.workers.stored(holder, -n_bytes);
+                    }
+                    self.tasks.more_holders.remove(&slot);
+                    self.tasks.worker[slot] = NONE;
+                    self.tasks.state[slot] = State::Released;
+                }
+                state if state.is_active() => {
+                    self.cancel_attempt(slot, out);
+                    self.leave_place(slot);
+                    self.tasks.state[slot] = State::Released;
+                    self.asking.remove(&slot);
+                    self.count_active(slot, -1);
+                    let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
+                    for input in inputs {
+                        self.tasks.n_pending[input] -= 1;
+                        work.push(input);
+                    }
+                }
+                _ => {}
+            }
+            self.forget_if_done(slot);
+        }
+    }
+
+    /// A result was not where it was said to be: those copies no longer count.
+    fn note_miss(&mut self, slot: Slot, tried: &[Address], out: &mut Vec<Command>) {
+        if self.tasks.state[slot] != State::Memory {
+            return;
+        }
+        let task = self.tasks.id(slot);
+        let wrong: Vec<WorkerId> = self
+            .tasks
+            .holders(slot)
+            .filter(|holder| tried.iter().any(|a| self.workers.has_address(*holder, a)))
+            .collect();
+        if wrong.is_empty() {
+            return;
+        }
+        let n_bytes = self.tasks.n_bytes[slot] as i64;
+        let mut is_left = true;
+        for holder in wrong {
+            // A copy that cannot be reached is a copy all the same, and must not stay behind.
+            self.drops.entry(holder).or_default().push(task);
+            self.workers.stored(holder, -n_bytes);
+            is_left = self.tasks.remove_holder(slot, holder);
+        }
+        let n_misses = self.tasks.misses.entry(slot).or_default();
+        *n_misses += 1;
+        let too_often = *n_misses > self.config.allowed_misses;
+        if !is_left {
+            self.lose(vec![slot], out);
+        }
+        if too_often && self.tasks.state[slot].is_active() {
+            let function = self.functions.name(self.function(slot));
+            let at = tried.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            self.fail(slot, Arc::new(TaskError::Unreachable { function, at }), out);
+        }
+    }
+
+    /// Tells the worker of an assigned task to stop; the caller takes the task off it.
+    fn cancel_attempt(&mut self, slot: Slot, out: &mut Vec<Command>) {
+        if self.tasks.state[slot] == State::Assigned {
+            let attempt = Attempt(self.tasks.tries[slot] - 1);
+            let message = ToWorker::Cancel { task: self.tasks.id(slot), attempt };
+            self.tell_worker(WorkerId(self.tasks.worker[slot]), message, out);
+        }
+    }
+
+    /// A worker has a result that nobody knows of or wants: it drops it, unless the same worker is at the task again
+    /// or holds it rightly.
+    fn drop_stray(&mut self, worker: WorkerId, task: TaskId) {
+        let is_right = self.tasks.find(task).is_some_and(|slot| {
+            let is_running = self.tasks.state[slot] == State::Assigned && self.tasks.worker[slot] == worker.0;
+            is_running || self.tasks.holds(worker, slot)
+        });
+        if !is_right {
+            self.drops.entry(worker).or_default().push(task);
+        }
+    }
+
+    /// The task, if this very attempt of it is on this worker.
+    fn running(&self, worker: WorkerId, task: TaskId, attempt: Attempt) -> Option<Slot> {
+        let slot = self.tasks.find(task)?;
+        let tasks = &self.tasks;
+        let is_current = tasks.state[slot] == State::Assigned
+            && tasks.worker[slot] == worker.0
+            && tasks.tries[slot].checked_sub(1) == Some(attempt.0);
+        is_current.then_some(slot)
+    }
+
+    fn wanted_by(&self, client: ClientId, task: TaskId) -> Option<Slot> {
+        let slot = self.tasks.find(task)?;
+        (task.client() == client && self.tasks.wanted[slot] > 0).then_some(slot)
+    }
+
+    fn count_active(&mut self, slot: Slot, by: i64) {
+        if let Some(client) = self.clients.get_mut(&self.tasks.id(slot).client()) {
+            client.n_active = client.n_active.saturating_add_signed(by);
+        }
+    }
+
+    fn addresses(&self, slot: Slot) -> Vec<Address> {
+        self.tasks.holders(slot).filter_map(|holder| Some(self.workers.get(holder)?.address.clone())).collect()
+    }
+}

@@ -1,0 +1,495 @@
+//! Who is connected, what functions they know, and when silence is death.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{Command, Scheduler, place::units, tasks::Slot};
+use crate::{
+    id::{ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
+    message::{Address, Greeting, Hello, PROTOCOL, Priority, Role, ToClient, ToWorker, WaitReason, WorkerInfo},
+    task::FunctionEntry,
+    time::Time,
+};
+
+/// Silence of this many heartbeats is death.
+const BEATS_TO_DEATH: u32 = 5;
+/// Clients are told at least this often that no worker is there.
+const LONELY_AT_MOST: Duration = Duration::from_secs(30);
+
+/// A program that submits work.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// From its function numbers to ours.
+    pub(super) functions: Arc<[u32]>,
+    /// The sequence number that its next submission must begin with.
+    pub(super) next: u64,
+    /// Its tasks that are neither done nor released.
+    pub(super) n_active: u64,
+    pub(super) last_heard: Time,
+}
+
+/// A program that runs tasks.
+#[derive(Debug)]
+pub(super) struct Worker {
+    name: String,
+    pub(super) address: Address,
+    pub(super) n_threads: u32,
+    instruction_set: String,
+    /// From our function numbers to its own.
+    local: BTreeMap<u32, FunctionId>,
+    /// Tasks sent to it, and whether they run as far as we know.
+    pub(super) in_flight: BTreeMap<Slot, bool>,
+    /// Expected time of all that is in flight, in units.
+    pub(super) occupancy: u64,
+    /// Tasks that are to run there and were not sent yet.
+    pub(super) queue: BTreeSet<(Priority, Slot)>,
+    /// Expected time of the queue, in units.
+    pub(super) queued: u64,
+    /// Bytes of results it keeps.
+    pub(super) n_stored: u64,
+    pub(super) last_heard: Time,
+}
+
+/// All workers, and those among them that placement asks for.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    /// By id; ids are never used again.
+    all: Vec<Option<Box<Worker>>>,
+    alive: BTreeSet<WorkerId>,
+    idle: BTreeSet<WorkerId>,
+    open: BTreeSet<WorkerId>,
+    /// By the length of their queue, where they have one.
+    by_queue: BTreeSet<(usize, WorkerId)>,
+    /// Whose turn it was last, so that idle workers are given work in turn.
+    last: u32,
+}
+
+/// Every function that a connected program ever named.
+#[derive(Debug, Default)]
+pub(super) struct Functions {
+    by_name: BTreeMap<String, u32>,
+    all: Vec<Function>,
+}
+
+#[derive(Debug)]
+struct Function {
+    entry: FunctionEntry,
+    /// Connected programs that have it.
+    n_programs: u32,
+    /// Connected workers that have it.
+    n_workers: u32,
+    /// What it takes, in nanoseconds: an average in which the last run counts a quarter.
+    mean_run: Option<u64>,
+}
+
+/// There is work and no worker.
+#[derive(Debug)]
+pub(super) struct Lonely {
+    since: Time,
+    /// When clients are told next.
+    pub(super) next: Time,
+}
+
+impl Functions {
+    /// The function's name, for errors.
+    pub(super) fn name(&self, function: u32) -> String {
+        self.all.get(function as usize).map_or_else(|| "(unknown)".into(), |f| f.entry.name.clone())
+    }
+
+    /// What a run of it is expected to take, in units, once it has run.
+    pub(super) fn estimate(&self, function: u32) -> Option<u32> {
+        self.all.get(function as usize)?.mean_run.map(units)
+    }
+
+    pub(super) fn n_workers(&self, function: u32) -> u32 {
+        self.all.get(function as usize).map_or(0, |f| f.n_workers)
+    }
+
+    pub(super) fn learn(&mut self, function: u32, run_ns: u64) {
+        if let Some(function) = self.all.get_mut(function as usize) {
+            let mean = function.mean_run.map_or(run_ns, |mean| mean - mean / 4 + run_ns / 4);
+            function.mean_run = Some(mean);
+        }
+    }
+
+    /// Takes in a program's table, unless a name in it has another signature elsewhere.
+    fn join(&mut self, table: &[FunctionEntry], is_worker: bool) -> Result<Vec<u32>, String> {
+        for (place, entry) in table.iter().enumerate() {
+            if let Some(known) = self.by_name.get(&entry.name).map(|known| &self.all[*known as usize])
+                && known.n_programs > 0
+                && known.entry.signature != entry.signature
+            {
+                return Err(format!(
+                    "the task {} is {} in this program but {} in others of the cluster; build both from one source",
+                    entry.name, entry.signature, known.entry.signature
+                ));
+            }
+            if table[..place].last().is_some_and(|before| before.name >= entry.name) {
+                return Err(format!("its table of tasks is not sorted by name at {}", entry.name));
+            }
+        }
+        let enter = |entry: &FunctionEntry| {
+            let next = self.all.len() as u32;
+            let number = *self.by_name.entry(entry.name.clone()).or_insert(next);
+            if number == next {
+                self.all.push(Function { entry: entry.clone(), n_programs: 0, n_workers: 0, mean_run: None });
+            }
+            let function = &mut self.all[number as usize];
+            if function.n_programs == 0 {
+                function.entry = entry.clone();
+                function.mean_run = None;
+            }
+            function.n_programs += 1;
+            function.n_workers += u32::from(is_worker);
+            number
+        };
+        Ok(table.iter().map(enter).collect())
+    }
+
+    fn leave(&mut self, numbers: impl IntoIterator<Item = u32>, is_worker: bool) {
+        for number in numbers {
+            if let Some(function) = self.all.get_mut(number as usize) {
+                function.n_programs -= 1;
+                function.n_workers -= u32::from(is_worker);
+            }
+        }
+    }
+}
+
+impl Workers {
+    pub(super) fn len(&self) -> usize {
+        self.alive.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.alive.is_empty()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = WorkerId> + '_ {
+        self.alive.iter().copied()
+    }
+
+    pub(super) fn get(&self, worker: WorkerId) -> Option<&Worker> {
+        self.all.get(worker.0 as usize)?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Worker> {
+        self.all.get_mut(worker.0 as usize)?.as_deref_mut()
+    }
+
+    pub(super) fn knows(&self, worker: WorkerId, function: u32) -> bool {
+        self.local_function(worker, function).is_some()
+    }
+
+    /// A function by a worker's own number.
+    pub(super) fn local_function(&self, worker: WorkerId, function: u32) -> Option<FunctionId> {
+        self.get(worker)?.local.get(&function).copied()
+    }
+
+    pub(super) fn has_address(&self, worker: WorkerId, address: &Address) -> bool {
+        self.get(worker).is_some_and(|worker| worker.address == *address)
+    }
+
+    pub(super) fn has_room(&self, worker: WorkerId) -> bool {
+        self.open.contains(&worker)
+    }
+
+    pub(super) fn any_queued(&self) -> bool {
+        !self.by_queue.is_empty()
+    }
+
+    pub(super) fn first_queued(&self, worker: WorkerId) -> Option<(Priority, Slot)> {
+        self.get(worker)?.queue.first().copied()
+    }
+
+    /// The worker with the longest queue, other than `thief`.
+    pub(super) fn longest_queue(&self, thief: WorkerId) -> Option<&Worker> {
+        let (_, victim) = self.by_queue.iter().rev().find(|(_, worker)| *worker != thief)?;
+        self.get(*victim)
+    }
+
+    /// An idle worker, each in turn.
+    pub(super) fn next_idle(&mut self) -> Option<WorkerId> {
+        let next = next_after(&self.idle, self.last)?;
+        self.last = next.0;
+        Some(next)
+    }
+
+    /// The idle worker whose turn it is, without using up its turn.
+    pub(super) fn peek_idle(&self) -> Option<WorkerId> {
+        next_after(&self.idle, self.last)
+    }
+
+    /// A worker that should be sent more; the same one until it has enough, so that neighbours stay together.
+    pub(super) fn next_open(&self) -> Option<WorkerId> {
+        self.open.first().copied()
+    }
+
+    pub(super) fn enqueue(&mut self, worker: WorkerId, priority: Priority, slot: Slot, estimate: u32) {
+        self.change(worker, |state| {
+            state.queue.insert((priority, slot));
+            state.queued += u64::from(estimate);
+        });
+    }
+
+    pub(super) fn unqueue(&mut self, worker: WorkerId, priority: Priority, slot: Slot, estimate: u32) {
+        self.change(worker, |state| {
+            state.queue.remove(&(priority, slot));
+            state.queued -= u64::from(estimate);
+        });
+    }
+
+    pub(super) fn assign(&mut self, worker: WorkerId, slot: Slot, estimate: u32) {
+        self.change(worker, |state| {
+            state.in_flight.insert(slot, false);
+            state.occupancy += u64::from(estimate);
+        });
+    }
+
+    pub(super) fn unassign(&mut self, worker: WorkerId, slot: Slot, estimate: u32) {
+        self.change(worker, |state| {
+            state.in_flight.remove(&slot);
+            state.occupancy -= u64::from(estimate);
+        });
+    }
+
+    /// Counts bytes that a worker keeps more, or less.
+    pub(super) fn stored(&mut self, worker: WorkerId, n_bytes: i64) {
+        if let Some(state) = self.get_mut(worker) {
+            state.n_stored = state.n_stored.saturating_add_signed(n_bytes);
+        }
+    }
+
+    /// Whether each worker is in the sets it belongs to.
+    pub(super) fn check(&self) {
+        for id in &self.alive {
+            let worker = self.get(*id).expect("an alive worker is there");
+            assert_eq!(self.idle.contains(id), worker.is_idle(), "{id} is idle");
+            assert_eq!(self.open.contains(id), worker.is_open(), "{id} is open");
+            assert_eq!(
+                self.by_queue.contains(&(worker.queue.len(), *id)),
+                !worker.queue.is_empty(),
+                "{id} is listed by its queue"
+            );
+        }
+        let n_queues = self.alive.iter().filter(|id| self.get(**id).is_some_and(|w| !w.queue.is_empty())).count();
+        assert_eq!(self.by_queue.len(), n_queues, "no worker is listed twice by its queue");
+        assert!(self.idle.iter().chain(&self.open).all(|id| self.alive.contains(id)), "the sets hold the living only");
+        assert_eq!(self.all.iter().flatten().count(), self.alive.len(), "the dead are gone");
+    }
+
+    /// The number that the next worker gets.
+    fn next_id(&self) -> WorkerId {
+        WorkerId(self.all.len() as u32)
+    }
+
+    fn insert(&mut self, worker: Worker) {
+        let id = self.next_id();
+        self.all.push(Some(Box::new(worker)));
+        self.alive.insert(id);
+        self.change(id, |_| {});
+    }
+
+    fn remove(&mut self, worker: WorkerId) -> Option<Box<Worker>> {
+        let state = self.all.get_mut(worker.0 as usize)?.take()?;
+        self.alive.remove(&worker);
+        self.idle.remove(&worker);
+        self.open.remove(&worker);
+        self.by_queue.remove(&(state.queue.len(), worker));
+        Some(state)
+    }
+
+    /// Changes a worker and then the sets it belongs to.
+    fn change(&mut self, worker: WorkerId, change: impl FnOnce(&mut Worker)) {
+        let Some(Some(state)) = self.all.get_mut(worker.0 as usize) else { return };
+        let old_length = state.queue.len();
+        change(state);
+        let new_length = state.queue.len();
+        let (is_idle, is_open) = (state.is_idle(), state.is_open());
+        if new_length != old_length {
+            self.by_queue.remove(&(old_length, worker));
+            if new_length > 0 {
+                self.by_queue.insert((new_length, worker));
+            }
+        }
+        for (set, belongs) in [(&mut self.idle, is_idle), (&mut self.open, is_open)] {
+            if belongs {
+                set.insert(worker);
+            } else {
+                set.remove(&worker);
+            }
+        }
+    }
+}
+
+/// The first of a set after `last`, going round.
+fn next_after(set: &BTreeSet<WorkerId>, last: u32) -> Option<WorkerId> {
+    set.range(WorkerId(last.saturating_add(1))..).next().or_else(|| set.first()).copied()
+}
+
+impl Scheduler {
+    pub(super) fn greet(&mut self, now: Time, connection: ConnectionId, hello: Hello, out: &mut Vec<Command>) {
+        let heartbeat_ms = self.config.heartbeat.as_millis() as u64;
+        if self.clients.is_empty() && self.workers.is_empty() {
+            self.next_beat = now + self.config.heartbeat;
+        }
+        let greeting = match self.admit(now, hello, heartbeat_ms) {
+            Ok(greeting) => greeting,
+            Err(reason) => Greeting::Refused { reason },
+        };
+        out.push(Command::Greet { connection, greeting: greeting.clone() });
+        match greeting {
+            Greeting::Client { client, .. } => {
+                let message = ToClient::Workers { workers: self.worker_list() };
+                out.push(Command::ToClient { client, message });
+            }
+            Greeting::Worker { worker, .. } => {
+                self.touched.insert(worker);
+                self.replace_shared(out);
+                self.announce_workers(out);
+            }
+            Greeting::Refused { .. } => {}
+        }
+    }
+
+    pub(super) fn client_left(&mut self, client: ClientId, out: &mut Vec<Command>) {
+        if let Some(state) = self.clients.remove(&client) {
+            self.forget_client(client, out);
+            self.functions.leave(state.functions.iter().copied(), false);
+        }
+    }
+
+    pub(super) fn worker_left(&mut self, worker: WorkerId, out: &mut Vec<Command>) {
+        let Some(state) = self.workers.remove(worker) else { return };
+        self.functions.leave(state.local.into_keys(), true);
+        self.drops.remove(&worker);
+        let queued = state.queue.into_iter().map(|(_, slot)| slot).collect();
+        self.forget_worker(worker, state.in_flight.into_iter().collect(), queued, out);
+        self.announce_workers(out);
+    }
+
+    pub(super) fn tick(&mut self, now: Time, out: &mut Vec<Command>) {
+        if now >= self.next_beat {
+            self.next_beat = now + self.config.heartbeat;
+            self.beat(now, out);
+        }
+        if let Some(lonely) = &mut self.lonely
+            && now >= lonely.next
+        {
+            let waited = now - lonely.since;
+            lonely.next = now + (waited * 2).min(LONELY_AT_MOST);
+            for (client, state) in &self.clients {
+                if state.n_active > 0 {
+                    let message = ToClient::Waiting {
+                        reason: WaitReason::NoWorkers,
+                        n_tasks: state.n_active,
+                        for_ms: waited.as_millis() as u64,
+                    };
+                    out.push(Command::ToClient { client: *client, message });
+                }
+            }
+        }
+    }
+
+    /// Notes when work began to wait for a first worker, and when it stopped to.
+    pub(super) fn watch_for_loneliness(&mut self, now: Time) {
+        let is_lonely = self.workers.is_empty() && self.clients.values().any(|client| client.n_active > 0);
+        if !is_lonely {
+            self.lonely = None;
+        } else if self.lonely.is_none() {
+            self.lonely = Some(Lonely { since: now, next: now + self.config.no_workers_after });
+        }
+    }
+
+    fn beat(&mut self, now: Time, out: &mut Vec<Command>) {
+        let silence = self.config.heartbeat * BEATS_TO_DEATH;
+        let dead = |last_heard: Time| now - last_heard >= silence;
+        let clients: Vec<ClientId> = self.clients.iter().filter(|c| dead(c.1.last_heard)).map(|c| *c.0).collect();
+        for client in clients {
+            out.push(Command::CloseClient { client });
+            self.client_left(client, out);
+        }
+        let is_dead = |id: &WorkerId| self.workers.get(*id).is_some_and(|worker| dead(worker.last_heard));
+        let workers: Vec<WorkerId> = self.workers.ids().filter(is_dead).collect();
+        for worker in workers {
+            out.push(Command::CloseWorker { worker });
+            self.worker_left(worker, out);
+        }
+        out.extend(
+            self.clients.keys().map(|client| Command::ToClient { client: *client, message: ToClient::Heartbeat }),
+        );
+        out.extend(self.workers.ids().map(|worker| Command::ToWorker { worker, message: ToWorker::Heartbeat }));
+    }
+
+    /// Lets a program in, or says why not.
+    fn admit(&mut self, now: Time, hello: Hello, heartbeat_ms: u64) -> Result<Greeting, String> {
+        if hello.protocol != PROTOCOL {
+            return Err(format!(
+                "it speaks protocol {} (phalanx {}), this cluster protocol {PROTOCOL} (phalanx {}); use one version",
+                hello.protocol, hello.version, self.config.version
+            ));
+        }
+        match hello.role {
+            Role::Client => {
+                let client = self.n_clients_ever;
+                if client.0 > TaskId::MAX_CLIENT {
+                    return Err("the scheduler has numbered 2^24 clients and must be restarted".into());
+                }
+                let functions = self.functions.join(&hello.functions, false)?;
+                self.n_clients_ever = ClientId(client.0 + 1);
+                let state = Client { functions: functions.into(), next: 0, n_active: 0, last_heard: now };
+                self.clients.insert(client, state);
+                Ok(Greeting::Client { client, heartbeat_ms })
+            }
+            Role::Worker { n_threads, address, name } => {
+                if n_threads == 0 {
+                    return Err("it has 0 threads, expected 1 or more".into());
+                }
+                if let Some(other) = self.workers.ids().find_map(|id| self.workers.get(id))
+                    && other.instruction_set != hello.instruction_set
+                {
+                    return Err(format!(
+                        "its kernels use {}, those of worker {} use {}: results would differ in their last bits; \
+                         set PHALANX_INSTRUCTION_SET to one level for all",
+                        hello.instruction_set, other.name, other.instruction_set
+                    ));
+                }
+                let numbers = self.functions.join(&hello.functions, true)?;
+                let worker = self.workers.next_id();
+                self.workers.insert(Worker {
+                    name,
+                    address,
+                    n_threads,
+                    instruction_set: hello.instruction_set,
+                    local: numbers.into_iter().zip((0..).map(FunctionId)).collect(),
+                    in_flight: BTreeMap::new(),
+                    occupancy: 0,
+                    queue: BTreeSet::new(),
+                    queued: 0,
+                    n_stored: 0,
+                    last_heard: now,
+                });
+                Ok(Greeting::Worker { worker, heartbeat_ms })
+            }
+        }
+    }
+
+    fn announce_workers(&self, out: &mut Vec<Command>) {
+        for client in self.clients.keys() {
+            let message = ToClient::Workers { workers: self.worker_list() };
+            out.push(Command::ToClient { client: *client, message });
+        }
+    }
+
+    fn worker_list(&self) -> Vec<WorkerInfo> {
+        let info = |id: WorkerId| {
+            let worker = self.workers.get(id)?;
+            let (name, address) = (worker.name.clone(), worker.address.clone());
+            Some(WorkerInfo { worker: id, name, address, n_threads: worker.n_threads })
+        };
+        self.workers.ids().filter_map(info).collect()
+    }
+}

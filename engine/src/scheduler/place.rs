@@ -1,0 +1,317 @@
+//! Which worker runs a ready task, and when an idle one steals.
+//!
+//! A task without inputs goes to the shared queue, from which workers with room take the next. A task with inputs goes
+//! to the queue of the worker where it can be expected to start first: the wait there plus the time to move what is
+//! missing there, looking at those that hold an input and at an idle one. Queues are kept here, not on the workers,
+//! which are sent only as much as keeps them busy until the next message; so a worker that runs dry takes a task from
+//! the longest queue at once, without asking anyone (design.md, section 3).
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use super::{
+    Command, Scheduler,
+    peers::Worker,
+    tasks::{NONE, Slot, State},
+};
+use crate::{
+    graph::ArgumentCode,
+    id::{Attempt, WorkerId},
+    message::{Compute, Priority, Remote, ToWorker},
+    task::TaskError,
+};
+
+/// Times in placement are counted in units of 128 ns, which is also how long 128 bytes take at 1 GB/s.
+const UNIT_NS: u64 = 128;
+/// How long a fetch takes beside its bytes: 200 us, a round trip between busy processes.
+const FETCH_LATENCY: u64 = 200_000 / UNIT_NS;
+/// What a task of a function that never ran is taken to need: 10 ms, long enough to send each thread one only.
+const UNKNOWN: u32 = (10_000_000 / UNIT_NS) as u32;
+/// Expected work that a worker's thread has in hand at most beside the task it runs: 1 ms.
+const PREFILL: u64 = 1_000_000 / UNIT_NS;
+/// Tasks that a worker's thread has in hand at most.
+const PREFILL_TASKS: usize = 256;
+/// Entries at the end of a long queue that an idle worker looks at.
+const STEAL_LOOKS: usize = 8;
+/// A task with more inputs than this is not stolen: looking at them would cost more than it wins.
+const STEAL_INPUTS: usize = 64;
+/// Idle workers that may try to steal after one event.
+const STEAL_TRIES: usize = 4;
+
+/// A run time in nanoseconds as units, at least one.
+pub(super) fn units(ns: u64) -> u32 {
+    u32::try_from(ns / UNIT_NS + 1).unwrap_or(u32::MAX)
+}
+
+impl Scheduler {
+    /// An active task whose inputs are all in memory goes to a queue.
+    pub(super) fn make_ready(&mut self, slot: Slot, out: &mut Vec<Command>) {
+        let function = self.function(slot);
+        let n_knowing = self.functions.n_workers(function);
+        if n_knowing == 0 && !self.workers.is_empty() {
+            let function = self.functions.name(function);
+            self.fail(slot, TaskError::UnknownFunction { function }.into(), out);
+            return;
+        }
+        let priority = self.priority(slot);
+        self.tasks.state[slot] = State::Ready;
+        let everyone_knows = n_knowing as usize == self.workers.len();
+        let has_inputs = self.tasks.dependencies(slot).next().is_some();
+        let place = if everyone_knows && (!has_inputs || self.workers.is_empty()) {
+            None
+        } else if everyone_knows {
+            self.best_worker(slot)
+        } else {
+            self.best_of(slot, self.workers.ids().filter(|w| self.workers.knows(*w, function)).collect())
+        };
+        match place {
+            Some(worker) => {
+                let estimate = self.functions.estimate(function).unwrap_or(UNKNOWN);
+                self.tasks.worker[slot] = worker.0;
+                self.tasks.estimate[slot] = estimate;
+                self.workers.enqueue(worker, priority, slot, estimate);
+                self.touched.insert(worker);
+            }
+            None => {
+                self.tasks.worker[slot] = NONE;
+                self.tasks.estimate[slot] = 0;
+                self.shared.push(priority, slot);
+            }
+        }
+    }
+
+    /// Hands ready tasks to workers with room.
+    pub(super) fn dispatch(&mut self, out: &mut Vec<Command>) {
+        // What became ready or ended in this event changed these workers only; each first takes what is its own.
+        for worker in std::mem::take(&mut self.touched) {
+            while self.workers.has_room(worker)
+                && let Some(slot) = self.next_for(worker)
+            {
+                self.assign(slot, worker, out);
+            }
+        }
+        // Idle threads everywhere come before second helpings anywhere.
+        while let Some((_, slot)) = self.peek_shared()
+            && let Some(worker) = self.workers.next_idle()
+        {
+            self.shared.pop();
+            self.assign(slot, worker, out);
+        }
+        while let Some((_, slot)) = self.peek_shared()
+            && let Some(worker) = self.workers.next_open()
+        {
+            self.shared.pop();
+            self.assign(slot, worker, out);
+        }
+        for _ in 0..STEAL_TRIES {
+            if !self.workers.any_queued() {
+                break;
+            }
+            let Some(thief) = self.workers.next_idle() else { break };
+            let Some(slot) = self.find_loot(thief) else { continue };
+            self.leave_place(slot);
+            self.assign(slot, thief, out);
+        }
+        self.touched.clear();
+    }
+
+    /// Puts all that waits in the shared queue through placement again: a worker came that may not know it all.
+    pub(super) fn replace_shared(&mut self, out: &mut Vec<Command>) {
+        for (priority, slot) in self.shared.drain() {
+            if self.is_current(priority, slot) {
+                self.make_ready(slot, out);
+            }
+        }
+    }
+
+    /// Takes entries of tasks that are no longer ready out of the shared queue.
+    pub(super) fn sweep_shared(&mut self) {
+        for (priority, slot) in self.shared.drain() {
+            if self.is_current(priority, slot) {
+                self.shared.push(priority, slot);
+            }
+        }
+    }
+
+    /// The first task of the shared queue that is still ready there.
+    fn peek_shared(&mut self) -> Option<(Priority, Slot)> {
+        loop {
+            let (priority, slot) = self.shared.peek()?;
+            if self.is_current(priority, slot) {
+                return Some((priority, slot));
+            }
+            self.shared.pop();
+        }
+    }
+
+    /// Whether an entry of the shared queue still stands for the task it was made for.
+    pub(super) fn is_current(&self, priority: Priority, slot: Slot) -> bool {
+        self.tasks.state[slot] == State::Ready && self.tasks.worker[slot] == NONE && self.priority(slot) == priority
+    }
+
+    /// Whether a task waits that any worker may take.
+    pub(super) fn shared_has_current(&self) -> bool {
+        self.shared.entries().any(|(priority, slot)| self.is_current(priority, slot))
+    }
+
+    /// The next task for a worker with room, from its own queue or the shared one, whichever should run first.
+    fn next_for(&mut self, worker: WorkerId) -> Option<Slot> {
+        let own = self.workers.first_queued(worker);
+        let shared = self.peek_shared();
+        match (own, shared) {
+            (Some(own), Some(shared)) if shared < own => self.shared.pop().map(|(_, slot)| slot),
+            (Some((_, slot)), _) => {
+                self.leave_place(slot);
+                Some(slot)
+            }
+            (None, Some(_)) => self.shared.pop().map(|(_, slot)| slot),
+            (None, None) => None,
+        }
+    }
+
+    /// Sends a ready task, already out of its queue, to a worker.
+    fn assign(&mut self, slot: Slot, worker: WorkerId, out: &mut Vec<Command>) {
+        let function = self.function(slot);
+        let estimate = self.functions.estimate(function).unwrap_or(UNKNOWN);
+        let Some(local) = self.workers.local_function(worker, function) else { return };
+        let attempt = Attempt(self.tasks.tries[slot]);
+        self.tasks.tries[slot] += 1;
+        self.tasks.state[slot] = State::Assigned;
+        self.tasks.worker[slot] = worker.0;
+        self.tasks.estimate[slot] = estimate;
+        self.workers.assign(worker, slot, estimate);
+        let Some((submission, node)) = self.recipe(slot) else { return };
+        let graph = &submission.graph;
+        let mut constants = Vec::new();
+        let mut places: BTreeMap<u32, u32> = BTreeMap::new();
+        let arguments = graph
+            .arguments_of(node)
+            .iter()
+            .map(|code| match *code {
+                ArgumentCode::Node(earlier) => ArgumentCode::Task(submission.task(earlier)),
+                ArgumentCode::Constant(place) => ArgumentCode::Constant(*places.entry(place).or_insert_with(|| {
+                    constants.push(graph.constants[place as usize].clone());
+                    (constants.len() - 1) as u32
+                })),
+                ArgumentCode::Task(_) | ArgumentCode::List(_) => *code,
+            })
+            .collect();
+        let mut fetch: Vec<Remote> = self
+            .tasks
+            .dependencies(slot)
+            .filter(|input| !self.tasks.holds(worker, *input))
+            .map(|input| Remote {
+                task: self.tasks.id(input),
+                n_bytes: self.tasks.n_bytes[input],
+                holders: self
+                    .tasks
+                    .holders(input)
+                    .filter_map(|holder| Some(self.workers.get(holder)?.address.clone()))
+                    .collect(),
+            })
+            .collect();
+        fetch.sort_unstable_by_key(|remote| remote.task);
+        let compute = Compute {
+            task: self.tasks.id(slot),
+            attempt,
+            function: local,
+            priority: self.priority(slot),
+            wanted: self.tasks.wanted[slot] > 0,
+            arguments,
+            fetch,
+            n_constants: constants.len() as u32,
+            constants,
+        };
+        out.push(Command::ToWorker { worker, message: ToWorker::Compute(compute) });
+    }
+
+    /// The worker where a task can be expected to start first, among holders of its inputs and an idle worker.
+    fn best_worker(&self, slot: Slot) -> Option<WorkerId> {
+        let mut candidates = Vec::new();
+        for input in self.tasks.dependencies(slot).take(STEAL_INPUTS) {
+            for holder in self.tasks.holders(input) {
+                if !candidates.contains(&holder) {
+                    candidates.push(holder);
+                }
+            }
+        }
+        candidates.extend(self.workers.peek_idle());
+        candidates.sort_unstable();
+        candidates.dedup();
+        self.best_of(slot, candidates)
+    }
+
+    fn best_of(&self, slot: Slot, candidates: Vec<WorkerId>) -> Option<WorkerId> {
+        if let [only] = *candidates {
+            return Some(only);
+        }
+        let mut total = 0;
+        let mut held: BTreeMap<WorkerId, (u64, usize)> = candidates.iter().map(|w| (*w, (0, 0))).collect();
+        let mut n_inputs = 0;
+        for input in self.tasks.dependencies(slot) {
+            let n_bytes = self.tasks.n_bytes[input];
+            total += n_bytes;
+            n_inputs += 1;
+            for holder in self.tasks.holders(input) {
+                if let Some((bytes, n)) = held.get_mut(&holder) {
+                    *bytes += n_bytes;
+                    *n += 1;
+                }
+            }
+        }
+        held.into_iter()
+            .filter_map(|(id, (bytes, n))| {
+                let worker = self.workers.get(id)?;
+                let latency = if n < n_inputs { FETCH_LATENCY } else { 0 };
+                let cost = worker.wait() + latency + total.saturating_sub(bytes) / UNIT_NS;
+                Some((cost, worker.n_stored, id))
+            })
+            .min()
+            .map(|(_, _, id)| id)
+    }
+
+    /// A task in the longest queue that would start sooner on an idle worker, moving its inputs included.
+    fn find_loot(&self, thief: WorkerId) -> Option<Slot> {
+        let victim = self.workers.longest_queue(thief)?;
+        let wait = victim.wait();
+        victim
+            .queue
+            .iter()
+            .rev()
+            .take(STEAL_LOOKS)
+            .filter(|(_, slot)| self.workers.knows(thief, self.function(*slot)))
+            .filter_map(|(priority, slot)| {
+                if self.tasks.dependencies(*slot).nth(STEAL_INPUTS).is_some() {
+                    return None;
+                }
+                let mut missing = self.tasks.dependencies(*slot).filter(|i| !self.tasks.holds(thief, *i)).peekable();
+                let latency = if missing.peek().is_some() { FETCH_LATENCY } else { 0 };
+                let cost = latency + missing.map(|input| self.tasks.n_bytes[input] / UNIT_NS).sum::<u64>();
+                (cost < wait).then_some((cost, Reverse(*priority), *slot))
+            })
+            .min()
+            .map(|(_, _, slot)| slot)
+    }
+}
+
+impl Worker {
+    /// How long a new task can be expected to wait here before it starts.
+    fn wait(&self) -> u64 {
+        if self.in_flight.len() < self.n_threads as usize && self.queue.is_empty() {
+            return 0;
+        }
+        (self.occupancy + self.queued) / u64::from(self.n_threads)
+    }
+
+    /// Whether a thread has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.len() < self.n_threads as usize
+    }
+
+    /// Whether it should be sent more.
+    pub(super) fn is_open(&self) -> bool {
+        let n_threads = self.n_threads as usize;
+        self.is_idle()
+            || (self.in_flight.len() < n_threads * PREFILL_TASKS
+                && self.occupancy < PREFILL * u64::from(self.n_threads))
+    }
+}

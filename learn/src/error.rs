@@ -133,26 +133,9 @@ pub enum Error {
         /// Rows there are.
         n_rows: usize,
     },
-    /// A column that the table does not have.
-    #[error("there is no column {name:?}{}; the table has {}", nearest_text(.nearest), .known.join(", "))]
-    UnknownColumn {
-        /// The name that was asked for.
-        name: String,
-        /// The known name that looks most like it.
-        nearest: Option<String>,
-        /// The table's columns, in its order.
-        known: Vec<String>,
-    },
-    /// A column of the other kind than what was asked of it.
-    #[error("column {column:?} holds {found}, expected {expected}")]
-    ColumnKind {
-        /// The column.
-        column: String,
-        /// `numbers` or `levels`.
-        expected: &'static str,
-        /// `numbers` or `levels`.
-        found: &'static str,
-    },
+    /// What the array crate refuses: a column that is not there, or holds something else.
+    #[error(transparent)]
+    Array(#[from] phalanx_array::Error),
     /// A categorical column holds a level that was not there at fit. Rows count from 0.
     #[error(
         "column {column:?} has the level {level:?} in row {row}, which was not there at fit; \
@@ -177,6 +160,16 @@ pub enum Error {
         /// The row, from 0.
         row: usize,
     },
+    /// An infinite number in a table's column. Rows count from 0.
+    #[error("column {column:?} has {value} in row {row}; drop or fill such rows first")]
+    Infinite {
+        /// The column.
+        column: String,
+        /// The row, from 0.
+        row: usize,
+        /// The number itself.
+        value: f64,
+    },
     /// A model file that cannot be read or written.
     #[error("model file {path}: {problem}")]
     ModelFile {
@@ -186,13 +179,15 @@ pub enum Error {
         problem: String,
     },
     /// The model does not give what it gave when it was saved. Rows count from 0.
-    #[error("golden row {row}: expected {expected}, got {got}; this program must not serve the model")]
+    #[error("golden row {row}: {what} was {expected} and is {got} here; this program must not serve the model")]
     GoldenRow {
         /// The golden row, from 0.
         row: usize,
-        /// What the model gave when it was saved.
+        /// `the prediction` or `the encoded row`.
+        what: &'static str,
+        /// What it was when the model was saved.
         expected: f64,
-        /// What it gives here.
+        /// What it is here.
         got: f64,
     },
     /// A value that cannot become JSON, or text that is not the JSON it should be.
@@ -235,21 +230,8 @@ impl Error {
 }
 
 /// The known name that looks most like `name`, if one does.
-///
-/// ```
-/// assert_eq!(phalanx_learn::error::nearest("alhpa", ["alpha", "l1_ratio"]), Some("alpha".to_owned()));
-/// assert_eq!(phalanx_learn::error::nearest("colour", ["alpha", "l1_ratio"]), None);
-/// ```
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let mut best: Option<(f64, &str)> = None;
-    for candidate in known {
-        let likeness = strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
-        // Strictly more alike, so that of two equals the first known one is named.
-        if likeness > best.map_or(0.75, |(so_far, _)| so_far) {
-            best = Some((likeness, candidate));
-        }
-    }
-    best.map(|(_, candidate)| candidate.to_owned())
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    phalanx_array::schema::nearest(name, known).map(str::to_owned)
 }
 
 fn nearest_text(nearest: &Option<String>) -> String {

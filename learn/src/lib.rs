@@ -12,6 +12,7 @@
 //! - [`metrics`]: how good predictions are, by function and by name;
 //! - [`split`]: which rows a model learns from and which ones judge it;
 //! - [`preprocess`], [`transformer`], [`pipeline`]: what happens to data before an estimator sees them;
+//! - [`model_file`]: all that is needed to serve a model, and the proof that it is served right;
 //! - [`check`]: what every estimator must keep, as one call in its tests;
 //! - [`dummy`]: the smallest real estimator, to read as an example.
 //!
@@ -36,6 +37,7 @@ pub mod estimator;
 pub mod files;
 pub mod json;
 pub mod metrics;
+pub mod model_file;
 pub mod params;
 pub mod pipeline;
 pub mod preprocess;
@@ -49,6 +51,7 @@ pub use error::{Error, Result};
 pub use estimator::{Fit, Predict, Transform};
 pub use json::Json;
 pub use metrics::{Goal, Scorer};
+pub use model_file::ModelFile;
 pub use pipeline::Pipeline;
 pub use split::KFold;
 pub use transformer::{FittedTransformer, Transformer};

@@ -1,5 +1,14 @@
 //! Changing data before an estimator sees them, by what was learned from the training data.
+//!
+//! [`TableEncoder`] comes first: it makes numbers of a table's columns, with names. [`StandardScaler`] works on the
+//! numbers.
 
+mod one_hot;
+mod raw;
 mod scaler;
+mod table;
 
+pub use one_hot::{FittedOneHotEncoder, OneHotEncoder};
+pub use raw::{RawRow, raw_rows};
 pub use scaler::{FittedStandardScaler, StandardScaler};
+pub use table::{EncodedColumn, FittedTableEncoder, TableEncoder, Unseen};

@@ -1,0 +1,469 @@
+//! A table's columns as a design matrix with names: numbers as they are, categories as columns of 0 and 1.
+//!
+//! What was learned (levels, ranges) is a few names and numbers, so an encoder goes into the model file and to every
+//! worker. Blocks are encoded one by one and alike wherever they lie.
+
+use ndarray::Array2;
+use phalanx_array::{Column, MISSING, Schema, TableBlock, panel::Combine};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Fit, Result, Transform};
+
+/// Learns which columns a table has, the levels of its categories and the ranges of its numbers.
+///
+/// | name | default | purpose | range |
+/// |---|---|---|---|
+/// | `columns` | none, all | the columns to encode, in this order | columns of the table |
+/// | `drop_first` | true | leave out the first level, which the intercept stands for | |
+/// | `unseen` | `error` | what to do with a level that was not there at fit | `error`, `ignore` |
+///
+/// A numeric column gives one column of its own name. A categorical one gives a column `column=level` for each level
+/// that occurs in the training rows, in sorted order. Missing values are an error: drop or fill them before.
+///
+/// ```
+/// use ndarray::array;
+/// use phalanx_array::{Column, Field, Schema, TableBlock};
+/// use phalanx_learn::{Fit, Transform, preprocess::TableEncoder};
+///
+/// # fn main() -> phalanx_learn::Result<()> {
+/// let schema = Schema::new(vec![Field::number("age"), Field::categorical("city", ["Ulm", "Basel", "Graz"])])?;
+/// let block = TableBlock::new(vec![Column::number(vec![31., 45., 9.]), Column::categorical(vec![0, 1, 0])])?;
+/// let encoder = TableEncoder::new().fit((&schema, &block), ())?;
+/// assert_eq!(encoder.feature_names(), ["age", "city=Ulm"]); // "Basel" comes first, "Graz" does not occur
+/// assert_eq!(encoder.transform((&schema, &block))?, array![[31., 1.], [45., 0.], [9., 1.]]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableEncoder {
+    /// The columns to encode, in this order; none for all of the table's.
+    pub columns: Option<Vec<String>>,
+    /// Leave out the first level.
+    pub drop_first: bool,
+    /// What to do with a level that was not there at fit.
+    pub unseen: Unseen,
+}
+
+/// What to do with a level that was not there at fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unseen {
+    /// An error that names column, level and row.
+    #[default]
+    Error,
+    /// Every level's column is 0, as for the dropped one.
+    Ignore,
+}
+
+/// What a [`TableEncoder`] has learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedTableEncoder {
+    pub(super) columns: Vec<EncodedColumn>,
+    pub(super) drop_first: bool,
+    pub(super) unseen: Unseen,
+}
+
+/// One column of the table as it was at fit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EncodedColumn {
+    /// Numbers, passed on as they are.
+    Number {
+        /// The column's name.
+        name: String,
+        /// The smallest number in training.
+        min: f64,
+        /// The largest number in training.
+        max: f64,
+    },
+    /// Categories, passed on as a column of 0 and 1 a level.
+    Categorical {
+        /// The column's name.
+        name: String,
+        /// The levels that occurred in training, sorted.
+        levels: Vec<String>,
+    },
+}
+
+/// What has to be known of some rows to learn an encoder; ranges of rows combine in any order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TableStats(Vec<ColumnStats>);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum ColumnStats {
+    Range {
+        min: f64,
+        max: f64,
+    },
+    /// Whether each of the schema's levels occurs.
+    Occurs(Vec<bool>),
+}
+
+impl Default for TableEncoder {
+    fn default() -> Self {
+        Self { columns: None, drop_first: true, unseen: Unseen::Error }
+    }
+}
+
+impl TableEncoder {
+    /// All columns, first levels dropped, unseen levels refused.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the columns to encode, and their order.
+    #[must_use]
+    pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets whether the first level is left out.
+    #[must_use]
+    pub const fn drop_first(mut self, drop_first: bool) -> Self {
+        self.drop_first = drop_first;
+        self
+    }
+
+    /// Sets what to do with a level that was not there at fit.
+    #[must_use]
+    pub const fn unseen(mut self, unseen: Unseen) -> Self {
+        self.unseen = unseen;
+        self
+    }
+
+    /// The places of the columns to encode.
+    pub(crate) fn places(&self, schema: &Schema) -> Result<Vec<usize>> {
+        match &self.columns {
+            None => Ok((0..schema.len()).collect()),
+            Some(names) => Ok(names.iter().map(|name| schema.position(name)).collect::<Result<_, _>>()?),
+        }
+    }
+
+    /// Looks at some rows; `first_row` is where they begin in the whole table.
+    pub(crate) fn look(&self, schema: &Schema, block: &TableBlock, first_row: usize) -> Result<TableStats> {
+        schema.check(block)?;
+        let columns = self.places(schema)?.into_iter().map(|place| {
+            let (field, column) = (&schema.fields()[place], block.column(place));
+            match (column, levels(schema, place)) {
+                (Column::Categorical { codes }, Some(levels)) => {
+                    let mut occurs = vec![false; levels.len()];
+                    for (row, &code) in codes.iter().enumerate() {
+                        present(&field.name, code, first_row + row)?;
+                        occurs[code as usize] = true;
+                    }
+                    Ok(ColumnStats::Occurs(occurs))
+                }
+                _ => {
+                    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+                    for (row, &value) in numbers(&field.name, column)?.iter().enumerate() {
+                        finite(&field.name, value, first_row + row)?;
+                        (min, max) = (min.min(value), max.max(value));
+                    }
+                    Ok(ColumnStats::Range { min, max })
+                }
+            }
+        });
+        columns.collect::<Result<_>>().map(TableStats)
+    }
+
+    /// The encoder of all the rows that were looked at.
+    pub(crate) fn learn(&self, schema: &Schema, stats: TableStats) -> Result<FittedTableEncoder> {
+        let columns = self.places(schema)?.into_iter().zip(stats.0).map(|(place, stats)| {
+            let name = schema.fields()[place].name.clone();
+            match stats {
+                ColumnStats::Range { min, max } => EncodedColumn::Number { name, min, max },
+                ColumnStats::Occurs(occurs) => {
+                    let all = levels(schema, place).unwrap_or_default();
+                    let mut levels: Vec<String> =
+                        all.iter().zip(occurs).filter(|(_, occurs)| *occurs).map(|(level, _)| level.clone()).collect();
+                    levels.sort();
+                    EncodedColumn::Categorical { name, levels }
+                }
+            }
+        });
+        Ok(FittedTableEncoder { columns: columns.collect(), drop_first: self.drop_first, unseen: self.unseen })
+    }
+}
+
+impl Combine for TableStats {
+    fn combine(self, right: Self) -> Self {
+        let both = self.0.into_iter().zip(right.0).map(|pair| match pair {
+            (ColumnStats::Range { min, max }, ColumnStats::Range { min: other_min, max: other_max }) => {
+                ColumnStats::Range { min: min.min(other_min), max: max.max(other_max) }
+            }
+            (ColumnStats::Occurs(one), ColumnStats::Occurs(other)) => {
+                ColumnStats::Occurs(one.into_iter().zip(other).map(|(one, other)| one || other).collect())
+            }
+            (one, _) => one, // one schema gives one kind
+        });
+        Self(both.collect())
+    }
+}
+
+impl EncodedColumn {
+    /// The column's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Number { name, .. } | Self::Categorical { name, .. } => name,
+        }
+    }
+}
+
+impl FittedTableEncoder {
+    /// An encoder for a matrix that never was a table: one numeric column a name, with the matrix's ranges.
+    ///
+    /// # Errors
+    /// When there are not as many names as columns, a name is there twice, or a number is not finite.
+    pub fn of_numbers<S: Into<String>>(
+        names: impl IntoIterator<Item = S>,
+        x: ndarray::ArrayView2<'_, f64>,
+    ) -> Result<Self> {
+        let fields: Vec<_> = names.into_iter().map(phalanx_array::Field::number).collect();
+        crate::validate::same_length("the list of names", fields.len(), "X transposed", x.ncols())?;
+        let columns = x.columns().into_iter().map(|column| Column::number(column.to_vec())).collect();
+        TableEncoder::new().fit((&Schema::new(fields)?, &TableBlock::new(columns)?), ())
+    }
+
+    /// The table's columns as they were at fit, in order.
+    pub fn columns(&self) -> &[EncodedColumn] {
+        &self.columns
+    }
+
+    /// The names of the design matrix's columns, in order.
+    pub fn feature_names(&self) -> Vec<String> {
+        let names = self.columns.iter().flat_map(|column| match column {
+            EncodedColumn::Number { name, .. } => vec![name.clone()],
+            EncodedColumn::Categorical { name, levels } => {
+                self.kept(levels).iter().map(|level| format!("{name}={level}")).collect()
+            }
+        });
+        names.collect()
+    }
+
+    /// How many columns the design matrix has.
+    pub fn n_features(&self) -> usize {
+        let widths = self.columns.iter().map(|column| match column {
+            EncodedColumn::Number { .. } => 1,
+            EncodedColumn::Categorical { levels, .. } => self.kept(levels).len(),
+        });
+        widths.sum()
+    }
+
+    /// Encodes some rows; `first_row` is where they begin in the whole table, for errors.
+    ///
+    /// The block may have more columns than the encoder needs, and its schema other levels in another order.
+    ///
+    /// # Errors
+    /// When a column is not there or of another kind, a value is missing or infinite, or a level is unseen.
+    pub fn encode(&self, schema: &Schema, block: &TableBlock, first_row: usize) -> Result<Array2<f64>> {
+        schema.check(block)?;
+        let mut x = Array2::zeros((block.n_rows(), self.n_features()));
+        let mut at = 0;
+        for encoded in &self.columns {
+            let place = schema.position(encoded.name())?;
+            let column = block.column(place);
+            match encoded {
+                EncodedColumn::Number { name, .. } => {
+                    for (row, &value) in numbers(name, column)?.iter().enumerate() {
+                        finite(name, value, first_row + row)?;
+                        x[(row, at)] = value;
+                    }
+                    at += 1;
+                }
+                EncodedColumn::Categorical { name, levels } => {
+                    let codes = codes(name, column)?;
+                    let positions = self.positions(levels, self::levels(schema, place).unwrap_or_default());
+                    for (row, &code) in codes.iter().enumerate() {
+                        present(name, code, first_row + row)?;
+                        match positions[code as usize] {
+                            Position::Feature(feature) => x[(row, at + feature)] = 1.,
+                            Position::Dropped => {}
+                            Position::Unseen if self.unseen == Unseen::Ignore => {}
+                            Position::Unseen => {
+                                return Err(Error::UnseenLevel {
+                                    column: name.clone(),
+                                    level: self::levels(schema, place).unwrap_or_default()[code as usize].clone(),
+                                    row: first_row + row,
+                                    known: levels.clone(),
+                                });
+                            }
+                        }
+                    }
+                    at += self.kept(levels).len();
+                }
+            }
+        }
+        Ok(x)
+    }
+
+    fn kept<'a>(&self, levels: &'a [String]) -> &'a [String] {
+        if self.drop_first { levels.get(1..).unwrap_or_default() } else { levels }
+    }
+
+    /// Where each of the schema's levels goes.
+    fn positions(&self, known: &[String], levels: &[String]) -> Vec<Position> {
+        let position = |level: &String| match known.binary_search(level) {
+            Err(_) => Position::Unseen,
+            Ok(place) if !self.drop_first => Position::Feature(place),
+            Ok(0) => Position::Dropped,
+            Ok(place) => Position::Feature(place - 1),
+        };
+        levels.iter().map(position).collect()
+    }
+}
+
+enum Position {
+    Feature(usize),
+    Dropped,
+    Unseen,
+}
+
+impl Fit<(&Schema, &TableBlock), ()> for TableEncoder {
+    type Model = FittedTableEncoder;
+
+    fn fit(&self, (schema, block): (&Schema, &TableBlock), (): ()) -> Result<FittedTableEncoder> {
+        if block.n_rows() == 0 {
+            return Err(Error::Empty { what: "the table" });
+        }
+        self.learn(schema, self.look(schema, block, 0)?)
+    }
+}
+
+impl Transform<(&Schema, &TableBlock)> for FittedTableEncoder {
+    type Output = Array2<f64>;
+
+    fn transform(&self, (schema, block): (&Schema, &TableBlock)) -> Result<Array2<f64>> {
+        self.encode(schema, block, 0)
+    }
+}
+
+fn levels(schema: &Schema, place: usize) -> Option<&[String]> {
+    match &schema.fields()[place].kind {
+        phalanx_array::Kind::Categorical { levels } => Some(levels),
+        _ => None,
+    }
+}
+
+fn numbers<'a>(name: &str, column: &'a Column) -> Result<&'a [f64]> {
+    column.numbers().ok_or_else(|| kind_error(name, column, "numeric as at fit"))
+}
+
+fn codes<'a>(name: &str, column: &'a Column) -> Result<&'a [u32]> {
+    column.codes().ok_or_else(|| kind_error(name, column, "categorical as at fit"))
+}
+
+fn kind_error(name: &str, column: &Column, expected: &str) -> Error {
+    let (found, expected) = (format!("{} values", column.kind_name()), expected.to_owned());
+    Error::Array(phalanx_array::Error::Column { name: name.to_owned(), found, expected })
+}
+
+fn present(column: &str, code: u32, row: usize) -> Result<()> {
+    if code == MISSING { Err(Error::Missing { column: column.to_owned(), row }) } else { Ok(()) }
+}
+
+fn finite(column: &str, value: f64, row: usize) -> Result<()> {
+    match value {
+        _ if value.is_finite() => Ok(()),
+        _ if value.is_nan() => Err(Error::Missing { column: column.to_owned(), row }),
+        _ => Err(Error::Infinite { column: column.to_owned(), row, value }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+    use phalanx_array::Field;
+
+    use super::*;
+
+    fn schema(levels: &[&str]) -> Schema {
+        Schema::new(vec![Field::number("age"), Field::categorical("city", levels.iter().copied())]).expect("a schema")
+    }
+
+    fn block(ages: &[f64], cities: &[u32]) -> TableBlock {
+        TableBlock::new(vec![Column::number(ages.to_vec()), Column::categorical(cities.to_vec())]).expect("a block")
+    }
+
+    fn fitted(encoder: TableEncoder) -> FittedTableEncoder {
+        let (schema, block) = (schema(&["c", "a", "b"]), block(&[3., 1., 2.], &[0, 1, 2]));
+        encoder.fit((&schema, &block), ()).expect("an encoder")
+    }
+
+    #[test]
+    fn it_remembers_levels_and_ranges() {
+        let expected = [
+            EncodedColumn::Number { name: "age".into(), min: 1., max: 3. },
+            EncodedColumn::Categorical { name: "city".into(), levels: vec!["a".into(), "b".into(), "c".into()] },
+        ];
+        assert_eq!(fitted(TableEncoder::new()).columns(), expected);
+        assert_eq!(fitted(TableEncoder::new()).feature_names(), ["age", "city=b", "city=c"]);
+    }
+
+    #[test]
+    fn columns_come_in_the_order_asked_for() {
+        let encoder = fitted(TableEncoder::new().columns(["city", "age"]).drop_first(false));
+        assert_eq!(encoder.feature_names(), ["city=a", "city=b", "city=c", "age"]);
+        // Another file: other levels in another order.
+        let x = encoder.transform((&schema(&["b", "x", "a"]), &block(&[9., 8.], &[2, 0]))).expect("encoded");
+        assert_eq!(x, array![[1., 0., 0., 9.], [0., 1., 0., 8.]]);
+    }
+
+    #[test]
+    fn an_unseen_level_is_an_error_unless_ignored() {
+        let (schema, block) = (schema(&["a", "x"]), block(&[9., 8.], &[0, 1]));
+        let error = fitted(TableEncoder::new()).encode(&schema, &block, 100).expect_err("refused").to_string();
+        assert_eq!(
+            error,
+            r#"column "city" has the level "x" in row 101, which was not there at fit; known are a, b, c; drop such rows, or encode with unseen levels ignored"#
+        );
+        let ignoring = fitted(TableEncoder::new().unseen(Unseen::Ignore));
+        assert_eq!(ignoring.encode(&schema, &block, 0).expect("encoded"), array![[9., 0., 0.], [8., 0., 0.]]);
+    }
+
+    #[test]
+    fn what_is_missing_or_infinite_is_named() {
+        let schema = schema(&["a"]);
+        let error = |ages: &[f64], cities: &[u32]| {
+            TableEncoder::new().fit((&schema, &block(ages, cities)), ()).expect_err("refused").to_string()
+        };
+        let remedy = "; drop or fill such rows first";
+        assert_eq!(error(&[1., f64::NAN], &[0, 0]), format!("column \"age\" has a missing value in row 1{remedy}"));
+        assert_eq!(error(&[1., 2.], &[MISSING, 0]), format!("column \"city\" has a missing value in row 0{remedy}"));
+        assert_eq!(error(&[f64::INFINITY], &[0]), format!("column \"age\" has inf in row 0{remedy}"));
+        assert_eq!(error(&[], &[]), "the table is empty, expected at least one row and one column");
+    }
+
+    #[test]
+    fn columns_are_held_against_the_table() {
+        let (schema, block) = (schema(&["a"]), block(&[1.], &[0]));
+        let error = TableEncoder::new().columns(["cty"]).fit((&schema, &block), ()).expect_err("refused").to_string();
+        assert_eq!(error, r#"there is no column "cty"; did you mean "city"?"#);
+        let numbers = Schema::new(vec![Field::number("age"), Field::number("city")]).expect("a schema");
+        let block = TableBlock::new(vec![Column::number(vec![1.]), Column::number(vec![1.])]).expect("a block");
+        let error = fitted(TableEncoder::new()).encode(&numbers, &block, 0).expect_err("refused").to_string();
+        assert_eq!(error, "column \"city\" has numeric values, expected categorical as at fit");
+    }
+
+    #[test]
+    fn ranges_of_rows_teach_what_the_whole_teaches() {
+        let (schema, encoder) = (schema(&["c", "a", "b"]), TableEncoder::new());
+        let whole = block(&[3., 1., 2., 7.], &[0, 1, 0, 1]);
+        let parts = [0..1, 1..3, 3..4].map(|rows| encoder.look(&schema, &whole.rows(rows), 0).expect("looked at"));
+        let stats = parts.into_iter().reduce(Combine::combine).expect("three parts");
+        let expected = encoder.fit((&schema, &whole), ()).expect("an encoder");
+        assert_eq!(encoder.learn(&schema, stats).expect("an encoder"), expected);
+        assert_eq!(expected.feature_names(), ["age", "city=c"]);
+    }
+
+    #[test]
+    fn a_matrix_has_numeric_columns_only() {
+        let encoder =
+            FittedTableEncoder::of_numbers(["a", "b"], array![[1., 2.], [3., 4.]].view()).expect("an encoder");
+        assert_eq!(encoder.feature_names(), ["a", "b"]);
+        assert!(FittedTableEncoder::of_numbers(["a"], array![[1., 2.]].view()).is_err());
+        assert!(FittedTableEncoder::of_numbers(["a", "a"], array![[1., 2.]].view()).is_err());
+    }
+}

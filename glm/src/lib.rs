@@ -1,1 +1,43 @@
-//! Linear models: families, penalties, solvers.
+//! Linear models: gaussian, binomial and Poisson regression with L1, L2 and elastic net penalties.
+//!
+//! The crate has the three parts of every Phalanx crate. [`solver`] holds the machines, which ask for loss, gradient
+//! or block solutions and are told them; `kernel` is the one pass over a panel of rows that answers; `fit` drives a
+//! machine over arrays in memory and `cluster` over chunked arrays. Both drivers cut the rows at the same borders
+//! and add in the same order, so the same solver gives the same coefficients, bit for bit, here and on a cluster.
+//!
+//! Nothing here knows of files, of tables, or of how a hyperparameter is chosen.
+//!
+//! ```
+//! use ndarray::array;
+//! use phalanx_glm::{LinearRegression, Solver};
+//! use phalanx_learn::{Fit, Predict};
+//!
+//! # fn main() -> phalanx_learn::Result<()> {
+//! let x = array![[1., 0.], [2., 1.], [3., 0.], [4., 1.]];
+//! let y = array![2., 5., 6., 9.];
+//! let lasso = LinearRegression::new().alpha(0.1).l1_ratio(1.);
+//! let model = lasso.fit(&x, &y)?;
+//! assert!(model.report().converged && model.report().kkt_residual < 1e-8);
+//! let other = lasso.solver(Solver::Admm).fit(&x, &y)?;
+//! assert!((&model.coef() - &other.coef()).iter().all(|d| d.abs() < 1e-7));
+//! assert_eq!(model.predict(&x)?.len(), 4);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod error;
+pub mod family;
+mod fit;
+mod kernel;
+pub mod model;
+pub mod params;
+mod penalty;
+pub mod report;
+pub mod solver;
+
+pub use error::Error;
+pub use family::Family;
+pub use kernel::{BadValue, Evaluation, Moments, Spread};
+pub use model::GlmModel;
+pub use params::{Glm, LinearRegression, LogisticRegression, PoissonRegression, Solver};
+pub use report::{Report, StopReason};

@@ -1,0 +1,37 @@
+//! What can go wrong in this crate alone; mistakes in parameters and data are [`phalanx_learn::Error`]s.
+
+/// What went wrong between a solver and the shell that drives it, or inside the numbers.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The shell answered another question than the one that was asked.
+    #[error("the solver asked for {asked} and was told {told}; drive it by answering each ask() with one tell()")]
+    Answer {
+        /// What `ask` wanted.
+        asked: &'static str,
+        /// What `tell` was given.
+        told: &'static str,
+    },
+    /// Finite numbers whose squares are not. Columns count from 0.
+    #[error("{what} is too large to square in f64; divide it by a constant first")]
+    Overflow {
+        /// `column 3 of X`, or `y`.
+        what: String,
+    },
+    /// The library that solves ADMM's blocks gave up.
+    #[error("the rows {start}..{end} could not be solved: {message}")]
+    Block {
+        /// The first row of the block.
+        start: usize,
+        /// One past the last row of the block.
+        end: usize,
+        /// What the library said.
+        message: String,
+    },
+}
+
+impl From<Error> for phalanx_learn::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}

@@ -1,0 +1,144 @@
+//! What was learned: coefficients, and predictions from them.
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, stack};
+use phalanx_learn::{Error, Model, Predict, Result, validate};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    family::Family,
+    kernel::{products, vectorised},
+    report::Report,
+    solver::Solution,
+};
+
+/// A fitted generalised linear model: mean of y = inverse link(intercept + x · coef).
+///
+/// ```
+/// use ndarray::array;
+/// use phalanx_glm::LogisticRegression;
+/// use phalanx_learn::{Fit, Predict};
+///
+/// # fn main() -> phalanx_learn::Result<()> {
+/// let x = array![[0.], [1.], [2.], [3.]];
+/// let model = LogisticRegression::new().alpha(0.1).fit(&x, &array![0., 1., 0., 1.])?;
+/// let mean = model.predict(&x)?; // the probability of 1
+/// assert_eq!(model.predict_proba(x.view())?.column(1), mean);
+/// let text = serde_json::to_string(&model).unwrap();
+/// assert_eq!(serde_json::from_str::<phalanx_glm::GlmModel>(&text).unwrap(), model);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GlmModel {
+    family: Family,
+    coef: Vec<f64>,
+    intercept: f64,
+    report: Report,
+}
+
+impl GlmModel {
+    pub(crate) fn new(family: Family, solution: Solution) -> Self {
+        let Solution { coef, intercept, report } = solution;
+        Self { family, coef, intercept, report }
+    }
+
+    /// The distribution of y.
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// One coefficient a column, in the columns' own units.
+    pub fn coef(&self) -> ArrayView1<'_, f64> {
+        ArrayView1::from(&self.coef)
+    }
+
+    /// The linear predictor where every column is 0; 0 where none was fitted.
+    pub const fn intercept(&self) -> f64 {
+        self.intercept
+    }
+
+    /// How the fit went, why it stopped and how far from the optimum it is.
+    pub const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The linear predictor, intercept + x · coef, of each row: scikit-learn's `decision_function`.
+    ///
+    /// # Errors
+    /// When X has not the columns there were at fit, or is not finite.
+    pub fn decision_function(&self, x: ArrayView2<'_, f64>) -> Result<Array1<f64>> {
+        validate::predict_data(x, self.coef.len())?;
+        let mut eta = vec![0.; x.nrows()];
+        let rows = x.as_standard_layout();
+        vectorised(|| products(rows.as_slice().unwrap_or_default(), &self.coef, self.intercept, &mut eta));
+        Ok(eta.into())
+    }
+
+    /// The probabilities of 0 and of 1, shape (n_rows, 2), for the binomial family.
+    ///
+    /// # Errors
+    /// As [`decision_function`](Self::decision_function), and for another family.
+    pub fn predict_proba(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        self.expect_binomial()?;
+        let eta = self.decision_function(x)?;
+        let [zero, one] = [-1., 1.].map(|sign| eta.mapv(|eta| self.family.mean(sign * eta)));
+        stack(Axis(1), &[zero.view(), one.view()]).map_err(Error::other)
+    }
+
+    /// The more probable class of each row, 0 or 1, for the binomial family; 0 where they are equal.
+    ///
+    /// # Errors
+    /// As [`predict_proba`](Self::predict_proba).
+    pub fn predict_class(&self, x: ArrayView2<'_, f64>) -> Result<Array1<f64>> {
+        self.expect_binomial()?;
+        Ok(self.decision_function(x)?.mapv(|eta| f64::from(eta > 0.)))
+    }
+
+    fn expect_binomial(&self) -> Result<()> {
+        match self.family {
+            Family::Binomial => Ok(()),
+            _ => Err(Error::NoProbabilities { model: format!("a {} GlmModel", self.family) }),
+        }
+    }
+}
+
+impl Predict<ArrayView2<'_, f64>> for GlmModel {
+    type Output = Array1<f64>;
+
+    /// The mean of y for each row; for the binomial family the probability of 1.
+    fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Array1<f64>> {
+        Ok(self.decision_function(x)?.mapv(|eta| self.family.mean(eta)))
+    }
+}
+
+impl Predict<&Array2<f64>> for GlmModel {
+    type Output = Array1<f64>;
+
+    fn predict(&self, x: &Array2<f64>) -> Result<Array1<f64>> {
+        self.predict(x.view())
+    }
+}
+
+#[typetag::serde]
+impl Model for GlmModel {
+    fn n_features(&self) -> usize {
+        self.coef.len()
+    }
+
+    fn predict_dyn(&self, x: ArrayView2<'_, f64>) -> Result<Array1<f64>> {
+        self.predict(x)
+    }
+
+    fn predict_proba_dyn(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        self.predict_proba(x)
+    }
+
+    fn classes(&self) -> Vec<f64> {
+        if self.family == Family::Binomial { vec![0., 1.] } else { Vec::new() }
+    }
+
+    fn report(&self) -> serde_json::Value {
+        // A report is plain fields and always becomes JSON.
+        serde_json::to_value(&self.report).unwrap_or_default()
+    }
+}

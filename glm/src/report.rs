@@ -1,0 +1,62 @@
+//! The certificate of a fit: how it went, why it stopped, and how far from the optimum it is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a fit went. `converged` is true only where `kkt_relative` proves it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether the coefficients are optimal to the tolerance, or as nearly as f64 allows.
+    pub converged: bool,
+    /// Why the solver stopped.
+    pub stop: StopReason,
+    /// Steps of the solver.
+    pub n_iter: usize,
+    /// Passes over all rows.
+    pub n_passes: usize,
+    /// The largest violation of the optimality conditions of the objective, intercept included: the distance of
+    /// minus the loss's gradient from the penalty's subdifferential, in the data's own units. 0 at the optimum.
+    pub kkt_residual: f64,
+    /// The same without units, which `tol` is compared with: in standardised columns, over y's standard deviation.
+    pub kkt_relative: f64,
+    /// Mean half-deviance plus penalty.
+    pub objective: f64,
+    /// Sum of the unit deviances.
+    pub deviance: f64,
+    /// Deviance of the model that has an intercept only (or, where none is fitted, no term at all).
+    pub null_deviance: f64,
+    /// How many rows were fitted.
+    pub n_rows: usize,
+}
+
+/// Why a solver stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopReason {
+    /// The optimality conditions hold to the tolerance.
+    Optimal,
+    /// No step changes the coefficients any more: f64 has no better ones.
+    Precision,
+    /// `max_iter` steps were not enough.
+    MaxIter,
+    /// y has one value only, at the end of its range: the intercept grows without bound.
+    OneClass,
+    /// The columns separate the classes and nothing is penalised: the coefficients grow without bound.
+    Separable,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Optimal => "the optimality conditions hold to the tolerance",
+            Self::Precision => "no step changes the coefficients any more; a larger tol would stop here as optimal",
+            Self::MaxIter => "max_iter steps were not enough; raise max_iter or tol, or penalise more",
+            Self::OneClass => "y has only one value, at the end of its range, so the intercept has no finite optimum",
+            Self::Separable => {
+                "the columns separate the classes, so there is no finite optimum; set alpha above 0 to have one"
+            }
+        })
+    }
+}

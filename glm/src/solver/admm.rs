@@ -1,0 +1,294 @@
+//! Consensus ADMM over blocks of rows: every block fits its own rows, and a common answer pulls them together.
+//!
+//! minimise Σ_i f_i(x_i) + g(z) subject to x_i = z, where f_i is the loss of block i over the number of *all* rows
+//! and g the penalty, the intercept left out. With scaled duals u_i, over-relaxation a and N blocks:
+//!
+//! ```text
+//! x_i = argmin f_i(x) + rho/2 |x - (z - u_i)|²     one block solve each
+//! h_i = a x_i + (1 - a) z
+//! z   = prox of g / (N rho) at mean(h_i + u_i)     soft threshold, then shrinkage
+//! u_i = u_i + h_i - z
+//! ```
+//!
+//! Where the residuals allow a stop, the loss's gradient at z is asked for, and the optimality conditions of the
+//! whole problem decide. If they do not hold yet the tolerances are tightened and ADMM goes on: no other solver
+//! polishes its answer.
+//!
+//! Source: S. Boyd, N. Parikh, E. Chu, B. Peleato, J. Eckstein, "Distributed optimization and statistical learning
+//! via the alternating direction method of multipliers" (2011), sections 3.3 (stopping), 3.4.1 (varying rho),
+//! 3.4.3 (over-relaxation) and 8.2 (splitting across examples).
+
+use phalanx_array::panel::{PANEL, n_panels};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Answer, Ask, BlockProblem, BlockSolution, Solution, Spec, mismatch,
+    setup::{Counts, Setup},
+};
+use crate::{error::Error, kernel::Evaluation, report::StopReason};
+
+/// Panels in a block unless a number of blocks is given.
+const PANELS_PER_BLOCK: usize = 16;
+/// The most blocks unless a number is given: more of them agree more slowly.
+const MAX_DEFAULT_BLOCKS: usize = 32;
+/// Over-relaxation; Boyd et al. advise 1.5 to 1.8.
+const RELAXATION: f64 = 1.6;
+/// How far the residuals may be apart before rho moves, and by how much it moves.
+const IMBALANCE: f64 = 4.;
+
+/// The machine. A step is one round of block solves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Admm {
+    spec: Spec,
+    n_blocks: Option<usize>,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Phase {
+    Moments,
+    /// Waits for the loss at the null model; the flag says that it lies at infinity.
+    Start(Box<State>, bool),
+    /// Waits for the blocks.
+    Blocks(Box<State>),
+    /// Waits for the loss at z; the flag says that there will be no further step.
+    Certify(Box<State>, Option<StopReason>),
+    Done(Solution),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct State {
+    setup: Setup,
+    counts: Counts,
+    /// Where each block ends, in rows.
+    ends: Vec<usize>,
+    rho: f64,
+    z: Vec<f64>,
+    x: Vec<Vec<f64>>,
+    u: Vec<Vec<f64>>,
+    /// The gradient's norm that the next block solves stop at.
+    block_tolerance: f64,
+    /// The residuals, relative to y's scale, at which to look at the optimality conditions.
+    residual_tolerance: f64,
+    /// Steps at which rho may move next, and how long to wait after that.
+    rho_at: usize,
+    rho_wait: usize,
+    /// Steps at which to look at the optimality conditions whatever the residuals say.
+    look_at: usize,
+}
+
+/// How many blocks `n_rows` rows are cut into by default: one for each 4,096 rows, at most 32.
+pub fn default_n_blocks(n_rows: usize) -> usize {
+    n_panels(n_rows).div_ceil(PANELS_PER_BLOCK).clamp(1, MAX_DEFAULT_BLOCKS)
+}
+
+/// Where each block ends: on panel borders, as even as those allow, no block empty.
+fn block_ends(n_rows: usize, n_blocks: usize) -> Vec<usize> {
+    let panels = n_panels(n_rows);
+    let n_blocks = n_blocks.clamp(1, panels.max(1));
+    (1..=n_blocks).map(|i| (i * panels / n_blocks * PANEL).min(n_rows)).collect()
+}
+
+impl Admm {
+    /// A machine that has asked nothing yet. Without `n_blocks` the number of rows decides; a number larger than
+    /// that of the panels is taken as that.
+    pub fn new(spec: Spec, n_blocks: Option<usize>) -> Self {
+        Self { spec, n_blocks, phase: Phase::Moments }
+    }
+
+    /// What it wants to know.
+    pub fn ask(&self) -> Ask {
+        match &self.phase {
+            Phase::Moments => Ask::Moments,
+            Phase::Start(state, _) | Phase::Certify(state, _) => state.setup.evaluate_at(&state.z),
+            Phase::Blocks(state) => Ask::BlockSolve { blocks: state.blocks() },
+            Phase::Done(solution) => Ask::Done(solution.clone()),
+        }
+    }
+
+    /// Answers the question.
+    ///
+    /// # Errors
+    /// When the answer is to another question, or the numbers are too large to work with.
+    pub fn tell(&mut self, answer: Answer) -> Result<(), Error> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Moments);
+        self.phase = match (phase, answer) {
+            (Phase::Moments, Answer::Moments(moments)) => {
+                let setup = Setup::new(self.spec, &moments)?;
+                let (z, unbounded) = setup.start(&moments);
+                let n_blocks = self.n_blocks.unwrap_or_else(|| default_n_blocks(moments.n_rows));
+                Phase::Start(Box::new(State::new(setup, z, n_blocks)), unbounded)
+            }
+            (Phase::Start(state, unbounded), Answer::Evaluation(evaluation)) => state.start(&evaluation, unbounded),
+            (Phase::Blocks(state), Answer::Blocks(blocks)) if blocks.len() == state.ends.len() => state.step(blocks),
+            (Phase::Certify(state, last), Answer::Evaluation(evaluation)) => state.certify(&evaluation, last),
+            (phase, answer) => {
+                self.phase = phase;
+                return Err(mismatch(&self.ask(), &answer));
+            }
+        };
+        Ok(())
+    }
+}
+
+impl State {
+    fn new(setup: Setup, z: Vec<f64>, n_blocks: usize) -> Self {
+        let ends = block_ends(setup.n_rows, n_blocks);
+        let n = ends.len();
+        Self {
+            counts: Counts { n_iter: 0, n_passes: 1 },
+            // The curvature of one block's share of the loss along a typical coordinate.
+            rho: setup.curvature / n as f64,
+            x: vec![z.clone(); n],
+            u: vec![vec![0.; z.len()]; n],
+            block_tolerance: 1e-3 * setup.unit / n as f64,
+            residual_tolerance: setup.spec.tol,
+            rho_at: 5,
+            rho_wait: 5,
+            look_at: 50,
+            z,
+            ends,
+            setup,
+        }
+    }
+
+    fn blocks(&self) -> Vec<BlockProblem> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .zip(self.x.iter().zip(&self.u))
+            .map(|((start, &end), (x, u))| BlockProblem {
+                rows: start..end,
+                n_rows: self.setup.n_rows,
+                family: self.setup.spec.family,
+                coordinates: self.setup.coordinates.clone(),
+                rho: self.rho,
+                target: self.z.iter().zip(u).map(|(z, u)| z - u).collect(),
+                start: x.clone(),
+                tolerance: self.block_tolerance,
+            })
+            .collect()
+    }
+
+    fn start(mut self: Box<Self>, evaluation: &Evaluation, unbounded: bool) -> Phase {
+        self.counts.n_passes += 1;
+        if unbounded {
+            return self.done(evaluation, StopReason::OneClass);
+        }
+        if self.is_optimal(evaluation) {
+            return self.done(evaluation, StopReason::Optimal);
+        }
+        Phase::Blocks(self)
+    }
+
+    fn step(mut self: Box<Self>, blocks: Vec<BlockSolution>) -> Phase {
+        self.counts.n_iter += 1;
+        self.counts.n_passes += 1;
+        let n = self.ends.len() as f64;
+        self.x = blocks.into_iter().map(|block| block.x).collect();
+        let previous = self.z.clone();
+        let relaxed: Vec<Vec<f64>> = self.x.iter().map(|x| mix(RELAXATION, x, &previous)).collect();
+        for j in 0..self.z.len() {
+            let sum: f64 = relaxed.iter().zip(&self.u).map(|(h, u)| h[j] + u[j]).sum();
+            self.z[j] = self.setup.weights[j].prox(sum / n, n * self.rho);
+        }
+        for (u, h) in self.u.iter_mut().zip(&relaxed) {
+            u.iter_mut().zip(h).zip(&self.z).for_each(|((u, h), z)| *u += h - z);
+        }
+        let primal = self.x.iter().map(|x| distance_squared(x, &self.z)).sum::<f64>().sqrt();
+        let dual = self.rho * n.sqrt() * distance_squared(&self.z, &previous).sqrt();
+        let still = previous == self.z;
+        self.next(primal, dual, still)
+    }
+
+    /// Decides on rho, the tolerances and whether to look at the optimality conditions.
+    fn next(mut self: Box<Self>, primal: f64, dual: f64, still: bool) -> Phase {
+        let n = self.ends.len() as f64;
+        let unit = self.setup.unit;
+        // Both as gradients: a disagreement of the blocks counts by what it costs.
+        let primal_pull = self.rho * primal * n.sqrt();
+        let dual_pull = dual * n.sqrt();
+        let last = if self.counts.n_iter >= self.setup.spec.max_iter {
+            Some(StopReason::MaxIter)
+        } else if still && primal == 0. {
+            Some(StopReason::Precision)
+        } else {
+            None
+        };
+        // Blocks are solved ten times better than they agree.
+        let floor = 0.05 * self.setup.spec.tol.max(1e-14) * unit / n;
+        self.block_tolerance = (0.1 * primal_pull.min(dual_pull) / n).clamp(floor, self.block_tolerance.max(floor));
+        if last.is_none() {
+            self.balance(primal, dual);
+        }
+        let settled = primal_pull.max(dual_pull) <= self.residual_tolerance * unit;
+        if settled || last.is_some() || self.counts.n_iter >= self.look_at {
+            return Phase::Certify(self, last);
+        }
+        Phase::Blocks(self)
+    }
+
+    /// Boyd et al., section 3.4.1, less and less often, so that rho comes to rest and the convergence proof holds.
+    fn balance(&mut self, primal: f64, dual: f64) {
+        if self.counts.n_iter < self.rho_at || primal == 0. || dual == 0. {
+            return;
+        }
+        self.rho_at = self.counts.n_iter + self.rho_wait;
+        let n = (self.ends.len() as f64).sqrt();
+        // Each relative to what it is a residual of.
+        let size = self.x.iter().map(|x| dot(x, x)).sum::<f64>().sqrt().max(n * dot(&self.z, &self.z).sqrt());
+        let pull = self.rho * self.u.iter().map(|u| dot(u, u)).sum::<f64>().sqrt();
+        if size == 0. || pull == 0. {
+            return;
+        }
+        let ratio = (primal / size) / (dual / pull);
+        if (1. / IMBALANCE..IMBALANCE).contains(&ratio) {
+            return;
+        }
+        self.rho_wait += self.rho_wait / 2;
+        let factor = ratio.sqrt().clamp(0.1, 10.);
+        self.rho *= factor;
+        self.u.iter_mut().flatten().for_each(|u| *u /= factor);
+    }
+
+    fn certify(mut self: Box<Self>, evaluation: &Evaluation, last: Option<StopReason>) -> Phase {
+        self.counts.n_passes += 1;
+        if self.is_optimal(evaluation) {
+            return self.done(evaluation, StopReason::Optimal);
+        }
+        if let Some(stop) = last {
+            return self.done(evaluation, stop);
+        }
+        let spec = self.setup.spec;
+        if evaluation.separated && spec.alpha == 0. {
+            return self.done(evaluation, StopReason::Separable);
+        }
+        if self.counts.n_iter >= self.look_at {
+            self.look_at = self.counts.n_iter + self.counts.n_iter.clamp(50, 500);
+        } else {
+            self.residual_tolerance *= 0.3;
+        }
+        Phase::Blocks(self)
+    }
+
+    fn is_optimal(&self, at_z: &Evaluation) -> bool {
+        let local = self.setup.local(at_z);
+        local.is_some_and(|local| self.setup.kkt_relative(&self.z, &local) <= self.setup.spec.tol)
+    }
+
+    fn done(self: Box<Self>, at_z: &Evaluation, stop: StopReason) -> Phase {
+        Phase::Done(self.setup.solution(&self.z, at_z, self.counts, stop))
+    }
+}
+
+fn mix(share: f64, a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| share * a + (1. - share) * b).collect()
+}
+
+fn distance_squared(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

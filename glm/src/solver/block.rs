@@ -1,0 +1,363 @@
+//! One of ADMM's block problems: the loss of a block's rows plus a pull towards a target, minimised by argmin.
+//!
+//! The unknown is the step `d` from the start, and the cost is how far the objective is above its value there,
+//! computed without cancellation ([`Family::remainder`]): late in a fit the steps lower the objective by less than
+//! its own rounding, and a cost that could not see them would leave the coefficients seven digits short.
+//!
+//! Trust-region Newton with Steihaug's conjugate gradients: J. Nocedal, S. Wright, *Numerical Optimization*, 2nd ed.
+//! (2006), algorithms 4.1 and 7.2. argmin's types stay in this file.
+
+use std::{cell::RefCell, ops::Range, sync::Arc};
+
+use argmin::{
+    core::{CostFunction, Error as ArgminError, Executor, Gradient, Hessian, IterState, KV, Problem, Solver},
+    core::{State, TerminationReason, TerminationStatus},
+    solver::trustregion::{Steihaug, TrustRegion},
+};
+use argmin_math::ArgminDot;
+use phalanx_array::panel::PANEL;
+use serde::{Deserialize, Serialize};
+
+use super::setup::Coordinates;
+use crate::{
+    error::Error,
+    family::Family,
+    kernel::{Rows, add_products_transposed, dot, products, vectorised},
+};
+
+/// Newton steps after which a block is handed back as it is; the next ADMM step goes on from there.
+const MAX_STEPS: u64 = 60;
+
+/// Find x that minimises (1 / `n_rows`) · loss of the rows + `rho` / 2 · |x - `target`|², in working coordinates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BlockProblem {
+    /// The rows of the block. They begin on a panel border.
+    pub rows: Range<usize>,
+    /// The rows of all blocks.
+    pub n_rows: usize,
+    /// Distribution of y.
+    pub family: Family,
+    /// Where the working coordinates lie.
+    pub coordinates: Arc<Coordinates>,
+    /// The strength of the pull, above 0.
+    pub rho: f64,
+    /// Where it pulls to, length n_features + 1, the intercept first.
+    pub target: Vec<f64>,
+    /// Where to begin, length n_features + 1.
+    pub start: Vec<f64>,
+    /// The gradient's norm to stop at.
+    pub tolerance: f64,
+}
+
+/// The minimum of a block problem.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BlockSolution {
+    /// Length n_features + 1, the intercept first.
+    pub x: Vec<f64>,
+    /// Newton steps taken.
+    pub n_steps: usize,
+}
+
+impl BlockProblem {
+    /// Solves it on its rows.
+    pub(crate) fn solve(&self, rows: Rows<'_>) -> Result<BlockSolution, Error> {
+        let objective = Objective::new(self, rows);
+        let steepness = norm(&objective.start_gradient);
+        if steepness <= self.tolerance || !steepness.is_finite() {
+            return Ok(BlockSolution { x: self.start.clone(), n_steps: 0 });
+        }
+        let relative = self.tolerance / steepness;
+        let failed = |error: ArgminError| Error::Block {
+            start: self.rows.start,
+            end: self.rows.end,
+            message: error.to_string(),
+        };
+        let inner = Steihaug::new()
+            .with_epsilon((0.1 * relative).clamp(1e-13, 1e-2))
+            .map_err(failed)?
+            .with_max_iters(4 * self.start.len() as u64 + 20);
+        // A quadratic is minimised in one step, however long. Elsewhere a step of 4 changes every mean by much.
+        let (radius, longest) = if self.family == Family::Gaussian { (1e100, 1e100) } else { (4., 1e6) };
+        let newton = TrustRegion::new(inner).with_radius(radius).map_err(failed)?;
+        let newton = newton.with_max_radius(longest).map_err(failed)?;
+        let solver = UntilFlat { newton, tolerance: relative };
+        let origin = vec![0.; self.start.len()];
+        let found = Executor::new(objective.scaled(1. / steepness), solver)
+            .configure(|state| state.param(origin).max_iters(MAX_STEPS))
+            .ctrlc(false)
+            .timer(false)
+            .run()
+            .map_err(failed)?;
+        let mut state = found.state;
+        let n_steps = state.get_iter() as usize;
+        let step = state.take_param().unwrap_or_default();
+        Ok(BlockSolution { x: self.start.iter().zip(&step).map(|(x, d)| x + d).collect(), n_steps })
+    }
+}
+
+/// The objective as a function of the step from the start.
+struct Objective<'a> {
+    problem: &'a BlockProblem,
+    rows: Rows<'a>,
+    /// What costs and derivatives are multiplied by, so that argmin's absolute thresholds fit.
+    factor: f64,
+    /// The linear predictor of each row at the start.
+    start_eta: Vec<f64>,
+    start_gradient: Vec<f64>,
+    /// The last point looked at: argmin asks for cost, gradient and Hessian one after the other.
+    last: RefCell<Point>,
+}
+
+#[derive(Default)]
+struct Point {
+    step: Vec<f64>,
+    cost: f64,
+    gradient: Vec<f64>,
+}
+
+impl<'a> Objective<'a> {
+    fn new(problem: &'a BlockProblem, rows: Rows<'a>) -> Self {
+        let mut objective = Self {
+            problem,
+            rows,
+            factor: 1.,
+            start_eta: vec![0.; rows.y.len()],
+            start_gradient: vec![0.; problem.start.len()],
+            last: RefCell::default(),
+        };
+        let mut eta = std::mem::take(&mut objective.start_eta);
+        let mut sums = vec![0.; problem.start.len()];
+        objective.each_panel(|first, y, design| {
+            let eta = &mut eta[first..first + y.len()];
+            products(design, &problem.start, 0., eta);
+            let mut residuals = [0.; PANEL];
+            for ((r, &eta), &y) in residuals.iter_mut().zip(&*eta).zip(y) {
+                *r = problem.family.row_loss(y, eta).residual;
+            }
+            add_products_transposed(design, &residuals[..y.len()], &mut sums);
+        });
+        let n = problem.n_rows as f64;
+        let pull = problem.start.iter().zip(&problem.target).map(|(x, v)| problem.rho * (x - v));
+        objective.start_gradient = sums.iter().zip(pull).map(|(g, pull)| g / n + pull).collect();
+        objective.start_eta = eta;
+        objective
+    }
+
+    fn scaled(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// Hands each panel on as (its first row in the block, y, its rows in working coordinates).
+    fn each_panel(&self, mut work: impl FnMut(usize, &[f64], &[f64])) {
+        let mut design = Vec::with_capacity(PANEL * self.problem.start.len());
+        for (index, (_, x, y)) in self.rows.panels().enumerate() {
+            vectorised(|| {
+                self.problem.coordinates.write_rows(x, y.len(), &mut design);
+                work(index * PANEL, y, &design);
+            });
+        }
+    }
+
+    fn visit(&self, step: &[f64]) {
+        if self.last.borrow().step == step {
+            return;
+        }
+        let (problem, n) = (self.problem, self.problem.n_rows as f64);
+        let mut above = 0.;
+        let mut sums = vec![0.; step.len()];
+        self.each_panel(|first, y, design| {
+            let mut delta = [0.; PANEL];
+            let delta = &mut delta[..y.len()];
+            products(design, step, 0., delta);
+            for ((delta, &eta), &y) in delta.iter_mut().zip(&self.start_eta[first..]).zip(y) {
+                above += problem.family.remainder(eta, *delta);
+                let here = problem.family.row_loss(y, eta + *delta).residual;
+                *delta = here - problem.family.row_loss(y, eta).residual;
+            }
+            add_products_transposed(design, delta, &mut sums);
+        });
+        let cost = dot(&self.start_gradient, step) + above / n + 0.5 * problem.rho * dot(step, step);
+        let turned = sums.iter().zip(&self.start_gradient).zip(step);
+        let gradient = turned.map(|((sum, g), d)| self.factor * (g + sum / n + problem.rho * d)).collect();
+        // Where a mean overflows, the step is refused; what its gradient would be does not matter.
+        let cost = if cost.is_finite() { self.factor * cost } else { f64::MAX };
+        *self.last.borrow_mut() = Point { step: step.to_vec(), cost, gradient };
+    }
+
+    fn curvature(&self, step: &[f64]) -> Matrix {
+        let (size, n) = (step.len(), self.problem.n_rows as f64);
+        let mut upper = vec![0.; size * size];
+        self.each_panel(|first, y, design| {
+            let mut delta = [0.; PANEL];
+            products(design, step, 0., &mut delta[..y.len()]);
+            for ((row, delta), eta) in design.chunks_exact(size).zip(&delta).zip(&self.start_eta[first..]) {
+                let weight = self.problem.family.curvature(eta + delta);
+                for (i, line) in upper.chunks_exact_mut(size).enumerate() {
+                    let factor = weight * row[i];
+                    line[i..].iter_mut().zip(&row[i..]).for_each(|(sum, x)| *sum += factor * x);
+                }
+            }
+        });
+        for i in 0..size {
+            for j in i..size {
+                let value = self.factor * (upper[i * size + j] / n + if i == j { self.problem.rho } else { 0. });
+                upper[i * size + j] = value;
+                upper[j * size + i] = value;
+            }
+        }
+        Matrix(Arc::new(upper))
+    }
+}
+
+impl CostFunction for Objective<'_> {
+    type Param = Vec<f64>;
+    type Output = f64;
+
+    fn cost(&self, step: &Vec<f64>) -> Result<f64, ArgminError> {
+        self.visit(step);
+        Ok(self.last.borrow().cost)
+    }
+}
+
+impl Gradient for Objective<'_> {
+    type Param = Vec<f64>;
+    type Gradient = Vec<f64>;
+
+    fn gradient(&self, step: &Vec<f64>) -> Result<Vec<f64>, ArgminError> {
+        self.visit(step);
+        Ok(self.last.borrow().gradient.clone())
+    }
+}
+
+impl Hessian for Objective<'_> {
+    type Param = Vec<f64>;
+    type Hessian = Matrix;
+
+    fn hessian(&self, step: &Vec<f64>) -> Result<Matrix, ArgminError> {
+        Ok(self.curvature(step))
+    }
+}
+
+/// A symmetric matrix that argmin can clone for nothing.
+#[derive(Clone)]
+struct Matrix(Arc<Vec<f64>>);
+
+impl ArgminDot<Vec<f64>, Vec<f64>> for Matrix {
+    fn dot(&self, v: &Vec<f64>) -> Vec<f64> {
+        let mut out = vec![0.; v.len()];
+        vectorised(|| products(&self.0, v, 0., &mut out));
+        out
+    }
+}
+
+/// The trust-region method, ended by the norm of the gradient; by itself it only ends by count.
+struct UntilFlat {
+    newton: TrustRegion<Steihaug<Vec<f64>, f64>, f64>,
+    tolerance: f64,
+}
+
+type Progress = IterState<Vec<f64>, Vec<f64>, (), Matrix, (), f64>;
+
+impl<'a> Solver<Objective<'a>, Progress> for UntilFlat {
+    fn name(&self) -> &str {
+        "trust region until flat"
+    }
+
+    fn init(
+        &mut self,
+        problem: &mut Problem<Objective<'a>>,
+        state: Progress,
+    ) -> Result<(Progress, Option<KV>), ArgminError> {
+        self.newton.init(problem, state)
+    }
+
+    fn next_iter(
+        &mut self,
+        problem: &mut Problem<Objective<'a>>,
+        state: Progress,
+    ) -> Result<(Progress, Option<KV>), ArgminError> {
+        self.newton.next_iter(problem, state)
+    }
+
+    fn terminate(&mut self, state: &Progress) -> TerminationStatus {
+        let flat = state.get_gradient().is_some_and(|gradient| norm(gradient) <= self.tolerance);
+        if flat {
+            TerminationStatus::Terminated(TerminationReason::SolverConverged)
+        } else {
+            TerminationStatus::NotTerminated
+        }
+    }
+}
+
+fn norm(v: &[f64]) -> f64 {
+    dot(v, v).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(family: Family, n: usize, rho: f64, target: &[f64]) -> BlockProblem {
+        let p = target.len() - 1;
+        let coordinates = Coordinates { centre: vec![0.; p], scale: vec![1.; p], has_intercept: true };
+        BlockProblem {
+            rows: 0..n,
+            n_rows: n,
+            family,
+            coordinates: Arc::new(coordinates),
+            rho,
+            target: target.to_vec(),
+            start: vec![0.; p + 1],
+            tolerance: 1e-13,
+        }
+    }
+
+    #[test]
+    fn a_quadratic_is_solved_in_one_step() {
+        // One row x = 1, y = 4: minimise (c + b - 4)²/2 + (c² + b²)/2, so c = b = 4/3.
+        let rows = Rows { x: &[1.], y: &[4.], n_features: 1, first_panel: 0 };
+        let solution = problem(Family::Gaussian, 1, 1., &[0., 0.]).solve(rows).expect("solved");
+        assert_eq!(solution.n_steps, 1);
+        assert!(solution.x.iter().all(|x| (x - 4. / 3.).abs() < 1e-12), "{solution:?}");
+    }
+
+    #[test]
+    fn a_huge_rho_gives_the_target() {
+        let rows = Rows { x: &[1., -2., 0.5], y: &[1., 0., 0.], n_features: 1, first_panel: 0 };
+        for family in [Family::Gaussian, Family::Binomial, Family::Poisson] {
+            let solution = problem(family, 3, 1e12, &[0.3, -0.7]).solve(rows).expect("solved");
+            assert!((solution.x[0] - 0.3).abs() + (solution.x[1] + 0.7).abs() < 1e-11, "{family} {solution:?}");
+        }
+    }
+
+    #[test]
+    fn the_gradient_vanishes_from_near_and_far() {
+        let x: Vec<f64> = (0..1200).map(|i| ((i * 37 + 11) % 101) as f64 / 50. - 1.).collect();
+        let y: Vec<f64> = (0..600).map(|i| f64::from((i * 13) % 7 < 3)).collect();
+        let rows = Rows { x: &x, y: &y, n_features: 2, first_panel: 0 };
+        for family in [Family::Gaussian, Family::Binomial, Family::Poisson] {
+            let mut problem = problem(family, 600, 0.05, &[0.4, -1., 2.]);
+            for start in [[0., 0., 0.], [-30., 3., 9.], [6., 6., -6.]] {
+                problem.start = start.to_vec();
+                let x = problem.solve(rows).expect("solved").x;
+                // From its own solution there is nothing left to do, nor from a rounding beside it.
+                problem.start = x.iter().map(|x| x * (1. + 1e-10)).collect();
+                problem.tolerance = 1e-15;
+                let again = problem.solve(rows).expect("solved").x;
+                problem.tolerance = 1e-13;
+                let apart = x.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0., f64::max);
+                assert!(apart < 3e-12, "{family} {start:?}: {x:?} {again:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_column_without_spread_stays_at_its_target_without_a_pull_from_the_rows() {
+        let rows = Rows { x: &[3., 3.], y: &[1., 2.], n_features: 1, first_panel: 0 };
+        let mut problem = problem(Family::Gaussian, 2, 1., &[0., 0.]);
+        problem.coordinates = Arc::new(Coordinates { centre: vec![3.], scale: vec![0.], has_intercept: true });
+        let x = problem.solve(rows).expect("solved").x;
+        assert!((x[0] - 0.75).abs() < 1e-12 && x[1] == 0., "{x:?}");
+    }
+}

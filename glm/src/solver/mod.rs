@@ -1,0 +1,148 @@
+//! Solvers as machines that ask and are told: they decide where to look, and know no data, cluster or clock.
+//!
+//! ```text
+//!            ask()                        tell()
+//!  solver ─────────▶  shell: evaluates  ─────────▶  solver ─▶ ... ─▶ Ask::Done
+//! ```
+//!
+//! [`Ask::Moments`] comes first. From it the machine takes a centre and a scale for each column and works in
+//! those coordinates, where one step length suits every column. The objective stays that of the raw columns: the
+//! penalty of a scaled coefficient is scaled back, and the intercept, which takes up the centring, has no penalty.
+//! Shells and kernels only see raw coefficients, except in ADMM's block problems, which carry the coordinates.
+//!
+//! A machine is serde: save it between `tell` and `ask`, and it goes on where it was.
+
+pub mod admm;
+pub mod block;
+pub mod gradient;
+mod setup;
+
+use serde::{Deserialize, Serialize};
+
+pub use admm::Admm;
+pub use block::{BlockProblem, BlockSolution};
+pub use gradient::GradientDescent;
+pub use setup::{Coordinates, Spec};
+
+use crate::{
+    error::Error,
+    kernel::{Evaluation, Moments},
+    report::Report,
+};
+
+/// What a solver wants to know next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Ask {
+    /// The moments of the data.
+    Moments,
+    /// Loss and gradient over all rows, at raw coefficients.
+    Evaluate {
+        /// Length n_features.
+        coef: Vec<f64>,
+        /// 0 where none is fitted.
+        intercept: f64,
+    },
+    /// The minimum of each of ADMM's block problems.
+    BlockSolve {
+        /// One a block, in the order of their rows.
+        blocks: Vec<BlockProblem>,
+    },
+    /// Nothing: this is the answer.
+    Done(Solution),
+}
+
+/// What a shell answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To [`Ask::Moments`].
+    Moments(Moments),
+    /// To [`Ask::Evaluate`].
+    Evaluation(Evaluation),
+    /// To [`Ask::BlockSolve`]: one a block, in the order asked.
+    Blocks(Vec<BlockSolution>),
+}
+
+/// Where a solver stopped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Solution {
+    /// Raw coefficients, length n_features.
+    pub coef: Vec<f64>,
+    /// 0 where none is fitted.
+    pub intercept: f64,
+    /// How it went and how far from the optimum this is.
+    pub report: Report,
+}
+
+/// Either solver.
+///
+/// ```
+/// use phalanx_glm::{Family, solver::{Ask, Answer, Machine, Spec}};
+///
+/// let mut machine = Machine::gradient_descent(Spec { family: Family::Gaussian, ..Spec::default() });
+/// assert_eq!(machine.ask(), Ask::Moments);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Machine {
+    /// Proximal gradient descent.
+    GradientDescent(GradientDescent),
+    /// Consensus ADMM.
+    Admm(Admm),
+}
+
+impl Machine {
+    /// Proximal gradient descent with momentum.
+    pub fn gradient_descent(spec: Spec) -> Self {
+        Self::GradientDescent(GradientDescent::new(spec))
+    }
+
+    /// Consensus ADMM over `n_blocks` blocks of rows; none lets the number of rows decide.
+    pub fn admm(spec: Spec, n_blocks: Option<usize>) -> Self {
+        Self::Admm(Admm::new(spec, n_blocks))
+    }
+
+    /// What it wants to know. Asking twice gives the same question.
+    pub fn ask(&self) -> Ask {
+        match self {
+            Self::GradientDescent(machine) => machine.ask(),
+            Self::Admm(machine) => machine.ask(),
+        }
+    }
+
+    /// Answers the question.
+    ///
+    /// # Errors
+    /// When the answer is to another question, or the numbers are too large to work with.
+    pub fn tell(&mut self, answer: Answer) -> Result<(), Error> {
+        match self {
+            Self::GradientDescent(machine) => machine.tell(answer),
+            Self::Admm(machine) => machine.tell(answer),
+        }
+    }
+}
+
+impl Ask {
+    /// The question's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Moments => "moments",
+            Self::Evaluate { .. } => "an evaluation",
+            Self::BlockSolve { .. } => "block solutions",
+            Self::Done(_) => "nothing more",
+        }
+    }
+}
+
+impl Answer {
+    /// The answer's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Moments(_) => "moments",
+            Self::Evaluation(_) => "an evaluation",
+            Self::Blocks(_) => "block solutions",
+        }
+    }
+}
+
+fn mismatch(asked: &Ask, told: &Answer) -> Error {
+    Error::Answer { asked: asked.name(), told: told.name() }
+}

@@ -1,0 +1,102 @@
+//! The designs of the reference cases, made from the vendored raw files.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array1, Array2, Axis};
+
+/// A design with named columns.
+pub struct Design {
+    pub names: Vec<String>,
+    pub x: Array2<f64>,
+    pub y: Array1<f64>,
+}
+
+/// The columns of a CSV file as text, by name.
+struct Csv {
+    columns: BTreeMap<String, Vec<String>>,
+}
+
+impl Csv {
+    fn open(name: &str) -> Self {
+        let path = format!("{}/../datasets/data/{name}.csv", env!("CARGO_MANIFEST_DIR"));
+        let mut reader = csv::Reader::from_path(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+        let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for record in reader.records() {
+            for (name, field) in names.iter().zip(record.unwrap().iter()) {
+                columns.entry(name.clone()).or_default().push(field.to_owned());
+            }
+        }
+        Self { columns }
+    }
+
+    fn numbers(&self, name: &str) -> Vec<f64> {
+        self.columns[name].iter().map(|text| text.parse().unwrap_or(f64::NAN)).collect()
+    }
+
+    fn is(&self, name: &str, level: &str) -> Vec<f64> {
+        self.columns[name].iter().map(|text| f64::from(text == level)).collect()
+    }
+}
+
+impl Design {
+    fn of(y: Vec<f64>, columns: Vec<(String, Vec<f64>)>) -> Self {
+        let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        let by_column: Vec<f64> = values.concat();
+        let x = Array2::from_shape_vec((names.len(), y.len()), by_column).unwrap();
+        Self { names, x: x.t().as_standard_layout().into_owned(), y: y.into() }
+    }
+
+    /// The columns with mean 0 and population standard deviation 1.
+    pub fn standardised(mut self) -> Self {
+        for mut column in self.x.axis_iter_mut(Axis(1)) {
+            let mean = column.mean().unwrap();
+            column -= mean;
+            let scale = (column.dot(&column) / column.len() as f64).sqrt();
+            column /= scale;
+        }
+        self
+    }
+}
+
+/// Hourly bike rentals; `names` are `column` or `column_level`.
+pub fn bikeshare(names: &[String]) -> Design {
+    let csv = Csv::open("bikeshare");
+    encoded(&csv, csv.numbers("bikers"), names)
+}
+
+/// Churn of telephone customers.
+pub fn churn(names: &[String]) -> Design {
+    let csv = Csv::open("churn");
+    encoded(&csv, csv.is("churn", "Yes"), names)
+}
+
+/// Salaries of baseball players, those known.
+pub fn hitters(names: &[String]) -> Design {
+    let csv = Csv::open("hitters");
+    let column = |name: &String| match name.as_str() {
+        "LeagueN" => csv.is("League", "N"),
+        "NewLeagueN" => csv.is("NewLeague", "N"),
+        "DivisionW" => csv.is("Division", "W"),
+        other => csv.numbers(other),
+    };
+    let all = Design::of(csv.numbers("Salary"), names.iter().map(|name| (name.clone(), column(name))).collect());
+    let known: Vec<usize> = (0..all.y.len()).filter(|&i| all.y[i].is_finite()).collect();
+    Design { names: all.names, x: all.x.select(Axis(0), &known), y: all.y.select(Axis(0), &known) }
+}
+
+fn encoded(csv: &Csv, y: Vec<f64>, names: &[String]) -> Design {
+    let column = |name: &String| {
+        if csv.columns.contains_key(name) {
+            return csv.numbers(name);
+        }
+        let (column, level) = csv
+            .columns
+            .keys()
+            .find_map(|column| Some((column, name.strip_prefix(column.as_str())?.strip_prefix('_')?)))
+            .unwrap_or_else(|| panic!("no column for {name}"));
+        csv.is(column, level)
+    };
+    Design::of(y, names.iter().map(|name| (name.clone(), column(name))).collect())
+}

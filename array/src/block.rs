@@ -170,6 +170,12 @@ impl<D: Dimension> From<Array<f64, D>> for Block {
     }
 }
 
+impl<D: Dimension> From<&Array<f64, D>> for Block {
+    fn from(array: &Array<f64, D>) -> Self {
+        array.view().into()
+    }
+}
+
 impl<D: Dimension> From<ArrayView<'_, f64, D>> for Block {
     fn from(array: ArrayView<'_, f64, D>) -> Self {
         Self(array.as_standard_layout().into_owned().into_dyn().into_shared())

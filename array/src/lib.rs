@@ -1,17 +1,34 @@
 //! Phalanx counts: lazy chunked arrays and tables, and the kernels on one block.
+//!
+//! | read | to learn |
+//! |---|---|
+//! | [`ChunkedArray`] | arrays larger than one worker, cut into chunks |
+//! | [`panel`] | why results have the same bits for any chunks and any workers |
+//! | [`Schema`], [`TableBlock`] | named columns of numbers and categories |
+//! | [`Block`], [`kernel`], [`simd`] | one piece in memory, and the functions that run on it |
+//!
+//! Nothing here runs a task, opens a file or knows a worker: operations describe graphs of the engine crate.
 
 pub mod block;
+mod chunked;
 pub mod chunks;
+mod elementwise;
 pub mod error;
 pub mod kernel;
 pub mod panel;
-pub(crate) mod partial;
-pub(crate) mod program;
+mod partial;
+mod program;
+mod random;
+mod reduce;
+mod regrid;
+mod reshape;
 pub mod schema;
 pub mod simd;
 pub mod table_block;
+mod tasks;
 
 pub use block::Block;
+pub use chunked::{ChunkedArray, chunk_rows_for};
 pub use chunks::Chunks;
 pub use error::{Error, Result};
 pub use panel::PANEL;

@@ -84,7 +84,7 @@ fn extremes<const MAX: bool>(a: &mut [f64], b: &[f64]) {
 
 /// A chunk's partial results: what reduction tasks hand on.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PartialTrees(pub(crate) Subtrees<Partial>);
+pub(crate) struct PartialTrees(pub(crate) Subtrees<Partial>);
 
 impl PartialTrees {
     /// Joins neighbouring chunks, left to right.

@@ -1,1 +1,26 @@
 //! Data to start with: readers and generators.
+
+pub mod csv;
+pub mod error;
+pub mod known;
+pub mod make;
+mod parallel;
+mod paths;
+
+pub use csv::{CsvColumn, CsvIndex, CsvOptions, Mixed, read_table_here};
+pub use error::{Error, Result};
+pub use make::{Made, Make, make_classification, make_counts, make_regression};
+pub use paths::Paths;
+
+/// Chunks begin on panel borders, or the same data would not give the same bits for every chunking.
+fn check_chunk_rows(rows: usize) -> Result<()> {
+    let panel = phalanx_array::PANEL;
+    if rows > 0 && rows.is_multiple_of(panel) {
+        return Ok(());
+    }
+    let expected = match rows / panel * panel {
+        0 => format!("a multiple of {panel}, {panel} at least"),
+        below => format!("a multiple of {panel}, such as {below} or {}", below + panel),
+    };
+    Err(Error::Parameter { name: "chunk_rows", value: rows.to_string(), expected })
+}

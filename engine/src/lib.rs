@@ -32,4 +32,25 @@ pub mod time;
 pub mod value;
 pub mod worker;
 
+/// What `#[task]` refuses, it refuses when compiling:
+///
+/// ```compile_fail
+/// # use phalanx_engine::task;
+/// #[task]
+/// fn largest<T: Ord>(a: T, b: T) -> T { a.max(b) } // no one type to register
+/// ```
+///
+/// ```compile_fail
+/// # use phalanx_engine::task;
+/// #[task]
+/// fn clear(values: &mut Vec<f64>) { values.clear() } // arguments are shared
+/// ```
+///
+/// ```compile_fail
+/// # use phalanx_engine::task;
+/// #[task]
+/// fn half(a: f64) -> f64 { a / 2. }
+/// half::delayed("text"); // not a number, nor another task's number
+/// ```
+#[doc(inline)]
 pub use phalanx_macros::task;

@@ -16,12 +16,15 @@
 //! | [`value`], [`data`] | what tasks take and give, by pointer or as bytes |
 //! | [`task`], [`graph`] | how a function is found, and how work is described |
 //! | [`message`] | everything that programs say to each other |
+//! | [`scheduler`], [`worker`], [`client`] | the three machines |
+//! | [`event`] | what has happened, for logs and timelines |
 
 // `#[task]` writes paths that begin with the crate's name, also inside this crate's own tests.
 extern crate self as phalanx_engine;
 
 pub mod client;
 pub mod data;
+pub mod event;
 mod fetch;
 pub mod graph;
 pub mod id;

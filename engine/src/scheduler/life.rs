@@ -10,6 +10,7 @@ use super::{
     tasks::{NONE, Slot, State},
 };
 use crate::{
+    event::{Kind, Record},
     id::{Attempt, ClientId, TaskId, WorkerId},
     message::{Address, Failure, ToClient, ToWorker},
     task::TaskError,
@@ -55,6 +56,7 @@ impl Scheduler {
             && let Some(state) = self.workers.get_mut(worker)
         {
             state.in_flight.insert(slot, true);
+            self.note(Record::Tasks, |_| Kind::TaskStarted { task, attempt, worker });
         }
     }
 
@@ -73,6 +75,10 @@ impl Scheduler {
             Some(slot) => {
                 let function = self.function(slot);
                 self.functions.learn(function, run_ns);
+                self.note(Record::Tasks, |scheduler| {
+                    let function = scheduler.functions.name(function);
+                    Kind::TaskFinished { task, attempt, worker, function, run_ns, n_bytes }
+                });
                 self.leave_place(slot);
                 self.complete(slot, worker, n_bytes, value, out);
             }
@@ -182,19 +188,20 @@ impl Scheduler {
         }
     }
 
-    /// What a worker had, and what it was doing, is gone.
+    /// What a worker had, and what it was doing, is gone. Returns how many results only it had.
     pub(super) fn forget_worker(
         &mut self,
         worker: WorkerId,
         in_flight: Vec<(Slot, bool)>,
         queued: Vec<Slot>,
         out: &mut Vec<Command>,
-    ) {
+    ) -> u64 {
         for asking in self.asking.values_mut() {
             asking.remove(&worker);
         }
         let held: Vec<Slot> = self.tasks.slots().filter(|slot| self.tasks.holds(worker, *slot)).collect();
-        let lost = held.into_iter().filter(|slot| !self.tasks.remove_holder(*slot, worker)).collect();
+        let lost: Vec<Slot> = held.into_iter().filter(|slot| !self.tasks.remove_holder(*slot, worker)).collect();
+        let n_lost = lost.len() as u64;
         self.lose(lost, out);
         for (slot, was_running) in in_flight {
             // Losing an input's result may have failed or cancelled it meanwhile.
@@ -218,6 +225,7 @@ impl Scheduler {
                 self.wait_again(slot, out);
             }
         }
+        n_lost
     }
 
     /// Takes a task off the queue or the worker it is on, saying nothing to anyone. Its state is the caller's to set.
@@ -275,8 +283,9 @@ impl Scheduler {
             self.tasks.errors.insert(slot, Arc::clone(&error));
             self.asking.remove(&slot);
             self.count_active(slot, -1);
+            let task = self.tasks.id(slot);
+            self.note(Record::Cluster, |_| Kind::TaskFailed { task, error: error.to_string() });
             if self.tasks.wanted[slot] > 0 {
-                let task = self.tasks.id(slot);
                 let message = ToClient::Failed { task, error: (*error).clone() };
                 out.push(Command::ToClient { client: task.client(), message });
             }

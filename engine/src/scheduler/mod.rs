@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
+    event::{Kind, Record},
     id::{ClientId, ConnectionId, TaskId, WorkerId},
     message::{FromClient, FromWorker, Greeting, Hello, ToClient, ToWorker},
     time::Time,
@@ -125,6 +126,7 @@ pub enum Reason {
 /// | `heartbeat` | 1 s | how often everyone speaks; silence of five times that is death | above 0 |
 /// | `no_workers_after` | 2 s | when clients are first told that no worker is there; again after twice as long, at most every 30 s | above 0 |
 /// | `allowed_failures` | 3 | workers that may die while running a task before it fails | 1 or more |
+/// | `record` | nothing | what is written into [`Scheduler::take_events`] | see [`Record`] |
 /// | `allowed_misses` | 20 | times that a result may not be where it was said to be before its task fails | 1 or more |
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -138,6 +140,8 @@ pub struct Config {
     pub allowed_failures: u32,
     /// Times that a result may not be where it should be.
     pub allowed_misses: u32,
+    /// What is written down of what happens.
+    pub record: Record,
 }
 
 impl Default for Config {
@@ -148,6 +152,7 @@ impl Default for Config {
             no_workers_after: Duration::from_secs(2),
             allowed_failures: 3,
             allowed_misses: 20,
+            record: Record::Nothing,
         }
     }
 }
@@ -203,6 +208,9 @@ pub struct Scheduler {
     n_clients_ever: ClientId,
     next_beat: Time,
     lonely: Option<Lonely>,
+    /// The time of the event being handled.
+    now: Time,
+    events: Vec<crate::event::Event>,
 }
 
 impl Scheduler {
@@ -223,6 +231,8 @@ impl Scheduler {
             n_clients_ever: ClientId(0),
             next_beat,
             lonely: None,
+            now,
+            events: Vec::new(),
         }
     }
 
@@ -230,6 +240,7 @@ impl Scheduler {
     ///
     /// Anything may be said by anyone at any time: what is late, doubled or about strangers is ignored.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Command>) {
+        self.now = now;
         match event {
             Event::Hello { connection, hello } => self.greet(now, connection, hello, out),
             Event::Client { client, message } => self.client_said(now, client, message, out),
@@ -257,6 +268,11 @@ impl Scheduler {
         beat.into_iter().chain(lonely).min_by_key(|(time, _)| *time)
     }
 
+    /// What has happened since this was last called, as far as [`Config::record`] asks for it.
+    pub fn take_events(&mut self) -> Vec<crate::event::Event> {
+        std::mem::take(&mut self.events)
+    }
+
     /// How many tasks are in the table: wanted, running, or kept because others may need them again.
     pub fn n_tasks(&self) -> usize {
         self.tasks.len()
@@ -265,6 +281,14 @@ impl Scheduler {
     /// How many workers are connected.
     pub fn n_workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// Writes something down, where `level` is asked for.
+    fn note(&mut self, level: Record, kind: impl FnOnce(&Self) -> Kind) {
+        if self.config.record >= level {
+            let event = crate::event::Event { time: self.now, kind: kind(self) };
+            self.events.push(event);
+        }
     }
 
     /// Says something to a worker that is still there.

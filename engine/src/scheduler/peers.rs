@@ -8,6 +8,7 @@ use std::{
 
 use super::{Command, Scheduler, place::units, tasks::Slot};
 use crate::{
+    event::{Kind, Record},
     id::{ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
     message::{Address, Greeting, Hello, PROTOCOL, Priority, Role, ToClient, ToWorker, WaitReason, WorkerInfo},
     task::FunctionEntry,
@@ -343,20 +344,27 @@ impl Scheduler {
         out.push(Command::Greet { connection, greeting: greeting.clone() });
         match greeting {
             Greeting::Client { client, .. } => {
+                self.note(Record::Cluster, |_| Kind::ClientJoined { client });
                 let message = ToClient::Workers { workers: self.worker_list() };
                 out.push(Command::ToClient { client, message });
             }
             Greeting::Worker { worker, .. } => {
+                self.note(Record::Cluster, |scheduler| {
+                    let (name, n_threads) =
+                        scheduler.workers.get(worker).map(|w| (w.name.clone(), w.n_threads)).unwrap_or_default();
+                    Kind::WorkerJoined { worker, name, n_threads }
+                });
                 self.touched.insert(worker);
                 self.replace_shared(out);
                 self.announce_workers(out);
             }
-            Greeting::Refused { .. } => {}
+            Greeting::Refused { reason } => self.note(Record::Cluster, |_| Kind::Refused { reason }),
         }
     }
 
     pub(super) fn client_left(&mut self, client: ClientId, out: &mut Vec<Command>) {
         if let Some(state) = self.clients.remove(&client) {
+            self.note(Record::Cluster, |_| Kind::ClientLeft { client });
             self.forget_client(client, out);
             self.functions.leave(state.functions.iter().copied(), false);
         }
@@ -367,7 +375,9 @@ impl Scheduler {
         self.functions.leave(state.local.into_keys(), true);
         self.drops.remove(&worker);
         let queued = state.queue.into_iter().map(|(_, slot)| slot).collect();
-        self.forget_worker(worker, state.in_flight.into_iter().collect(), queued, out);
+        let (name, n_tasks) = (state.name, state.in_flight.len() as u64);
+        let n_lost = self.forget_worker(worker, state.in_flight.into_iter().collect(), queued, out);
+        self.note(Record::Cluster, |_| Kind::WorkerLeft { worker, name, n_tasks, n_lost });
         self.announce_workers(out);
     }
 

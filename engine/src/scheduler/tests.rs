@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Command, Config, Event, Reason, Scheduler};
 use crate::{
+    event::{Event as Happened, Kind, Record},
     graph::{ArgumentCode, Graph, TaskOptions},
     id::{Attempt, ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
     message::{
@@ -618,6 +619,35 @@ fn late_doubled_and_strange_messages_change_nothing() {
     assert_eq!(world.client(release(&[0])), []); // never wanted
     assert_eq!(world.told(Event::WorkerLeft { worker: WorkerId(9) }), []);
     assert_eq!(world.told(Event::ClientLeft { client: ClientId(9) }), []);
+}
+
+#[test]
+fn what_happens_is_written_down_when_asked_for() {
+    let config = Config { record: Record::Tasks, ..Config::default() };
+    let mut world = World { scheduler: Scheduler::new(config, Time::ZERO), now: Time::ZERO, submitted: 0 };
+    world.told(hello(Role::Client));
+    world.joins(0, 1);
+    world.submits(pair(), &[1]);
+    world.starts(0, 0, 0);
+    world.now += Duration::from_millis(50);
+    world.finishes(0, 0);
+    world.leaves(0);
+    let worker = WorkerId(0);
+    let at = |ms, kind| Happened { time: Time::ZERO + Duration::from_millis(ms), kind };
+    let started = Kind::TaskStarted { task: task(0), attempt: Attempt(0), worker };
+    let (function, run_ns, n_bytes) = ("inc".into(), 50_000_000, 8);
+    let finished = Kind::TaskFinished { task: task(0), attempt: Attempt(0), worker, function, run_ns, n_bytes };
+    assert_eq!(
+        world.scheduler.take_events(),
+        [
+            at(0, Kind::ClientJoined { client: CLIENT }),
+            at(0, Kind::WorkerJoined { worker, name: "w0".into(), n_threads: 1 }),
+            at(0, started),
+            at(50, finished),
+            at(50, Kind::WorkerLeft { worker, name: "w0".into(), n_tasks: 1, n_lost: 1 }),
+        ]
+    );
+    assert_eq!(world.scheduler.take_events(), []);
 }
 
 #[test]

@@ -1,1 +1,26 @@
-//! Choosing hyperparameters: grids, trials, results.
+//! Phalanx searches: which parameters of an estimator predict best on rows that it has not seen.
+//!
+//! The crate knows grids, trials and their results, over any [`Estimator`](phalanx_learn::Estimator). It never knows
+//! which estimator it tunes, and its machine ([`Plan`]) never knows where the trials run.
+//!
+//! Read it in this order:
+//!
+//! - [`space`]: what may vary;
+//! - [`plan`]: the machine that hands out trials and takes their scores;
+//! - [`trial`]: what one trial does, here or on a worker;
+//! - [`results`]: scikit-learn's `cv_results_`, and `results.csv`;
+//! - [`grid_search`]: the drivers, here and on a cluster.
+
+pub mod error;
+pub mod grid_search;
+pub mod plan;
+pub mod results;
+pub mod space;
+pub mod trial;
+
+pub use error::{Error, Result};
+pub use grid_search::{GridSearch, SearchResult};
+pub use plan::{Plan, Progress, Trial};
+pub use results::{CandidateResult, CvResults};
+pub use space::{ParamGrid, Params};
+pub use trial::{TrialOutcome, TrialScore};

@@ -1,0 +1,6 @@
+//! Lazy arrays and tables, computed in this process.
+#![allow(clippy::unwrap_used)]
+
+mod arrays;
+mod bits;
+mod local;

@@ -3,6 +3,7 @@
 pub mod args;
 mod data;
 pub mod error;
+mod output;
 mod sweep_file;
 mod yaml;
 

@@ -1,0 +1,223 @@
+//! A bench's table and JSON, in the one form that all areas share.
+
+use serde_json::{Map, Value, json};
+
+use super::peers::Outcome;
+use crate::output::{Table, column};
+
+/// What a bench found.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// The peers' names and versions; for one that is missing, why.
+    pub(super) peers: Vec<(&'static str, Result<String, String>)>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// Which way a unit points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// More is better.
+    TasksPerSecond,
+    /// Less is better.
+    Microseconds,
+}
+
+/// One measured thing.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) unit: Unit,
+    /// How many tasks or round trips a measurement has.
+    pub(super) n: usize,
+    /// How long ours took, in seconds.
+    pub(super) seconds: f64,
+    /// What became of each peer's.
+    pub(super) peers: Vec<(&'static str, Outcome)>,
+    pub(super) peak_rss_mb: Option<f64>,
+    /// What holds the row back.
+    pub(super) limit: String,
+}
+
+impl Unit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::TasksPerSecond => "tasks/s",
+            Self::Microseconds => "us",
+        }
+    }
+
+    /// A duration for `n` things, in this unit.
+    pub(super) fn of(self, n: usize, seconds: f64) -> f64 {
+        match self {
+            Self::TasksPerSecond => n as f64 / seconds,
+            Self::Microseconds => seconds / n as f64 * 1e6,
+        }
+    }
+}
+
+impl Row {
+    pub(super) fn value(&self) -> f64 {
+        self.unit.of(self.n, self.seconds)
+    }
+
+    fn peer_value(&self, outcome: &Outcome) -> Option<f64> {
+        match outcome {
+            Outcome::Done(seconds) | Outcome::Stopped(seconds) => Some(self.unit.of(self.n, *seconds)),
+            Outcome::Missing(_) => None,
+        }
+    }
+
+    /// How far ahead of the fastest peer this is: above 1, whichever way the unit points.
+    fn ratio(&self) -> Option<f64> {
+        let seconds = self.peers.iter().filter_map(|(_, outcome)| match outcome {
+            Outcome::Done(seconds) | Outcome::Stopped(seconds) => Some(*seconds),
+            Outcome::Missing(_) => None,
+        });
+        seconds.reduce(f64::min).map(|fastest| fastest / self.seconds)
+    }
+
+    /// What holds the row back, and what has to be known of its peers.
+    fn limit(&self) -> String {
+        let mut text = self.limit.clone();
+        for (name, outcome) in &self.peers {
+            match outcome {
+                Outcome::Done(_) => {}
+                Outcome::Stopped(seconds) => text += &format!("; {name} was stopped at {seconds:.0} s and is counted as that"),
+                Outcome::Missing(why) => text += &format!("; {name}: {why}"),
+            }
+        }
+        text
+    }
+}
+
+impl Report {
+    /// The one JSON object.
+    pub(super) fn to_json(&self) -> Value {
+        let rows = self.rows.iter().map(|row| {
+            let peers: Map<String, Value> =
+                row.peers.iter().map(|(name, outcome)| ((*name).to_owned(), row.peer_value(outcome).into())).collect();
+            json!({
+                "name": row.name,
+                "unit": row.unit.name(),
+                "value": row.value(),
+                "peers": peers,
+                "ratio_to_fastest_peer": row.ratio(),
+                "peak_rss_mb": row.peak_rss_mb,
+                "limit": row.limit(),
+            })
+        });
+        json!({ "machine": self.machine(), "rows": rows.collect::<Vec<_>>() })
+    }
+
+    /// The table for people, with what has to be known to read it.
+    pub(super) fn to_text(&self) -> String {
+        let machine = self.machine();
+        let text = |key: &str| machine[key].as_str().map_or_else(|| machine[key].to_string(), str::to_owned);
+        let mut lines = vec![
+            format!("{}, {} threads, {} MiB; phalanx {} ({} build)", text("cpu"), text("threads"), text("memory_mb"), text("phalanx"), text("build")),
+            String::new(),
+        ];
+        let mut table = Table::new(["row", "unit", ">phalanx", ">dask", ">times dask", ">peak MiB"]);
+        for row in &self.rows {
+            let peer = |outcome: &Outcome| match (row.peer_value(outcome), outcome) {
+                (Some(value), Outcome::Stopped(_)) => format!("{}{}", if row.unit == Unit::TasksPerSecond { "<" } else { ">" }, round(value)),
+                (Some(value), _) => round(value),
+                (None, _) => "-".to_owned(),
+            };
+            table.row([
+                row.name.clone(),
+                row.unit.name().to_owned(),
+                round(row.value()),
+                row.peers.first().map_or_else(|| "-".to_owned(), |(_, outcome)| peer(outcome)),
+                row.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.1}")),
+                row.peak_rss_mb.map_or_else(|| "-".to_owned(), |peak| format!("{peak:.0}")),
+            ]);
+        }
+        lines.push(table.to_string());
+        lines.push(String::new());
+        lines.extend(self.rows.iter().map(|row| format!("{}: {}", row.name, row.limit())));
+        for (name, version) in &self.peers {
+            lines.push(match version {
+                Ok(version) => format!("{name} is {version}"),
+                Err(why) => format!("{name} was not measured: {why}"),
+            });
+        }
+        lines.join("\n")
+    }
+
+    fn machine(&self) -> Value {
+        let peers: Map<String, Value> =
+            self.peers.iter().map(|(name, version)| ((*name).to_owned(), version.clone().ok().into())).collect();
+        json!({
+            "cpu": cpu(),
+            "threads": std::thread::available_parallelism().map_or(1, usize::from),
+            "memory_mb": memory_mb(),
+            "os": std::env::consts::OS,
+            "arch": std::env::consts::ARCH,
+            "phalanx": env!("CARGO_PKG_VERSION"),
+            "build": if cfg!(debug_assertions) { "debug" } else { "release" },
+            "peers": peers,
+        })
+    }
+}
+
+fn round(value: f64) -> String {
+    if value >= 100. { format!("{value:.0}") } else { column(&[value]).concat().chars().take(5).collect() }
+}
+
+fn cpu() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+fn memory_mb() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(unit: Unit, outcome: Outcome) -> Row {
+        let (name, limit) = ("local 1000 tasks".to_owned(), "the pool".to_owned());
+        Row { name, unit, n: 1000, seconds: 0.01, peers: vec![("dask", outcome)], peak_rss_mb: Some(12.5), limit }
+    }
+
+    #[test]
+    fn a_ratio_above_one_says_we_are_ahead_whichever_way_the_unit_points() {
+        for unit in [Unit::TasksPerSecond, Unit::Microseconds] {
+            assert_eq!(row(unit, Outcome::Done(0.5)).ratio(), Some(50.));
+        }
+        assert_eq!(row(Unit::Microseconds, Outcome::Missing(String::new())).ratio(), None);
+    }
+
+    #[test]
+    fn a_row_has_the_form_that_all_benches_share() {
+        let peers = vec![("dask", Ok("2026.8.0".to_owned()))];
+        let report = Report { peers, rows: vec![row(Unit::TasksPerSecond, Outcome::Stopped(20.))] };
+        let json = report.to_json();
+        assert_eq!(
+            json["rows"],
+            json!([{
+                "name": "local 1000 tasks", "unit": "tasks/s", "value": 100_000.0, "peers": {"dask": 50.0},
+                "ratio_to_fastest_peer": 2000.0, "peak_rss_mb": 12.5,
+                "limit": "the pool; dask was stopped at 20 s and is counted as that",
+            }])
+        );
+        assert_eq!(json["machine"]["peers"], json!({"dask": "2026.8.0"}));
+        assert!(report.to_text().contains("<50"), "{}", report.to_text());
+    }
+
+    #[test]
+    fn a_missing_peer_is_null_and_said() {
+        let peers = vec![("dask", Err("python3 has none".to_owned()))];
+        let report = Report { peers, rows: vec![row(Unit::Microseconds, Outcome::Missing("not installed".to_owned()))] };
+        let json = report.to_json();
+        assert_eq!(json["rows"][0]["peers"], json!({"dask": null}));
+        assert_eq!(json["rows"][0]["ratio_to_fastest_peer"], Value::Null);
+        assert!(report.to_text().ends_with("dask was not measured: python3 has none"), "{}", report.to_text());
+    }
+}

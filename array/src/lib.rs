@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`ChunkedArray`] | arrays larger than one worker, cut into chunks |
 //! | [`panel`] | why results have the same bits for any chunks and any workers |
-//! | [`Schema`], [`TableBlock`] | named columns of numbers and categories |
+//! | [`Table`], [`Schema`], [`TableBlock`] | named columns of numbers and categories |
 //! | [`Block`], [`kernel`], [`simd`] | one piece in memory, and the functions that run on it |
 //!
 //! Nothing here runs a task, opens a file or knows a worker: operations describe graphs of the engine crate.
@@ -24,6 +24,7 @@ mod regrid;
 mod reshape;
 pub mod schema;
 pub mod simd;
+mod table;
 pub mod table_block;
 mod tasks;
 
@@ -33,4 +34,5 @@ pub use chunks::Chunks;
 pub use error::{Error, Result};
 pub use panel::PANEL;
 pub use schema::{Field, Kind, Schema};
+pub use table::Table;
 pub use table_block::{Column, MISSING, Mask, TableBlock};

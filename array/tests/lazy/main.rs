@@ -4,3 +4,4 @@
 mod arrays;
 mod bits;
 mod local;
+mod tables;

@@ -1,4 +1,14 @@
 //! Data to start with: readers and generators.
+//!
+//! | read | to learn |
+//! |---|---|
+//! | [`read_csv`], [`read_table_here`] | CSV files as a table, on a cluster or here |
+//! | [`CsvOptions`] | delimiters, missing values, kinds of columns |
+//! | [`CsvIndex`] | what one pass over the files finds out |
+//! | [`make_regression`], [`make_classification`], [`make_counts`] | problems whose truth is known |
+//! | [`known`] | small real data sets, built in |
+//!
+//! Nothing here knows a client or a worker: lazy tables and arrays are descriptions, which a client computes.
 
 pub mod csv;
 pub mod error;
@@ -7,7 +17,7 @@ pub mod make;
 mod parallel;
 mod paths;
 
-pub use csv::{CsvColumn, CsvIndex, CsvOptions, Mixed, read_table_here};
+pub use csv::{CsvColumn, CsvIndex, CsvOptions, Mixed, read_csv, read_table_here};
 pub use error::{Error, Result};
 pub use make::{Made, Make, make_classification, make_counts, make_regression};
 pub use paths::Paths;

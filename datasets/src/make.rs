@@ -6,7 +6,8 @@
 use std::fmt;
 
 use ndarray::{Array1, Array2, ArrayView2};
-use phalanx_array::PANEL;
+use phalanx_array::{Block, ChunkedArray, Chunks, PANEL};
+use phalanx_engine::{graph::Delayed, task};
 use rand::{RngExt, SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal, Poisson, StandardNormal};
@@ -160,6 +161,42 @@ impl Make {
         Ok(Made { x, y, coef, bias: self.bias })
     }
 
+    /// Describes the problem in chunks of `chunk_rows` rows, made where they are computed. The numbers are those of
+    /// [`in_memory`](Self::in_memory).
+    ///
+    /// # Errors
+    /// When a parameter is out of its range, or `chunk_rows` is no positive multiple of [`PANEL`] (unless one chunk
+    /// holds all rows).
+    ///
+    /// ```
+    /// # fn main() -> phalanx_datasets::Result<()> {
+    /// let made = phalanx_datasets::make_counts(1_000_000, 20).seed(7).chunks(65_536)?;
+    /// assert_eq!((made.x.shape(), made.y.shape(), made.x.n_chunks()), (vec![1_000_000, 20], vec![1_000_000], 16));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn chunks(&self, chunk_rows: usize) -> Result<Made<ChunkedArray, ChunkedArray>> {
+        let coef = self.coef()?;
+        if chunk_rows < self.n_rows || chunk_rows == 0 {
+            crate::check_chunk_rows(chunk_rows)?;
+        }
+        let rows = Chunks::uniform(self.n_rows, chunk_rows)?;
+        let make = Delayed::value(self.clone());
+        let x: Vec<Delayed<Block>> = rows
+            .ranges()
+            .map(|range| {
+                let n_bytes = 8 * range.len() as u64 * self.n_features as u64;
+                make_features::delayed(&make, range.start / PANEL, range.len()).expected_bytes(n_bytes)
+            })
+            .collect();
+        let y = rows.ranges().zip(&x).map(|(range, x)| {
+            make_response::delayed(&make, range.start / PANEL, x).expected_bytes(8 * range.len() as u64)
+        });
+        let y = ChunkedArray::from_blocks(vec![rows.clone()], y.collect())?;
+        let x = ChunkedArray::from_blocks(vec![rows, Chunks::single(self.n_features)], x)?;
+        Ok(Made { x, y, coef, bias: self.bias })
+    }
+
     fn check(&self) -> Result<()> {
         let refuse =
             |name, value: String, expected: &str| Err(Error::Parameter { name, value, expected: expected.to_owned() });
@@ -254,6 +291,16 @@ impl Make {
         rng.set_stream(stream);
         rng
     }
+}
+
+#[task(name = "datasets.make_features")]
+pub(crate) fn make_features(make: &Make, first_panel: usize, n_rows: usize) -> Block {
+    make.features(first_panel, n_rows).into()
+}
+
+#[task(name = "datasets.make_response")]
+pub(crate) fn make_response(make: &Make, first_panel: usize, x: &Block) -> Result<Block> {
+    Ok(make.response(first_panel, x.view2(), &make.coef()?).into())
 }
 
 /// The panels of `n_rows` rows, and how many of the rows each has.

@@ -12,4 +12,4 @@ mod source;
 pub use cell::MISSING;
 pub use index::{CsvColumn, CsvIndex};
 pub use options::{CsvOptions, Mixed};
-pub use read::read_table_here;
+pub use read::{read_csv, read_table_here};

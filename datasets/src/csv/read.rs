@@ -2,7 +2,7 @@
 
 use std::{env, fs, ops::Range, process, sync::Arc};
 
-use phalanx_array::{Field, PANEL, Schema, TableBlock};
+use phalanx_array::{Chunks, Field, PANEL, Schema, Table, TableBlock};
 use phalanx_engine::{graph::Delayed, task};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,35 @@ use crate::{
 
 /// How large the blocks of a chunk are unless the caller says how many rows.
 const CHUNK_BYTES: usize = 32 << 20;
+
+/// A table of the rows of CSV files, plain or gzip, in the order of the files.
+///
+/// The files are indexed at once, where this is called: one pass that finds the columns, the levels and every error
+/// in the text. The table is lazy: its chunks are read when they are computed, by the workers, which therefore must
+/// find the files under the same (absolute) paths. A worker reads a plain file by byte ranges, many chunks at once; a
+/// gzip file is decompressed once, in one task, however many chunks it has.
+///
+/// Chunks begin at multiples of [`PANEL`] of the rows of all files together, and may span files.
+///
+/// # Errors
+/// Whatever is wrong with the files, with file and line; see [`CsvIndex::of`].
+///
+/// ```
+/// # fn main() -> phalanx_datasets::Result<()> {
+/// use phalanx_datasets::{CsvOptions, read_csv};
+/// # let folder = std::env::temp_dir().join(format!("phalanx-read-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder).unwrap();
+/// std::fs::write(folder.join("2011.csv"), "weather,bikers\nclear,16\nrain,3\n").unwrap();
+/// std::fs::write(folder.join("2012.csv"), "weather,bikers\nsnow,\n").unwrap();
+/// let table = read_csv(folder.join("*.csv"), &CsvOptions::new().chunk_rows(256))?;
+/// assert_eq!(table.n_rows(), 3);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok(())
+/// # }
+/// ```
+pub fn read_csv(paths: impl Into<Paths>, options: &CsvOptions) -> Result<Table> {
+    CsvIndex::of(paths, options)?.table(options.chunk_rows)
+}
 
 /// The same rows in this process, at once, without a cluster: the columns' names and levels, and their values.
 ///
@@ -53,6 +82,15 @@ impl CsvIndex {
             Some(levels) => Field::categorical(&column.name, levels),
         };
         Ok(Schema::new(self.columns.iter().map(field).collect())?)
+    }
+
+    /// A lazy table of all rows in chunks of `chunk_rows`, or of about 32 MB.
+    ///
+    /// # Errors
+    /// When `chunk_rows` is not a multiple of [`PANEL`].
+    pub fn table(&self, chunk_rows: Option<usize>) -> Result<Table> {
+        let (sizes, blocks) = self.delayed_blocks(self.rows_per_chunk(chunk_rows)?);
+        Ok(Table::new(self.schema()?, Chunks::from_sizes(&sizes)?, blocks)?)
     }
 
     /// All rows, read by the threads of this process.

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod compute;
+mod csv_chunks;
 mod csv_errors;
 mod csv_texts;
 mod fuzz;
 mod known;
+mod make;
 mod support;

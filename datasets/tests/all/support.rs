@@ -6,7 +6,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
-use phalanx_array::{Kind, MISSING, Schema, TableBlock};
+use phalanx_array::{Kind, Schema, TableBlock};
 use tempfile::TempDir;
 
 /// A folder that goes when the test ends.
@@ -42,29 +42,31 @@ pub(crate) fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A table as text: a line a column, with its name, its kind and all its cells; `-` is missing.
-pub(crate) fn seen((schema, block): &(Schema, TableBlock)) -> Vec<String> {
-    schema.check(block).unwrap();
-    let columns = schema.fields().iter().zip(block.columns());
-    columns
-        .map(|(field, column)| {
-            let cells: Vec<String> = (0..block.n_rows())
-                .map(|row| match (&field.kind, column.is_missing(row)) {
-                    (_, true) => "-".to_owned(),
-                    (Kind::Categorical { levels }, _) => match column.codes().unwrap()[row] {
-                        MISSING => "-".to_owned(),
-                        code => format!("{:?}", levels[code as usize]),
-                    },
-                    _ => format!("{:?}", column.numbers().unwrap()[row]),
-                })
-                .collect();
-            let kind = match &field.kind {
-                Kind::Categorical { levels } => format!("{levels:?}"),
-                _ => "number".to_owned(),
-            };
-            format!("{} {kind}: {}", field.name, cells.join(" "))
+/// The cells of a column as text: numbers with all their digits, levels in quotes; none is missing.
+pub(crate) fn cells((schema, block): &(Schema, TableBlock), place: usize) -> Vec<Option<String>> {
+    let column = block.column(place);
+    (0..block.n_rows())
+        .map(|row| match (&schema.fields()[place].kind, column.is_missing(row)) {
+            (_, true) => None,
+            (Kind::Categorical { levels }, _) => Some(format!("{:?}", levels[column.codes().unwrap()[row] as usize])),
+            _ => Some(format!("{:?}", column.numbers().unwrap()[row])),
         })
         .collect()
+}
+
+/// A table as text: a line a column, with its name, its kind and all its cells; `-` is missing.
+pub(crate) fn seen(table: &(Schema, TableBlock)) -> Vec<String> {
+    let (schema, block) = table;
+    schema.check(block).unwrap();
+    let lines = schema.fields().iter().enumerate().map(|(place, field)| {
+        let kind = match &field.kind {
+            Kind::Categorical { levels } => format!("{levels:?}"),
+            _ => "number".to_owned(),
+        };
+        let cells: Vec<String> = cells(table, place).into_iter().map(|cell| cell.unwrap_or("-".into())).collect();
+        format!("{} {kind}: {}", field.name, cells.join(" "))
+    });
+    lines.collect()
 }
 
 /// Whether two tables are the same, missing values included.

@@ -1,7 +1,7 @@
 //! The functions on plain numbers that everything else is built from: dots, products, sums, extremes, exp and ln.
 //!
 //! Matrices are row-major slices with a number of columns. Each function fixes the order of its additions: a sum
-//! or dot over a slice keeps [`LANES`] partial sums by index modulo `LANES`, a sum over rows adds row after row.
+//! or dot over a slice keeps [`LANES`](crate::simd::LANES) partial sums by index modulo `LANES`, a sum over rows adds row after row.
 //! Nothing is known here of panels, chunks or tasks.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
@@ -181,8 +181,8 @@ pub mod inlined {
     #[inline(always)]
     pub fn extreme_of<const MAX: bool>(a: f64, b: f64) -> f64 {
         let b_wins = if MAX { b > a } else { b < a };
-        // A NaN is the only number that differs from itself; it wins, and nothing wins against it.
-        if b_wins | (b != b) { b } else { a }
+        // A NaN wins, and nothing wins against it.
+        if b_wins | b.is_nan() { b } else { a }
     }
 
     /// See [`min`](super::min) and [`max`](super::max).
@@ -284,7 +284,6 @@ pub mod inlined {
     /// exp(x) = 2^k exp(r) with |r| <= ln(2)/2, as in fdlibm's `e_exp.c`; exp(r) by its Taylor series, whose term
     /// of degree 14 is below 5e-18 there.
     #[inline(always)]
-    #[expect(clippy::manual_clamp, reason = "clamp would need a branch for its own checks")]
     pub fn exp(x: f64) -> f64 {
         // Beyond these the result is infinity or zero; comparisons that are false for NaN let it through.
         let x = if x > 710.0 { 710.0 } else { x };
@@ -337,7 +336,7 @@ pub mod inlined {
         let result = if x == 0.0 { f64::NEG_INFINITY } else { result };
         let result = if x < 0.0 { f64::NAN } else { result };
         // Infinity and NaN are their own logarithms.
-        if (x == f64::INFINITY) | (x != x) { x } else { result }
+        if (x == f64::INFINITY) | x.is_nan() { x } else { result }
     }
 }
 

@@ -106,7 +106,7 @@ impl Program {
     fn push(&mut self, op: Op) -> u32 {
         let same = |other: &Op| match (other, &op) {
             (Op::Constant(a), Op::Constant(b)) => a.to_bits() == b.to_bits(),
-            (a, b) => *a == b.clone(),
+            (a, b) => a == b,
         };
         if let Some(place) = self.ops.iter().position(same) {
             return place as u32;

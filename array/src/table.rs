@@ -7,7 +7,6 @@ use std::{fmt, ops::Range, sync::Arc};
 use phalanx_engine::{
     data::DataError,
     graph::{AnyDelayed, Collection, Delayed},
-    task,
     value::Value,
 };
 
@@ -18,6 +17,7 @@ use crate::{
     error::{Error, Result},
     schema::{Kind, Schema},
     table_block::TableBlock,
+    tasks,
 };
 
 /// A lazy table of named columns, its rows cut into chunks on [`PANEL`](crate::PANEL) borders.
@@ -118,7 +118,7 @@ impl Table {
     pub fn column(&self, name: &str) -> Result<ChunkedArray> {
         let place = self.number_place(name)?;
         let place = Delayed::value(place);
-        Ok(self.array(vec![self.rows.clone()], |block| column::delayed(block, &place)))
+        Ok(self.array(vec![self.rows.clone()], |block| tasks::column::delayed(block, &place)))
     }
 
     /// Columns of numbers side by side, as an array of two axes; missing numbers are NaN.
@@ -129,7 +129,7 @@ impl Table {
         let places: Vec<_> = names.iter().map(|name| self.number_place(name.as_ref())).collect::<Result<_>>()?;
         let axes = vec![self.rows.clone(), Chunks::single(places.len())];
         let places = Delayed::value(places);
-        Ok(self.array(axes, |block| numbers::delayed(block, &places)))
+        Ok(self.array(axes, |block| tasks::numbers::delayed(block, &places)))
     }
 
     /// Rows `rows.start` up to `rows.end`. They are a table of their own: panels are counted from its first row.
@@ -173,7 +173,7 @@ impl Table {
     fn select_places(&self, places: Vec<usize>) -> Result<Self> {
         let schema = Arc::new(self.schema.select(&places)?);
         let places = Delayed::value(places);
-        let blocks = self.blocks.iter().map(|block| select::delayed(block, &places)).collect();
+        let blocks = self.blocks.iter().map(|block| tasks::select::delayed(block, &places)).collect();
         Ok(Self { schema, rows: self.rows.clone(), blocks })
     }
 
@@ -192,11 +192,11 @@ impl Table {
             match &parts[..] {
                 [(chunk, part)] if *part == (0..self.rows.range(*chunk).len()) => self.blocks[*chunk].clone(),
                 // Even no rows need a block that has the columns.
-                [] => stack::delayed(constants.get(vec![0..0]), &self.blocks[..1]),
+                [] => tasks::stack::delayed(constants.get(std::iter::once(0..0).collect()), &self.blocks[..1]),
                 parts => {
                     let sources: Vec<_> = parts.iter().map(|(chunk, _)| self.blocks[*chunk].clone()).collect();
                     let ranges = parts.iter().map(|(_, rows)| rows.clone()).collect();
-                    stack::delayed(constants.get(ranges), sources)
+                    tasks::stack::delayed(constants.get(ranges), sources)
                 }
             }
         });
@@ -237,39 +237,4 @@ impl fmt::Debug for Table {
         let names: Vec<_> = self.schema.names().collect();
         write!(f, "Table({} rows of {names:?}, {:?})", self.n_rows(), self.rows)
     }
-}
-
-#[task(name = "table.column")]
-fn column(block: &TableBlock, place: usize) -> Result<Block, String> {
-    match block.columns().get(place) {
-        Some(crate::Column::Number { values, .. }) => Ok(values.clone()),
-        Some(_) => Err(format!("column {place} is not numeric")),
-        None => Err(format!("there is no column {place}")),
-    }
-}
-
-#[task(name = "table.numbers")]
-fn numbers(block: &TableBlock, places: &Vec<usize>) -> Result<Block, String> {
-    let (n_rows, n_cols) = (block.n_rows(), places.len());
-    let mut out = vec![0.0; n_rows * n_cols];
-    for (col, place) in places.iter().enumerate() {
-        let numbers = block.columns().get(*place).and_then(crate::Column::numbers);
-        let numbers = numbers.ok_or_else(|| format!("column {place} is missing or not numeric"))?;
-        out.iter_mut().skip(col).step_by(n_cols).zip(numbers).for_each(|(out, number)| *out = *number);
-    }
-    Ok(Block::new(&[n_rows, n_cols], out))
-}
-
-#[task(name = "table.select")]
-fn select(block: &TableBlock, places: &Vec<usize>) -> Result<TableBlock, String> {
-    match places.iter().find(|place| **place >= block.n_columns()) {
-        Some(place) => Err(format!("there is no column {place}")),
-        None => Ok(block.select(places)),
-    }
-}
-
-#[task(name = "table.stack")]
-fn stack(ranges: &Vec<Range<usize>>, blocks: &[Arc<TableBlock>]) -> Result<TableBlock, Error> {
-    let parts: Vec<_> = ranges.iter().zip(blocks).map(|(rows, block)| block.rows(rows.clone())).collect();
-    TableBlock::concatenate(&parts)
 }

@@ -1,17 +1,21 @@
-//! The functions that array graphs call, by the names that messages carry.
+//! The functions that graphs of arrays and tables call, by the names that messages carry.
 //!
 //! Each one binds its arguments and leaves the numbers to the kernels.
 
-use std::sync::Arc;
+#![expect(clippy::ptr_arg, reason = "a task's parameter is written as the type that travels")]
+
+use std::{ops::Range, sync::Arc};
 
 use phalanx_engine::task;
 
 use crate::{
     block::Block,
+    error::Error,
     partial::{self, Contraction, Finish, PartialTrees, Reduction},
     program::{Evaluator, Program},
     random::{self, Draw},
     regrid::Assembly,
+    table_block::{Column, TableBlock},
 };
 
 #[task(name = "array.evaluate")]
@@ -77,6 +81,41 @@ pub(crate) fn scalar(block: &Block) -> Result<f64, String> {
         [value] => Ok(*value),
         values => Err(format!("a block of {} numbers is not one number", values.len())),
     }
+}
+
+#[task(name = "table.column")]
+pub(crate) fn column(block: &TableBlock, place: usize) -> Result<Block, String> {
+    match block.columns().get(place) {
+        Some(Column::Number { values, .. }) => Ok(values.clone()),
+        Some(_) => Err(format!("column {place} is not numeric")),
+        None => Err(format!("there is no column {place}")),
+    }
+}
+
+#[task(name = "table.numbers")]
+pub(crate) fn numbers(block: &TableBlock, places: &Vec<usize>) -> Result<Block, String> {
+    let (n_rows, n_cols) = (block.n_rows(), places.len());
+    let mut out = vec![0.0; n_rows * n_cols];
+    for (col, place) in places.iter().enumerate() {
+        let numbers = block.columns().get(*place).and_then(Column::numbers);
+        let numbers = numbers.ok_or_else(|| format!("column {place} is missing or not numeric"))?;
+        out.iter_mut().skip(col).step_by(n_cols).zip(numbers).for_each(|(out, number)| *out = *number);
+    }
+    Ok(Block::new(&[n_rows, n_cols], out))
+}
+
+#[task(name = "table.select")]
+pub(crate) fn select(block: &TableBlock, places: &Vec<usize>) -> Result<TableBlock, String> {
+    match places.iter().find(|place| **place >= block.n_columns()) {
+        Some(place) => Err(format!("there is no column {place}")),
+        None => Ok(block.select(places)),
+    }
+}
+
+#[task(name = "table.stack")]
+pub(crate) fn stack(ranges: &Vec<Range<usize>>, blocks: &[Arc<TableBlock>]) -> Result<TableBlock, Error> {
+    let parts: Vec<_> = ranges.iter().zip(blocks).map(|(rows, block)| block.rows(rows.clone())).collect();
+    TableBlock::concatenate(&parts)
 }
 
 /// The shape that broadcasting gives, or none.

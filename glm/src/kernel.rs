@@ -1,10 +1,16 @@
 //! The passes over one panel of rows: moments, and loss with gradient. Plain functions of numbers.
 //!
-//! A panel is row-major, at most [`PANEL`] rows. Every sum runs in an order that depends only on the panel, with
-//! eight partial sums where a sum is long, never with fused multiply-add, so the compiler may use any width of
-//! vector instructions and the bits stay.
+//! A panel is row-major, at most [`PANEL`] rows. Every sum runs in an order that depends only on the panel, by the
+//! array crate's kernels, so the bits are the same at any width of vector instructions.
 
-use phalanx_array::panel::{Combine, PANEL, Subtrees, n_panels};
+use phalanx_array::{
+    kernel::{
+        self,
+        inlined::{add_rows, dot, gemv, gemv_transposed, sum, sum_of_squares_around},
+    },
+    panel::{Combine, PANEL, Subtrees, n_panels},
+    simd,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::family::Family;
@@ -128,51 +134,75 @@ impl<'a> Rows<'a> {
 
     /// Loss and gradient of every panel, combined as far as these rows allow; none without rows.
     pub(crate) fn evaluate(self, family: Family, coef: &[f64], intercept: f64) -> Option<Subtrees<Evaluation>> {
-        let panels = self.panels().map(|(_, x, y)| vectorised(|| evaluate_panel(family, x, y, coef, intercept)));
+        let panels = self.panels().map(|(_, x, y)| simd::dispatch(|| evaluate_panel(family, x, y, coef, intercept)));
         Subtrees::from_panels(self.first_panel, panels)
     }
 
     /// The moments of every panel, combined as far as these rows allow; none without rows.
     pub(crate) fn moments(self, family: Family) -> Option<Subtrees<Moments>> {
         let p = self.n_features;
-        let panels = self.panels().map(|(panel, x, y)| vectorised(|| moments_panel(family, x, y, p, panel)));
+        let panels = self.panels().map(|(panel, x, y)| simd::dispatch(|| moments_panel(family, x, y, p, panel)));
         Subtrees::from_panels(self.first_panel, panels)
     }
-}
-
-/// Compiles what it is given for the widest vectors of this machine.
-#[inline(always)]
-pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    work()
 }
 
 #[inline(always)]
 fn evaluate_panel(family: Family, x: &[f64], y: &[f64], coef: &[f64], intercept: f64) -> Evaluation {
     let n = y.len();
     let mut eta = [0.; PANEL];
-    products(x, coef, intercept, &mut eta[..n]);
-    let mut separated = family == Family::Binomial;
-    let mut loss = 0.;
-    // From here on `eta` holds residuals.
-    for (eta, &y) in eta[..n].iter_mut().zip(y) {
-        separated &= (y > 0.5) == (*eta > 0.) && *eta != 0.;
-        let row = family.row_loss(y, *eta);
-        loss += row.loss;
-        *eta = row.residual;
-    }
+    predict(x, coef, intercept, &mut eta[..n]);
+    let (loss, separated) = loss_of_panel(family, y, &mut eta[..n]);
+    let residuals = &eta[..n];
     let mut gradient = vec![0.; coef.len()];
     if !loss.is_finite() {
         return Evaluation { loss: f64::INFINITY, residual: 0., gradient, separated: false };
     }
-    add_products_transposed(x, &eta[..n], &mut gradient);
-    Evaluation { loss, residual: sum(&eta[..n]), gradient, separated }
+    gemv_transposed(x, residuals, &mut gradient);
+    Evaluation { loss, residual: sum(residuals), gradient, separated }
+}
+
+/// The panel's loss, and whether it is separated; `eta` becomes the residuals. [`Family::row_loss`], a panel at a time.
+#[inline(always)]
+fn loss_of_panel(family: Family, y: &[f64], eta: &mut [f64]) -> (f64, bool) {
+    let mut e = [0.; PANEL];
+    let e = &mut e[..y.len()];
+    match family {
+        Family::Gaussian => {
+            eta.iter_mut().zip(y).for_each(|(eta, y)| *eta -= y);
+            (0.5 * dot(eta, eta), false)
+        }
+        Family::Binomial => {
+            e.iter_mut().zip(&*eta).for_each(|(e, eta)| *e = -eta.abs());
+            kernel::exp(e);
+            // The loss is ln(1 + exp(-margin)) = ln(1 + e) + max(-margin, 0), where e = exp(-|margin|).
+            let (mut separated, mut logs) = (true, [0.; PANEL]);
+            let logs = &mut logs[..y.len()];
+            for (((eta, e), log), &y) in eta.iter_mut().zip(&mut *e).zip(&mut *logs).zip(y) {
+                let sign = 2. * y - 1.;
+                let margin = sign * *eta;
+                separated &= margin > 0.;
+                *log = 1. + *e;
+                *eta = -sign * if margin > 0. { *e } else { 1. } / (1. + *e);
+                *e = (-margin).max(0.);
+            }
+            kernel::ln(logs);
+            (sum(logs) + sum(e), separated)
+        }
+        Family::Poisson => {
+            e.copy_from_slice(eta);
+            kernel::exp(e);
+            let y_eta = dot(y, eta);
+            eta.iter_mut().zip(&*e).zip(y).for_each(|((eta, mean), y)| *eta = mean - y);
+            (sum(e) - y_eta, false)
+        }
+    }
 }
 
 #[inline(always)]
 fn moments_panel(family: Family, x: &[f64], y: &[f64], p: usize, panel: usize) -> Moments {
     let n = y.len() as f64;
     let mut means = vec![0.; p];
-    add_products_transposed(x, &[1.; PANEL][..y.len()], &mut means);
+    add_rows(x, &mut means);
     means.iter_mut().for_each(|mean| *mean /= n);
     let mut squares = vec![0.; p];
     for row in x.chunks_exact(p) {
@@ -181,7 +211,6 @@ fn moments_panel(family: Family, x: &[f64], y: &[f64], p: usize, panel: usize) -
         }
     }
     let y_mean = sum(y) / n;
-    let y_squares = y.iter().map(|y| (y - y_mean) * (y - y_mean)).sum();
     let bad = y.iter().zip(x.chunks_exact(p)).enumerate().find_map(|(row, (&y, x))| {
         let row = panel * PANEL + row;
         let in_x = || x.iter().position(|x| !x.is_finite()).map(|j| BadValue { row, column: Some(j), value: x[j] });
@@ -190,77 +219,17 @@ fn moments_panel(family: Family, x: &[f64], y: &[f64], p: usize, panel: usize) -
     Moments {
         n_rows: y.len(),
         x: means.into_iter().zip(squares).map(|(mean, squares)| Spread { mean, squares }).collect(),
-        y: Spread { mean: y_mean, squares: y_squares },
+        y: Spread { mean: y_mean, squares: sum_of_squares_around(y, y_mean) },
         saturated: y.iter().map(|&y| family.saturated(y)).sum(),
         bad,
     }
 }
 
-/// `out = X b + c`, a row of X being as long as b. Without columns every row is c.
+/// `out = X b + c`, a row of X being as long as b.
 #[inline(always)]
-pub(crate) fn products(x: &[f64], b: &[f64], c: f64, out: &mut [f64]) {
-    if b.is_empty() {
-        out.fill(c);
-        return;
-    }
-    for (out, row) in out.iter_mut().zip(x.chunks_exact(b.len())) {
-        *out = dot(row, b) + c;
-    }
-}
-
-/// `out += Xᵀ r`, four rows at a time so that `out` is read and written less often.
-#[inline(always)]
-pub(crate) fn add_products_transposed(x: &[f64], r: &[f64], out: &mut [f64]) {
-    let p = out.len();
-    if p == 0 {
-        return;
-    }
-    let (fours, rest) = r.as_chunks::<4>();
-    let mut rows = x.chunks_exact(p);
-    for r in fours {
-        let (Some(x0), Some(x1), Some(x2), Some(x3)) = (rows.next(), rows.next(), rows.next(), rows.next()) else {
-            return;
-        };
-        for (j, out) in out.iter_mut().enumerate() {
-            *out += (r[0] * x0[j] + r[1] * x1[j]) + (r[2] * x2[j] + r[3] * x3[j]);
-        }
-    }
-    for (&r, x) in rest.iter().zip(rows) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out += r * x;
-        }
-    }
-}
-
-#[inline(always)]
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut lanes = [0.; 8];
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..8 {
-            lanes[i] += a[i] * b[i];
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    fold(lanes) + rest
-}
-
-#[inline(always)]
-fn sum(a: &[f64]) -> f64 {
-    let (a, rest) = a.as_chunks::<8>();
-    let mut lanes = [0.; 8];
-    for a in a {
-        for i in 0..8 {
-            lanes[i] += a[i];
-        }
-    }
-    fold(lanes) + rest.iter().sum::<f64>()
-}
-
-#[inline(always)]
-fn fold(lanes: [f64; 8]) -> f64 {
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
+pub(crate) fn predict(x: &[f64], b: &[f64], c: f64, out: &mut [f64]) {
+    gemv(x, b, out);
+    out.iter_mut().for_each(|out| *out += c);
 }
 
 #[cfg(test)]

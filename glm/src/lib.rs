@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod cluster;
 pub mod error;
 pub mod family;
 mod fit;

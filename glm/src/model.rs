@@ -1,12 +1,13 @@
 //! What was learned: coefficients, and predictions from them.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, stack};
+use phalanx_array::simd;
 use phalanx_learn::{Error, Model, Predict, Result, validate};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     family::Family,
-    kernel::{products, vectorised},
+    kernel::predict,
     report::Report,
     solver::Solution,
 };
@@ -70,7 +71,7 @@ impl GlmModel {
         validate::predict_data(x, self.coef.len())?;
         let mut eta = vec![0.; x.nrows()];
         let rows = x.as_standard_layout();
-        vectorised(|| products(rows.as_slice().unwrap_or_default(), &self.coef, self.intercept, &mut eta));
+        simd::dispatch(|| predict(rows.as_slice().unwrap_or_default(), &self.coef, self.intercept, &mut eta));
         Ok(eta.into())
     }
 

@@ -18,7 +18,10 @@
 //! via the alternating direction method of multipliers" (2011), sections 3.3 (stopping), 3.4.1 (varying rho),
 //! 3.4.3 (over-relaxation) and 8.2 (splitting across examples).
 
-use phalanx_array::panel::{PANEL, n_panels};
+use phalanx_array::{
+    kernel::dot,
+    panel::{PANEL, n_panels},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -94,6 +97,11 @@ impl Admm {
     /// that of the panels is taken as that.
     pub fn new(spec: Spec, n_blocks: Option<usize>) -> Self {
         Self { spec, n_blocks, phase: Phase::Moments }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn family(&self) -> crate::Family {
+        self.spec.family
     }
 
     /// What it wants to know.
@@ -289,6 +297,75 @@ fn distance_squared(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kernel::{Moments, Spread},
+        solver::testing::{Data, asks},
+    };
+
+    const PAIR: Data = Data { x: &[-1., 1.], y: &[1., 3.] };
+
+    /// As [`PAIR`] has them.
+    fn moments() -> Answer {
+        let x = vec![Spread { mean: 0., squares: 2. }];
+        Answer::Moments(Moments { n_rows: 2, x, y: Spread { mean: 2., squares: 2. }, saturated: 0., bad: None })
+    }
+
+    fn at_the_null_model() -> Answer {
+        Answer::Evaluation(Evaluation { loss: 1., residual: 0., gradient: vec![-2.], separated: false })
+    }
+
+    /// Target and start of the one block that is asked for.
+    fn block(machine: &Admm) -> (Vec<f64>, Vec<f64>) {
+        let Ask::BlockSolve { blocks } = machine.ask() else { unreachable!("a block is asked for") };
+        let [block] = <[BlockProblem; 1]>::try_from(blocks).expect("one block");
+        assert_eq!((block.rows, block.n_rows, block.rho), (0..2, 2, 1.));
+        (block.target, block.start)
+    }
+
+    #[test]
+    fn a_step_is_that_of_the_paper() {
+        // Rows 0 and 1 in one block; rho is the curvature, 1. The block answers (2, 1) from z = (2, 0), u = 0:
+        // h = 1.6 (2, 1) - 0.6 (2, 0) = (2, 1.6); the threshold takes 0.25; u = h - z.
+        let mut machine = Admm::new(Spec { alpha: 0.25, l1_ratio: 1., ..Spec::default() }, None);
+        machine.tell(moments()).expect("moments were asked for");
+        assert_eq!(machine.ask(), Ask::Evaluate { coef: vec![0.], intercept: 2. });
+        machine.tell(at_the_null_model()).expect("an evaluation was asked for");
+        assert_eq!(block(&machine), (vec![2., 0.], vec![2., 0.]));
+        machine.tell(Answer::Blocks(vec![BlockSolution { x: vec![2., 1.], n_steps: 1 }])).expect("a block");
+        let (target, start) = block(&machine);
+        assert_eq!(start, [2., 1.]);
+        // z - u = 1.35 - 0.25; the intercept has no threshold.
+        assert!((target[0] - 2.).abs() < 1e-15 && (target[1] - 1.1).abs() < 1e-15, "{target:?}");
+    }
+
+    #[test]
+    fn too_few_blocks_are_refused() {
+        let mut machine = Admm::new(Spec::default(), None);
+        machine.tell(moments()).expect("moments were asked for");
+        machine.tell(at_the_null_model()).expect("an evaluation was asked for");
+        assert!(machine.tell(Answer::Blocks(vec![])).is_err());
+        assert!(matches!(machine.ask(), Ask::BlockSolve { .. }));
+    }
+
+    #[test]
+    fn closed_forms_are_reached() {
+        for (alpha, l1_ratio, expected) in [(0., 0., 1.), (0.25, 1., 0.75), (1., 0., 0.5), (1e6, 1., 0.)] {
+            let asks = asks(Admm::new(Spec { alpha, l1_ratio, ..Spec::default() }, None).into(), PAIR);
+            let Some(Ask::Done(Solution { coef, intercept, report })) = asks.last() else { unreachable!("it ends") };
+            assert_eq!((report.stop, report.converged), (StopReason::Optimal, true));
+            assert!((coef[0] - expected).abs() < 1e-9 && (intercept - 2.).abs() < 1e-9, "{coef:?} {report:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_end_on_panel_borders_and_none_is_empty() {
+        assert_eq!(block_ends(10 * PANEL + 5, 4), [2 * PANEL, 5 * PANEL, 8 * PANEL, 10 * PANEL + 5]);
+        assert_eq!(block_ends(2 * PANEL, 7), [PANEL, 2 * PANEL]);
+        assert_eq!(block_ends(3, 1), [3]);
+        let defaults = [1, 16 * PANEL, 16 * PANEL + 1, 8645, 10_000_000].map(default_n_blocks);
+        assert_eq!(defaults, [1, 1, 2, 3, 32]);
+    }
 }

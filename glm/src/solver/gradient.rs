@@ -9,6 +9,7 @@
 //! Sources: A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm" (2009), section 4;
 //! B. O'Donoghue, E. Candès, "Adaptive restart for accelerated gradient schemes" (2015), section 3.2.
 
+use phalanx_array::kernel::dot;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    kernel::{Evaluation, dot},
+    kernel::Evaluation,
     report::StopReason,
 };
 
@@ -64,6 +65,11 @@ impl GradientDescent {
     /// A machine that has asked nothing yet.
     pub fn new(spec: Spec) -> Self {
         Self { spec, phase: Phase::Moments }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn family(&self) -> crate::Family {
+        self.spec.family
     }
 
     /// What it wants to know.
@@ -229,5 +235,70 @@ impl State {
 
     fn done(self: Box<Self>, at_x: &Evaluation, stop: StopReason) -> Phase {
         Phase::Done(self.setup.solution(&self.x, at_x, self.counts, stop))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::solver::testing::{Data, asks};
+
+    /// Two rows whose column has mean 0 and scale 1: the loss is that of b plus (b - 1)²/2.
+    const PAIR: Data = Data { x: &[-1., 1.], y: &[1., 3.] };
+
+    fn evaluate(coef: f64, intercept: f64) -> Ask {
+        Ask::Evaluate { coef: vec![coef], intercept }
+    }
+
+    fn solution(asks: &[Ask]) -> Solution {
+        let Some(Ask::Done(solution)) = asks.last() else { unreachable!("it ends with an answer") };
+        solution.clone()
+    }
+
+    #[test]
+    fn a_quadratic_of_curvature_one_takes_one_step() {
+        let asks = asks(GradientDescent::new(Spec::default()).into(), PAIR);
+        assert_eq!(asks[..3], [Ask::Moments, evaluate(0., 2.), evaluate(1., 2.)]);
+        let Solution { coef, intercept, report } = solution(&asks);
+        assert_eq!((coef, intercept), (vec![1.], 2.));
+        assert_eq!((report.stop, report.n_iter, report.n_passes), (StopReason::Optimal, 1, 3));
+        assert_eq!((report.deviance, report.null_deviance, report.kkt_residual), (0., 2., 0.));
+    }
+
+    #[test]
+    fn the_lasso_thresholds_and_the_ridge_shrinks() {
+        let fit = |alpha, l1_ratio| {
+            let spec = Spec { alpha, l1_ratio, ..Spec::default() };
+            solution(&asks(GradientDescent::new(spec).into(), PAIR)).coef[0]
+        };
+        assert!((fit(0.25, 1.) - 0.75).abs() < 1e-10);
+        assert!((fit(1., 0.) - 0.5).abs() < 1e-10);
+        assert!((fit(0.5, 0.5) - 0.75 / 1.25).abs() < 1e-10);
+    }
+
+    #[test]
+    fn a_large_penalty_is_answered_by_the_null_model() {
+        let spec = Spec { alpha: 1e6, l1_ratio: 1., ..Spec::default() };
+        let asks = asks(GradientDescent::new(spec).into(), PAIR);
+        assert_eq!(asks[..2], [Ask::Moments, evaluate(0., 2.)]);
+        assert_eq!((solution(&asks).coef, asks.len()), (vec![0.], 3));
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_refused_and_the_question_stays() {
+        let mut machine = GradientDescent::new(Spec::default());
+        let error = machine.tell(Answer::Blocks(vec![])).expect_err("refused").to_string();
+        assert!(error.starts_with("the solver asked for moments and was told block solutions"), "{error}");
+        assert_eq!(machine.ask(), Ask::Moments);
+    }
+
+    #[test]
+    fn overflow_shortens_the_step() {
+        // The first step, at the null model's curvature, leads to a linear predictor of about 1500.
+        let at = |places: &[usize]| (0..1500).map(|i| f64::from(places.contains(&i))).collect::<Vec<_>>().leak();
+        let data = Data { x: at(&[1]), y: at(&[1, 1000]) };
+        let spec = Spec { family: crate::Family::Poisson, alpha: 1e-4, ..Spec::default() };
+        let solution = solution(&asks(GradientDescent::new(spec).into(), data));
+        assert!(solution.report.converged, "{:?}", solution.report);
     }
 }

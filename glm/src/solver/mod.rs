@@ -143,6 +143,69 @@ impl Answer {
     }
 }
 
+impl From<GradientDescent> for Machine {
+    fn from(machine: GradientDescent) -> Self {
+        Self::GradientDescent(machine)
+    }
+}
+
+impl From<Admm> for Machine {
+    fn from(machine: Admm) -> Self {
+        Self::Admm(machine)
+    }
+}
+
 fn mismatch(asked: &Ask, told: &Answer) -> Error {
     Error::Answer { asked: asked.name(), told: told.name() }
+}
+
+#[cfg(test)]
+mod testing {
+    //! A shell for tests: it answers from a few numbers and writes down what was asked.
+
+    use super::{Answer, Ask, Machine};
+    use crate::kernel::Rows;
+
+    /// One column.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Data {
+        pub(crate) x: &'static [f64],
+        pub(crate) y: &'static [f64],
+    }
+
+    impl Data {
+        fn answer(self, machine: &Machine) -> Answer {
+            let rows = Rows { x: self.x, y: self.y, n_features: self.x.len() / self.y.len(), first_panel: 0 };
+            let family = match machine {
+                Machine::GradientDescent(machine) => machine.family(),
+                Machine::Admm(machine) => machine.family(),
+            };
+            match machine.ask() {
+                Ask::Moments => Answer::Moments(rows.moments(family).expect("rows").finish()),
+                Ask::Evaluate { coef, intercept } => {
+                    Answer::Evaluation(rows.evaluate(family, &coef, intercept).expect("rows").finish())
+                }
+                Ask::BlockSolve { blocks } => {
+                    let solve = |block: &super::BlockProblem| block.solve(rows.slice(block.rows.clone()));
+                    Answer::Blocks(blocks.iter().map(|block| solve(block).expect("solved")).collect())
+                }
+                Ask::Done(_) => unreachable!("nothing was asked"),
+            }
+        }
+    }
+
+    /// Everything that is asked until the answer, which comes last. Between any two questions the machine travels.
+    pub(crate) fn asks(mut machine: Machine, data: Data) -> Vec<Ask> {
+        let mut asks = vec![machine.ask()];
+        while !matches!(asks.last(), Some(Ask::Done(_))) {
+            machine.tell(data.answer(&machine)).expect("the answer fits");
+            let text = serde_json::to_string(&machine).expect("it can be saved");
+            let resumed: Machine = serde_json::from_str(&text).expect("it can be resumed");
+            assert_eq!(resumed, machine);
+            machine = resumed;
+            asks.push(machine.ask());
+            assert!(asks.len() < 20_000, "it never ends");
+        }
+        asks
+    }
 }

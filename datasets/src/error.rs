@@ -107,7 +107,7 @@ pub enum Error {
         column: usize,
     },
     /// Two columns of one name.
-    #[error("columns {first} and {second} of {} are both called `{name}`; every column needs its own name", path.display())]
+    #[error("columns {first} and {second} of {} are both called {name:?}; every column needs its own name", path.display())]
     DuplicateName {
         /// The file.
         path: PathBuf,
@@ -144,7 +144,7 @@ pub enum Error {
         expected: usize,
     },
     /// Text that is not UTF-8.
-    #[error("line {line} of {}, column `{column}`: {text} is not UTF-8; convert the file to UTF-8", path.display())]
+    #[error("line {line} of {}, column {column:?}: {text} is not UTF-8; convert the file to UTF-8", path.display())]
     NotUtf8 {
         /// The file.
         path: PathBuf,
@@ -175,7 +175,7 @@ pub enum Error {
         line: u64,
     },
     /// Text in a column that was said to be numeric.
-    #[error("line {line} of {}, column `{column}`: {text} is not a number", path.display())]
+    #[error("line {line} of {}, column {column:?}: {text} is not a number", path.display())]
     TextInNumber {
         /// The file.
         path: PathBuf,
@@ -188,7 +188,7 @@ pub enum Error {
     },
     /// A column in which both numbers and texts stand.
     #[error(
-        "line {text_line} of {}, column `{column}`: {text} is not a number, but the column has numbers \
+        "line {text_line} of {}, column {column:?}: {text} is not a number, but the column has numbers \
          (first on line {number_line} of {}); correct it, name it a missing value, or make the column categorical",
         text_path.display(), number_path.display()
     )]
@@ -208,7 +208,7 @@ pub enum Error {
     },
     /// A categorical column that has nearly as many values as rows.
     #[error(
-        "column `{column}` of {} has more than {max_levels} levels, {text} among them; \
+        "column {column:?} of {} has more than {max_levels} levels, {text} among them; \
          leave the column out (drop), or raise max_levels", path.display()
     )]
     TooManyLevels {
@@ -222,7 +222,7 @@ pub enum Error {
         max_levels: usize,
     },
     /// A column that no file has.
-    #[error("there is no column `{name}` in {}{hint}", path.display())]
+    #[error("there is no column {name:?} in {}{hint}", path.display())]
     UnknownColumn {
         /// The name that was asked for.
         name: String,
@@ -232,7 +232,7 @@ pub enum Error {
         hint: String,
     },
     /// A column that is asked to be both.
-    #[error("column `{name}` is named both categorical and numeric, expected one of them")]
+    #[error("column {name:?} is named both categorical and numeric, expected one of them")]
     BothKinds {
         /// The column.
         name: String,
@@ -255,9 +255,9 @@ pub enum Error {
         first: PathBuf,
         /// The first column that differs, from 1.
         column: usize,
-        /// What the file has there, in back quotes, or "missing".
+        /// What the file has there, in quotes, or "missing".
         found: String,
-        /// What the first file has there, in back quotes, or "missing".
+        /// What the first file has there, in quotes, or "missing".
         expected: String,
     },
     /// A parameter out of its range.
@@ -277,14 +277,3 @@ pub enum Error {
 
 /// What reading and making data give.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// The end of a sentence that names what was probably meant, or lists what there is; empty when there is nothing.
-pub(crate) fn nearest_of<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|&(distance, candidate)| distance <= candidate.chars().count().max(name.chars().count()) / 2)
-        .min()
-        .map(|(_, candidate)| candidate)
-}

@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::{Error, Result, nearest_of};
+use phalanx_array::schema::nearest;
+
+use crate::error::{Error, Result};
 
 /// One or many files, as paths or patterns (`data/2011-*.csv`; `*`, `?`, `[a-z]`, and `**` for any directories).
 ///
@@ -121,7 +123,7 @@ fn hint(path: &Path) -> String {
         .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
         .collect();
     names.sort();
-    match nearest_of(&name, names.iter().map(String::as_str)) {
+    match nearest(&name, names.iter().map(String::as_str)) {
         Some(near) => format!("; did you mean {}?", parent.join(near).display()),
         None => String::new(),
     }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use phalanx_array::PANEL;
+use phalanx_array::{PANEL, schema::nearest};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     source::Source,
 };
 use crate::{
-    error::{Error, Result, nearest_of},
+    error::{Error, Result},
     parallel::try_map,
     paths::Paths,
 };
@@ -318,8 +318,8 @@ fn choose(names: &[String], path: &Path, options: &CsvOptions) -> Result<Vec<Col
     let asked = options.columns.iter().flatten().chain(&options.drop).chain(&options.categorical);
     for name in asked.chain(&options.numeric) {
         if !names.contains(name) {
-            let hint = match nearest_of(name, names.iter().map(String::as_str)) {
-                Some(near) => format!("; did you mean `{near}`?"),
+            let hint = match nearest(name, names.iter().map(String::as_str)) {
+                Some(near) => format!("; did you mean {near:?}?"),
                 None => format!("; it has {}", listed(names)),
             };
             return Err(Error::UnknownColumn { name: name.clone(), path: path.to_owned(), hint });
@@ -353,7 +353,7 @@ fn choose(names: &[String], path: &Path, options: &CsvOptions) -> Result<Vec<Col
 
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 10;
-    let mut text = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut text = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text += &format!(" and {} more", names.len() - SHOWN);
     }
@@ -453,7 +453,7 @@ fn same_names(first: &Path, expected: &[String], path: &Path, found: &[String]) 
         return Ok(());
     }
     let at = found.iter().zip(expected).take_while(|(a, b)| a == b).count();
-    let shown = |names: &[String]| names.get(at).map_or("missing".to_owned(), |name| format!("`{name}`"));
+    let shown = |names: &[String]| names.get(at).map_or("missing".to_owned(), |name| format!("{name:?}"));
     Err(Error::HeaderDiffers {
         path: path.to_owned(),
         first: first.to_owned(),

@@ -4,7 +4,7 @@ use phalanx_datasets::{CsvIndex, CsvOptions, Paths, read_table_here};
 
 use crate::support::{Folder, gzip};
 
-/// The message for one file `a.csv` of this text.
+/// The message for one file \"a.csv\" of this text.
 fn told(text: impl AsRef<[u8]>, options: &CsvOptions) -> String {
     let folder = Folder::new();
     let path = folder.write("a.csv", text);
@@ -29,13 +29,13 @@ fn headers() {
         "column 1 of a.csv has no name; if it is a row index, write the file without it \
          (pandas: index=False, R: row.names=FALSE)",
     );
-    says("a,b,a\n1,2,3\n", "columns 1 and 3 of a.csv are both called `a`; every column needs its own name");
+    says("a,b,a\n1,2,3\n", "columns 1 and 3 of a.csv are both called \"a\"; every column needs its own name");
     says(
         "a;b\n1;2\n",
         "a.csv has one column, called \"a;b\"; if its fields are separated by ';', set the delimiter to it, \
          otherwise set the delimiter to ','",
     );
-    says(b"a,\xff\n", "line 1 of a.csv, column `2`: \"\u{fffd}\" is not UTF-8; convert the file to UTF-8");
+    says(b"a,\xff\n", "line 1 of a.csv, column \"2\": \"\u{fffd}\" is not UTF-8; convert the file to UTF-8");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn records() {
             .iter()
             .map(|&b| if b == 0xc3 { 0xff } else { b })
             .collect::<Vec<_>>(),
-        "line 3 of a.csv, column `a`: \"\u{fffd}\u{fffd}\\0\" is not UTF-8; convert the file to UTF-8",
+        "line 3 of a.csv, column \"a\": \"\u{fffd}\u{fffd}\\0\" is not UTF-8; convert the file to UTF-8",
     );
     let huge = format!("a,b\n1,\"{}", "x,\n".repeat(23_000_000));
     says(huge, "the record that begins on line 2 of a.csv is longer than 64 MiB; is a quote left open there?");
@@ -61,17 +61,17 @@ fn records() {
 fn texts_among_numbers() {
     says(
         "id,temp\n\"a\nb\",1.5\nc,\nd,abc\n",
-        "line 5 of a.csv, column `temp`: \"abc\" is not a number, but the column has numbers \
+        "line 5 of a.csv, column \"temp\": \"abc\" is not a number, but the column has numbers \
          (first on line 2 of a.csv); correct it, name it a missing value, or make the column categorical",
     );
     says(
         "temp\nunknown\n7\n",
-        "line 2 of a.csv, column `temp`: \"unknown\" is not a number, but the column has numbers \
+        "line 2 of a.csv, column \"temp\": \"unknown\" is not a number, but the column has numbers \
          (first on line 3 of a.csv); correct it, name it a missing value, or make the column categorical",
     );
     assert_eq!(
         told("x,temp\n\"1\n\",\n2,12C\n", &CsvOptions::new().numeric(["temp"])),
-        "line 4 of a.csv, column `temp`: \"12C\" is not a number"
+        "line 4 of a.csv, column \"temp\": \"12C\" is not a number"
     );
 }
 
@@ -79,14 +79,14 @@ fn texts_among_numbers() {
 fn names_that_no_column_has() {
     let text = "season,mnth,hr\n1,Jan,0\n";
     let message = |options: &CsvOptions| told(text, options);
-    let expected = "there is no column `month` in a.csv; did you mean `mnth`?";
+    let expected = "there is no column \"month\" in a.csv; did you mean \"mnth\"?";
     assert_eq!(message(&CsvOptions::new().categorical(["month"])), expected);
     assert_eq!(message(&CsvOptions::new().numeric(["month"])), expected);
     assert_eq!(message(&CsvOptions::new().drop(["month"])), expected);
     assert_eq!(message(&CsvOptions::new().columns(["hr", "month"])), expected);
     assert_eq!(
         message(&CsvOptions::new().drop(["xyzzy"])),
-        "there is no column `xyzzy` in a.csv; it has `season`, `mnth`, `hr`"
+        "there is no column \"xyzzy\" in a.csv; it has \"season\", \"mnth\", \"hr\""
     );
     assert_eq!(
         message(&CsvOptions::new().drop(["season", "mnth", "hr"])),
@@ -109,11 +109,11 @@ fn options_out_of_range() {
     assert_eq!(message(&CsvOptions::new().chunk_rows(0)), "chunk_rows is 0, expected a multiple of 256, 256 at least");
     assert_eq!(
         message(&CsvOptions::new().categorical(["a"]).numeric(["a"])),
-        "column `a` is named both categorical and numeric, expected one of them"
+        "column \"a\" is named both categorical and numeric, expected one of them"
     );
     assert_eq!(
         told("id\na\nb\nc\n", &CsvOptions::new().max_levels(2)),
-        "column `id` of a.csv has more than 2 levels, \"c\" among them; leave the column out (drop), or raise max_levels"
+        "column \"id\" of a.csv has more than 2 levels, \"c\" among them; leave the column out (drop), or raise max_levels"
     );
 }
 
@@ -154,20 +154,23 @@ fn files_that_do_not_fit_together() {
         let second = folder.write("2.csv", text);
         folder.told(read_table_here([first.clone(), second], &CsvOptions::new()).unwrap_err())
     };
-    assert_eq!(message("a,c\n1,x\n"), "2.csv does not have the columns of 1.csv: its column 2 is `c`, expected `b`");
-    assert_eq!(message("a\n1\n"), "2.csv does not have the columns of 1.csv: its column 2 is missing, expected `b`");
+    assert_eq!(
+        message("a,c\n1,x\n"),
+        "2.csv does not have the columns of 1.csv: its column 2 is \"c\", expected \"b\""
+    );
+    assert_eq!(message("a\n1\n"), "2.csv does not have the columns of 1.csv: its column 2 is missing, expected \"b\"");
     assert_eq!(
         message("a,b,c\n1,x,2\n"),
-        "2.csv does not have the columns of 1.csv: its column 3 is `c`, expected missing"
+        "2.csv does not have the columns of 1.csv: its column 3 is \"c\", expected missing"
     );
     assert_eq!(
         message("a,b\nx,x\n"),
-        "line 2 of 2.csv, column `a`: \"x\" is not a number, but the column has numbers \
+        "line 2 of 2.csv, column \"a\": \"x\" is not a number, but the column has numbers \
          (first on line 2 of 1.csv); correct it, name it a missing value, or make the column categorical"
     );
     assert_eq!(
         message("a,b\n2,5\n"),
-        "line 2 of 1.csv, column `b`: \"x\" is not a number, but the column has numbers \
+        "line 2 of 1.csv, column \"b\": \"x\" is not a number, but the column has numbers \
          (first on line 2 of 2.csv); correct it, name it a missing value, or make the column categorical"
     );
 }

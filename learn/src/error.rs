@@ -224,6 +224,20 @@ impl Error {
         Self::Other(Box::new(error))
     }
 
+    /// The same error for a part of the rows: the part begins with row `first_row` of the whole.
+    #[must_use]
+    pub fn from_row(mut self, first_row: usize) -> Self {
+        if let Self::NotFinite { row, .. }
+        | Self::Domain { row, .. }
+        | Self::UnseenLevel { row, .. }
+        | Self::Missing { row, .. }
+        | Self::Infinite { row, .. } = &mut self
+        {
+            *row += first_row;
+        }
+        self
+    }
+
     pub(crate) fn json(what: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self::Json { what: what.into(), problem: problem.to_string() }
     }

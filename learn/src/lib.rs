@@ -12,6 +12,7 @@
 //! - [`metrics`]: how good predictions are, by function and by name;
 //! - [`split`]: which rows a model learns from and which ones judge it;
 //! - [`preprocess`], [`transformer`], [`pipeline`]: what happens to data before an estimator sees them;
+//! - [`lazy`]: fitted things on chunked arrays and tables;
 //! - [`model_file`]: all that is needed to serve a model, and the proof that it is served right;
 //! - [`check`]: what every estimator must keep, as one call in its tests;
 //! - [`dummy`]: the smallest real estimator, to read as an example.
@@ -36,12 +37,14 @@ pub mod error;
 pub mod estimator;
 pub mod files;
 pub mod json;
+pub mod lazy;
 pub mod metrics;
 pub mod model_file;
 pub mod params;
 pub mod pipeline;
 pub mod preprocess;
 pub mod split;
+mod tasks;
 pub mod transformer;
 pub mod validate;
 

@@ -11,4 +11,6 @@ mod table;
 pub use one_hot::{FittedOneHotEncoder, OneHotEncoder};
 pub use raw::{RawRow, raw_rows};
 pub use scaler::{FittedStandardScaler, StandardScaler};
+pub(crate) use scaler::{Moments, moments};
+pub(crate) use table::TableStats;
 pub use table::{EncodedColumn, FittedTableEncoder, TableEncoder, Unseen};

@@ -1,7 +1,7 @@
 //! Columns of mean 0 and standard deviation 1.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
-use phalanx_array::panel::{PANEL, Subtrees};
+use phalanx_array::panel::{Combine, PANEL, Subtrees};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,8 +18,9 @@ use crate::{
 /// | `with_mean` | true | subtract the mean | |
 /// | `with_std` | true | divide by the standard deviation | |
 ///
-/// A constant column has scale 1. Mean and variance are summed over panels in the fixed tree; the variance is of
-/// the centred column, corrected for what rounding left of its mean (Chan, Golub and LeVeque 1983).
+/// A constant column has scale 1. Mean and variance come from one pass: each panel's squared distances from
+/// its own mean, corrected for what rounding left of that mean, are joined in the fixed tree by the pairwise rule
+/// of Chan, Golub and LeVeque (1983).
 ///
 /// ```
 /// use ndarray::array;
@@ -81,6 +82,19 @@ impl StandardScaler {
         self.with_std = with_std;
         self
     }
+
+    pub(crate) fn learn(self, moments: Subtrees<Moments>) -> FittedStandardScaler {
+        let Moments { n, sum, squares } = moments.finish();
+        let mean: Array1<f64> = sum.iter().map(|sum| sum / n).collect();
+        let scale = squares.iter().zip(&mean).map(|(squares, mean)| {
+            let variance = squares / n;
+            // What rounding alone can make of a constant column, by scikit-learn's `_is_constant_feature`.
+            let noise = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
+            if !self.with_std || variance <= noise { 1. } else { variance.sqrt() }
+        });
+        let scale = scale.collect();
+        FittedStandardScaler { mean: if self.with_mean { mean } else { mean * 0. }, scale }
+    }
 }
 
 impl FittedStandardScaler {
@@ -99,25 +113,7 @@ impl Fit<ArrayView2<'_, f64>, ()> for StandardScaler {
     type Model = FittedStandardScaler;
 
     fn fit(&self, x: ArrayView2<'_, f64>, (): ()) -> Result<FittedStandardScaler> {
-        if x.is_empty() {
-            return Err(Error::Empty { what: "X" });
-        }
-        validate::finite_matrix("X", x)?;
-        let n = x.nrows() as f64;
-        let mean = column_sums(x, |value, _| value) / n;
-        let scale = if self.with_std {
-            let rest = column_sums(x, |value, column| value - mean[column]);
-            let squares = column_sums(x, |value, column| (value - mean[column]) * (value - mean[column]));
-            let variance = (squares - &rest * &rest / n) / n;
-            ndarray::Zip::from(&variance).and(&mean).map_collect(|&variance, &mean| {
-                // What rounding alone can make of a constant column, by scikit-learn's `_is_constant_feature`.
-                let noise = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
-                if variance <= noise { 1. } else { variance.sqrt() }
-            })
-        } else {
-            Array1::ones(x.ncols())
-        };
-        Ok(FittedStandardScaler { mean: if self.with_mean { mean } else { Array1::zeros(x.ncols()) }, scale })
+        Ok(self.learn(moments(x, 0)?))
     }
 }
 
@@ -181,18 +177,53 @@ impl TryFrom<Columns> for FittedStandardScaler {
     }
 }
 
-/// The sum of a term over each column: in row order within a panel, in the fixed tree across panels.
-fn column_sums(x: ArrayView2<'_, f64>, term: impl Fn(f64, usize) -> f64) -> Array1<f64> {
+/// What is known of the columns in some rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Moments {
+    n: f64,
+    sum: Vec<f64>,
+    /// The sum of squared distances from the mean of these rows.
+    squares: Vec<f64>,
+}
+
+impl Combine for Moments {
+    fn combine(mut self, right: Self) -> Self {
+        let weight = self.n * right.n / (self.n + right.n);
+        for (column, (sum, squares)) in self.sum.iter_mut().zip(&mut self.squares).enumerate() {
+            let apart = right.sum[column] / right.n - *sum / self.n;
+            *squares += right.squares[column] + apart * apart * weight;
+            *sum += right.sum[column];
+        }
+        self.n += right.n;
+        self
+    }
+}
+
+/// The moments of each panel, the first of which is the whole's number `first_panel`.
+pub(crate) fn moments(x: ArrayView2<'_, f64>, first_panel: usize) -> Result<Subtrees<Moments>> {
+    validate::finite_matrix("X", x)?;
     let panels = x.axis_chunks_iter(Axis(0), PANEL).map(|panel| {
-        let mut sums = Array1::<f64>::zeros(x.ncols());
+        let mut sum = vec![0.; x.ncols()];
         for row in panel.rows() {
-            for (column, (sum, &value)) in sums.iter_mut().zip(row).enumerate() {
-                *sum += term(value, column);
+            sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        }
+        let n = panel.nrows() as f64;
+        let mean: Vec<f64> = sum.iter().map(|sum| sum / n).collect();
+        let (mut squares, mut rest) = (vec![0.; x.ncols()], vec![0.; x.ncols()]);
+        for row in panel.rows() {
+            for (column, value) in row.iter().enumerate() {
+                let distance = value - mean[column];
+                squares[column] += distance * distance;
+                rest[column] += distance;
             }
         }
-        sums
+        squares.iter_mut().zip(rest).for_each(|(squares, rest)| *squares -= rest * rest / n);
+        Moments { n, sum, squares }
     });
-    Subtrees::from_panels(0, panels).map_or_else(|| Array1::zeros(x.ncols()), Subtrees::finish)
+    if x.ncols() == 0 {
+        return Err(Error::Empty { what: "X" });
+    }
+    Subtrees::from_panels(first_panel, panels).ok_or(Error::Empty { what: "X" })
 }
 
 #[cfg(test)]

@@ -77,6 +77,33 @@ pub fn add_rows(x: &[f64], out: &mut [f64]) {
     dispatch(|| inlined::add_rows(x, out));
 }
 
+/// The transpose of `x`, a matrix of `n_cols` columns: in squares that fit in the nearest cache both ways.
+///
+/// ```
+/// let mut out = [0.0; 6];
+/// phalanx_array::kernel::transpose(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, &mut out);
+/// assert_eq!(out, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+/// ```
+///
+/// # Panics
+/// When `x` and `out` are not of one length.
+pub fn transpose(x: &[f64], n_cols: usize, out: &mut [f64]) {
+    const SIDE: usize = 16;
+    assert_eq!(x.len(), out.len(), "a transpose has as many numbers");
+    let n_rows = x.len().checked_div(n_cols).unwrap_or(0);
+    for first_row in (0..n_rows).step_by(SIDE) {
+        let last_row = n_rows.min(first_row + SIDE);
+        for first_col in (0..n_cols).step_by(SIDE) {
+            for col in first_col..n_cols.min(first_col + SIDE) {
+                let out = &mut out[col * n_rows + first_row..col * n_rows + last_row];
+                for (out, row) in out.iter_mut().zip(x[first_row * n_cols..].chunks(n_cols)) {
+                    *out = row[col];
+                }
+            }
+        }
+    }
+}
+
 /// `a b`. Every element is summed in the order of the contracted axis, whatever the layout of the operands.
 pub fn gemm(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     let mut out = Array2::zeros((a.nrows(), b.ncols()));
@@ -223,47 +250,52 @@ pub mod inlined {
         }
     }
 
-    /// See [`gemv_transposed`](super::gemv_transposed). Four rows at a time, in the order of one at a time.
+    /// See [`gemv_transposed`](super::gemv_transposed).
     #[inline(always)]
     pub fn gemv_transposed(x: &[f64], r: &[f64], out: &mut [f64]) {
-        let n = out.len();
-        if n == 0 {
-            return;
-        }
-        let (fours, rest) = r.as_chunks::<4>();
-        let mut rows = x.chunks_exact(4 * n);
-        for (r, rows) in fours.iter().zip(rows.by_ref()) {
-            let (a, rows) = rows.split_at(n);
-            let (b, rows) = rows.split_at(n);
-            let (c, d) = rows.split_at(n);
-            for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                *out = (((*out + r[0] * a) + r[1] * b) + r[2] * c) + r[3] * d;
-            }
-        }
-        for (r, row) in rest.iter().zip(rows.remainder().chunks_exact(n)) {
-            axpy(*r, row, out);
-        }
+        accumulate_rows(x, out, |out, x, row| out + r[row] * x);
     }
 
     /// See [`add_rows`](super::add_rows).
     #[inline(always)]
     pub fn add_rows(x: &[f64], out: &mut [f64]) {
+        accumulate_rows(x, out, |out, x, _| out + x);
+    }
+
+    /// `out = step(out, x[row, :], row)` for one row after the other; a few at a time, so that `out` is read and
+    /// written once for all of them.
+    #[inline(always)]
+    fn accumulate_rows(x: &[f64], out: &mut [f64], step: impl Fn(f64, f64, usize) -> f64) {
+        const ROWS: usize = 8;
         let n = out.len();
         if n == 0 {
             return;
         }
-        let mut fours = x.chunks_exact(4 * n);
-        for rows in fours.by_ref() {
-            let (a, rows) = rows.split_at(n);
-            let (b, rows) = rows.split_at(n);
-            let (c, d) = rows.split_at(n);
-            for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                *out = (((*out + a) + b) + c) + d;
+        let mut groups = x.chunks_exact(ROWS * n);
+        let mut first = 0;
+        for group in groups.by_ref() {
+            let rows: [&[f64]; ROWS] = std::array::from_fn(|row| &group[row * n..(row + 1) * n]);
+            let (lanes, end) = out.as_chunks_mut::<LANES>();
+            for (place, out) in lanes.iter_mut().enumerate() {
+                let mut sum = *out;
+                for (row, x) in rows.iter().enumerate() {
+                    let x = &x[place * LANES..(place + 1) * LANES];
+                    for lane in 0..LANES {
+                        sum[lane] = step(sum[lane], x[lane], first + row);
+                    }
+                }
+                *out = sum;
             }
+            for (place, out) in (n - end.len()..).zip(end) {
+                for (row, x) in rows.iter().enumerate() {
+                    *out = step(*out, x[place], first + row);
+                }
+            }
+            first += ROWS;
         }
-        for row in fours.remainder().chunks_exact(n) {
-            for (out, a) in out.iter_mut().zip(row) {
-                *out += a;
+        for (row, x) in (first..).zip(groups.remainder().chunks_exact(n)) {
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = step(*out, *x, row);
             }
         }
     }
@@ -408,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_product_with_the_transpose_adds_row_after_row() {
-        let (rows, cols) = (11, 5);
+        let (rows, cols) = (27, 13);
         let (x, r) = (numbers(rows * cols, 7), numbers(rows, 8));
         let mut expected = vec![0.0; cols];
         for (r, row) in r.iter().zip(x.chunks(cols)) {
@@ -417,6 +449,16 @@ mod tests {
         let mut out = vec![0.0; cols];
         gemv_transposed(&x, &r, &mut out);
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_transpose_swaps_rows_and_columns() {
+        for (rows, cols) in [(1, 1), (0, 3), (3, 0), (5, 40), (16, 16), (33, 17)] {
+            let x = Array2::from_shape_vec((rows, cols), numbers(rows * cols, 4)).unwrap();
+            let mut out = vec![0.0; rows * cols];
+            transpose(x.as_slice().unwrap(), cols, &mut out);
+            assert_eq!(out, x.t().iter().copied().collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -82,6 +82,12 @@ impl<T> Subtrees<T> {
         start..self.nodes.last().map_or(start, Node::end)
     }
 
+    /// The same tree with every node's result turned into another.
+    pub fn map<U>(self, mut function: impl FnMut(T) -> U) -> Subtrees<U> {
+        let node = |Node { level, index, value }| Node { level, index, value: function(value) };
+        Subtrees { nodes: self.nodes.into_iter().map(node).collect() }
+    }
+
     pub(crate) fn nodes(&self) -> &[Node<T>] {
         &self.nodes
     }

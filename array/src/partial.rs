@@ -65,17 +65,68 @@ impl Combine for Partial {
     }
 }
 
-/// Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
 fn merge_moments(n_a: f64, (mean, square): (&mut [f64], &mut [f64]), n_b: f64, other: (&[f64], &[f64])) {
-    let n = n_a + n_b;
-    let (share, weight) = (n_b / n, n_a * (n_b / n));
     dispatch(|| {
         for (((mean, square), b_mean), b_square) in mean.iter_mut().zip(square).zip(other.0).zip(other.1) {
-            let delta = b_mean - *mean;
-            *mean += delta * share;
-            *square = (*square + b_square) + delta * delta * weight;
+            [*mean, *square] = merged_moments(n_a, [*mean, *square], n_b, [*b_mean, *b_square]);
         }
     });
+}
+
+/// The mean and the sum of squares around it of two groups together: Chan, Golub and LeVeque, "Updating formulae
+/// and a pairwise algorithm for computing sample variances" (1979).
+#[inline(always)]
+fn merged_moments(n_a: f64, [mean, square]: [f64; 2], n_b: f64, [b_mean, b_square]: [f64; 2]) -> [f64; 2] {
+    let share = n_b / (n_a + n_b);
+    let delta = b_mean - mean;
+    [mean + delta * share, (square + b_square) + delta * delta * (n_a * share)]
+}
+
+/// A [`Partial`] of one number, or one mean and square, without memory of its own: a chunk of a vector has
+/// thousands of panels.
+#[derive(Debug, Clone, Copy)]
+struct Few {
+    kind: Kind,
+    count: f64,
+    numbers: [f64; 2],
+}
+
+impl Few {
+    /// Of the numbers of one panel.
+    fn of(kind: Kind, panel: &[f64]) -> Self {
+        let first = |number| [number, 0.0];
+        let numbers = match kind {
+            Kind::Sum => first(kernel::sum(panel)),
+            Kind::Min => first(kernel::min(panel)),
+            Kind::Max => first(kernel::max(panel)),
+            Kind::Moments => {
+                let mean = kernel::sum(panel) / panel.len() as f64;
+                [mean, kernel::sum_of_squares_around(panel, mean)]
+            }
+        };
+        Self { kind, count: panel.len() as f64, numbers }
+    }
+}
+
+impl Combine for Few {
+    /// Exactly as [`Partial`]s are combined.
+    fn combine(self, right: Self) -> Self {
+        let ([a, _], [b, _]) = (self.numbers, right.numbers);
+        let numbers = match self.kind {
+            Kind::Sum => [a + b, 0.0],
+            Kind::Min => [inlined::extreme_of::<false>(a, b), 0.0],
+            Kind::Max => [inlined::extreme_of::<true>(a, b), 0.0],
+            Kind::Moments => merged_moments(self.count, self.numbers, right.count, right.numbers),
+        };
+        Self { kind: self.kind, count: self.count + right.count, numbers }
+    }
+}
+
+impl From<Few> for Partial {
+    fn from(Few { kind, count, numbers }: Few) -> Self {
+        let width = if kind == Kind::Moments { 2 } else { 1 };
+        Self { kind, count, block: numbers[..width].to_vec().into() }
+    }
 }
 
 fn extremes<const MAX: bool>(a: &mut [f64], b: &[f64]) {
@@ -155,48 +206,30 @@ pub(crate) struct Reduction {
 
 /// Reduces a chunk that `values` makes.
 pub(crate) fn reduce(values: &mut Evaluator<'_>, reduction: &Reduction) -> Result<PartialTrees, String> {
+    let Reduction { kind, first_panel, .. } = *reduction;
     let (n_rows, n_cols) = dims(&reduction.shape);
     let mut scratch = Vec::new();
-    let panels: Vec<Partial> = if reduction.axis == 0 {
-        let as_vector = reduction.shape.len() == 1 || reduction.single_column;
-        let rows = (0..n_rows).step_by(PANEL).map(|start| start..n_rows.min(start + PANEL));
-        rows.map(|rows| {
-            let count = rows.len();
-            let panel = values.range(rows.start * n_cols..rows.end * n_cols, &mut scratch);
-            if as_vector {
-                reduce_vector(reduction.kind, panel)
-            } else {
-                reduce_rows(reduction.kind, panel, count, n_cols)
-            }
-        })
-        .collect()
+    let panels = (0..n_rows).step_by(PANEL).map(|start| start..n_rows.min(start + PANEL));
+    if reduction.axis == 1 {
+        collect(first_panel, reduce_columns(values, kind, n_rows, n_cols))
+    } else if reduction.shape.len() == 1 || reduction.single_column {
+        collect(first_panel, panels.map(|rows| Few::of(kind, values.range(rows, &mut scratch))))
     } else {
-        reduce_columns(values, reduction.kind, n_rows, n_cols)
-    };
-    Subtrees::from_panels(reduction.first_panel, panels)
-        .map(PartialTrees)
-        .ok_or_else(|| "the chunk has no panels".into())
-}
-
-fn reduce_vector(kind: Kind, panel: &[f64]) -> Partial {
-    let mut numbers = [0.0; 2];
-    let width = reduce_slice(kind, panel, &mut numbers);
-    Partial { kind, count: panel.len() as f64, block: numbers[..width].to_vec().into() }
-}
-
-/// One number for a slice, or its mean and its squares; says how many.
-fn reduce_slice(kind: Kind, a: &[f64], out: &mut [f64; 2]) -> usize {
-    match kind {
-        Kind::Sum => out[0] = kernel::sum(a),
-        Kind::Min => out[0] = kernel::min(a),
-        Kind::Max => out[0] = kernel::max(a),
-        Kind::Moments => {
-            let mean = kernel::sum(a) / a.len() as f64;
-            *out = [mean, kernel::sum_of_squares_around(a, mean)];
-            return 2;
-        }
+        let panel = |rows: std::ops::Range<usize>| {
+            let numbers = values.range(rows.start * n_cols..rows.end * n_cols, &mut scratch);
+            reduce_rows(kind, numbers, rows.len(), n_cols)
+        };
+        collect(first_panel, panels.map(panel))
     }
-    1
+}
+
+/// The subtrees of a chunk's panels.
+fn collect<T: Combine + Into<Partial>>(
+    first_panel: usize,
+    panels: impl IntoIterator<Item = T>,
+) -> Result<PartialTrees, String> {
+    let trees = Subtrees::from_panels(first_panel, panels).ok_or("the chunk has no panels")?;
+    Ok(PartialTrees(trees.map(Into::into)))
 }
 
 /// One result for each column of a panel.
@@ -241,11 +274,10 @@ fn reduce_columns(values: &mut Evaluator<'_>, kind: Kind, n_rows: usize, n_cols:
         let tile = values.range(rows.start * n_cols..rows.end * n_cols, &mut scratch);
         for (row, numbers) in rows.zip(tile.chunks_exact(n_cols.max(1))) {
             for (panel, out) in numbers.chunks(PANEL).zip(&mut out) {
-                let mut pair = [0.0; 2];
-                reduce_slice(kind, panel, &mut pair);
-                out[row] = pair[0];
+                let [first, second] = Few::of(kind, panel).numbers;
+                out[row] = first;
                 if width == 2 {
-                    out[n_rows + row] = pair[1];
+                    out[n_rows + row] = second;
                 }
             }
         }
@@ -262,9 +294,9 @@ pub(crate) fn reduce_moments(moments: &Block, count: usize, first_panel: usize) 
         let n = means.len() as f64;
         let mean = kernel::sum(means) / n;
         let square = kernel::sum(squares) + count * kernel::sum_of_squares_around(means, mean);
-        Partial { kind: Kind::Moments, count: count * n, block: vec![mean, square].into() }
+        Few { kind: Kind::Moments, count: count * n, numbers: [mean, square] }
     });
-    Subtrees::from_panels(first_panel, panels).map(PartialTrees).ok_or_else(|| "the chunk has no panels".into())
+    collect(first_panel, panels)
 }
 
 /// How two chunks are multiplied.
@@ -291,7 +323,9 @@ pub(crate) fn contract(left: &Block, right: &Block, how: &Contraction) -> Result
     let panels: Vec<Block> = match (left.n_axes(), right.n_axes()) {
         (1, 1) => {
             let (a, b) = (left.as_slice(), right.as_slice());
-            (0..n_panels(n)).map(|p| vec![kernel::dot(&a[panel(p)], &b[panel(p)])].into()).collect()
+            let product =
+                |p| Few { kind: Kind::Sum, count: 0.0, numbers: [kernel::dot(&a[panel(p)], &b[panel(p)]), 0.0] };
+            return collect(how.first_panel, (0..n_panels(n)).map(product));
         }
         (2, 1) if left_over_rows => {
             let (a, b, n_cols) = (left.as_slice(), right.as_slice(), left.dims().1);
@@ -324,8 +358,7 @@ pub(crate) fn contract(left: &Block, right: &Block, how: &Contraction) -> Result
         }
         (a, b) => return Err(format!("a product of chunks of {a} and {b} axes is not known")),
     };
-    let panels = panels.into_iter().map(Partial::sum);
-    Subtrees::from_panels(how.first_panel, panels).map(PartialTrees).ok_or_else(|| "the chunks have no panels".into())
+    collect(how.first_panel, panels.into_iter().map(Partial::sum))
 }
 
 impl AsRef<Self> for PartialTrees {

@@ -140,10 +140,11 @@ pub(crate) struct Evaluator<'a> {
 }
 
 /// An input, by how it is spread over the result.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Input<'a> {
     Whole(&'a [f64]),
-    Row(&'a [f64]),
+    /// Repeated often enough that every tile is a piece of it.
+    Row(Vec<f64>),
     Column(&'a [f64]),
     Scalar(f64),
 }
@@ -170,7 +171,10 @@ impl<'a> Evaluator<'a> {
             match matrix(block.shape()) {
                 (r, c) if (r, c) == (n_rows, n_cols) => Ok(Input::Whole(values)),
                 (1, 1) => Ok(Input::Scalar(values[0])),
-                (1, c) if c == n_cols => Ok(Input::Row(values)),
+                (1, c) if c == n_cols => {
+                    let room = TILE.min(n_rows * n_cols) + c;
+                    Ok(Input::Row(values.iter().copied().cycle().take(room).collect()))
+                }
                 (r, 1) if r == n_rows => Ok(Input::Column(values)),
                 _ => Err(format!("a block of shape {:?} cannot be broadcast to {shape:?}", block.shape())),
             }
@@ -192,7 +196,7 @@ impl<'a> Evaluator<'a> {
     /// Some of the result, by place in row-major order. Where it is an input as it is, no number is touched.
     pub(crate) fn range<'b>(&'b mut self, range: Range<usize>, scratch: &'b mut Vec<f64>) -> &'b [f64] {
         if let ([Op::Input(input)], inputs) = (self.ops, &self.inputs)
-            && let Input::Whole(values) = inputs[*input as usize]
+            && let Input::Whole(values) = &inputs[*input as usize]
         {
             return &values[range];
         }
@@ -221,7 +225,7 @@ impl<'a> Evaluator<'a> {
         let mut free: Vec<usize> = Vec::new();
         for (place, op) in self.ops.iter().enumerate() {
             let needs_tile = match op {
-                Op::Input(input) => matches!(self.inputs[*input as usize], Input::Row(_) | Input::Column(_)),
+                Op::Input(input) => matches!(self.inputs[*input as usize], Input::Column(_)),
                 Op::Constant(_) => false,
                 Op::Unary(..) | Op::Binary(..) => true,
             };
@@ -266,7 +270,7 @@ impl<'a> Evaluator<'a> {
         let n = out.len();
         match *op {
             Op::Constant(value) => out.fill(value),
-            Op::Input(input) => self.spread(self.inputs[input as usize], start, out),
+            Op::Input(input) => self.spread(&self.inputs[input as usize], start, out),
             Op::Unary(function, a) => unary(function, self.operand(a, start, n), out),
             Op::Binary(function, a, b) => binary(function, self.operand(a, start, n), self.operand(b, start, n), out),
         }
@@ -276,32 +280,27 @@ impl<'a> Evaluator<'a> {
         let place = register as usize;
         match (self.ops[place], self.slots[place]) {
             (Op::Constant(value), _) => Operand::Scalar(value),
-            (Op::Input(input), usize::MAX) => match self.inputs[input as usize] {
-                Input::Scalar(value) => Operand::Scalar(value),
-                Input::Whole(values) | Input::Row(values) | Input::Column(values) => {
-                    Operand::Tile(&values[start..start + n])
-                }
+            (Op::Input(input), usize::MAX) => match &self.inputs[input as usize] {
+                Input::Scalar(value) => Operand::Scalar(*value),
+                Input::Row(values) => Operand::Tile(&values[start % self.n_cols..][..n]),
+                Input::Whole(values) | Input::Column(values) => Operand::Tile(&values[start..start + n]),
             },
             (_, slot) => Operand::Tile(&self.tiles[slot][..n]),
         }
     }
 
     /// Copies the part of an input that falls on a tile.
-    fn spread(&self, input: Input<'_>, start: usize, out: &mut [f64]) {
+    fn spread(&self, input: &Input<'_>, start: usize, out: &mut [f64]) {
         match input {
             Input::Whole(values) => out.copy_from_slice(&values[start..start + out.len()]),
-            Input::Scalar(value) => out.fill(value),
-            Input::Row(_) | Input::Column(_) => {
-                let (mut row, mut col) = (start / self.n_cols, start % self.n_cols);
-                let mut rest = out;
+            Input::Row(values) => out.copy_from_slice(&values[start % self.n_cols..][..out.len()]),
+            Input::Scalar(value) => out.fill(*value),
+            Input::Column(values) => {
+                let (mut row, mut col, mut rest) = (start / self.n_cols, start % self.n_cols, out);
                 while !rest.is_empty() {
                     let n = (self.n_cols - col).min(rest.len());
                     let (now, later) = rest.split_at_mut(n);
-                    match input {
-                        Input::Column(values) => now.fill(values[row]),
-                        Input::Row(values) | Input::Whole(values) => now.copy_from_slice(&values[col..col + n]),
-                        Input::Scalar(value) => now.fill(value),
-                    }
+                    now.fill(values[row]);
                     (row, col, rest) = (row + 1, 0, later);
                 }
             }

@@ -11,6 +11,7 @@ use phalanx_engine::task;
 use crate::{
     block::Block,
     error::Error,
+    kernel,
     partial::{self, Contraction, Finish, PartialTrees, Reduction},
     program::{Evaluator, Program},
     random::{self, Draw},
@@ -52,7 +53,10 @@ pub(crate) fn finish(parts: &[Arc<PartialTrees>], how: Finish, shape: &Vec<usize
 
 #[task(name = "array.transpose")]
 pub(crate) fn transpose(block: &Block) -> Block {
-    block.view2().reversed_axes().into()
+    let (n_rows, n_cols) = block.dims();
+    let mut out = vec![0.0; block.len()];
+    kernel::transpose(block.as_slice(), n_cols, &mut out);
+    Block::new(&[n_cols, n_rows], out)
 }
 
 #[task(name = "array.reshape")]

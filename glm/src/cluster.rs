@@ -7,7 +7,7 @@
 use std::{future::Future, sync::Arc};
 
 use phalanx_array::{
-    Block, Chunks, ChunkedArray,
+    Block, ChunkedArray, Chunks,
     panel::{Combine, Subtrees},
 };
 use phalanx_engine::{
@@ -15,14 +15,13 @@ use phalanx_engine::{
     task,
 };
 use phalanx_learn::{Error, Result};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error as GlmError,
     family::Family,
     fit::{NO_ROWS, checked},
-    kernel::{Evaluation, Moments, Rows},
-    solver::{Answer, Ask, BlockProblem, BlockSolution, Machine, Solution},
+    kernel::{Evaluations, Moments, Rows},
+    solver::{Answer, Ask, BlockProblem, BlockSolution, Coefficients, Machine, Solution},
 };
 
 /// Neighbours that one task merges: enough to keep the tree flat, few enough to run beside the evaluations.
@@ -54,9 +53,9 @@ pub(crate) async fn fit_chunked(
                 let found: Moments = cluster.compute(&data.moments(family).ok_or(NO_ROWS)?).await?.finish();
                 Answer::Moments(checked(found, family)?)
             }
-            Ask::Evaluate { coef, intercept } => {
-                let at = At { family, coef, intercept };
-                Answer::Evaluation(cluster.compute(&data.evaluate(at).ok_or(NO_ROWS)?).await?.finish())
+            Ask::Evaluate { points } => {
+                let found = cluster.compute(&data.evaluate(family, points).ok_or(NO_ROWS)?).await?;
+                Answer::Evaluations(found.finish().0)
             }
             Ask::BlockSolve { blocks } => {
                 // The blocks are the same in every step: their rows are brought together once.
@@ -82,10 +81,12 @@ struct Chunked {
 
 impl Chunked {
     async fn of(cluster: &impl Compute, x: &ChunkedArray, y: &ChunkedArray) -> Result<Self> {
-        let [rows, columns] = <[Chunks; 2]>::try_from(x.axes())
-            .map_err(|axes| Error::parameter("X", format!("an array of {} axes", axes.len()), "two: rows and columns"))?;
-        let [n_targets] = <[usize; 1]>::try_from(y.shape())
-            .map_err(|shape| Error::parameter("y", format!("an array of {} axes", shape.len()), "one: a number a row"))?;
+        let [rows, columns] = <[Chunks; 2]>::try_from(x.axes()).map_err(|axes| {
+            Error::parameter("X", format!("an array of {} axes", axes.len()), "two: rows and columns")
+        })?;
+        let [n_targets] = <[usize; 1]>::try_from(y.shape()).map_err(|shape| {
+            Error::parameter("y", format!("an array of {} axes", shape.len()), "one: a number a row")
+        })?;
         crate::params::check_shapes((rows.len(), columns.len()), n_targets)?;
         Self::cut(cluster, x, y, rows).await
     }
@@ -120,23 +121,15 @@ impl Chunked {
         tree(parts.collect(), merge_moments::delayed)
     }
 
-    fn evaluate(&self, at: At) -> Option<Delayed<Subtrees<Evaluation>>> {
-        let at = Delayed::value(at);
-        let parts = self.chunks().map(|(x, y, panel)| evaluate::delayed(x, y, panel, &at));
+    fn evaluate(&self, family: Family, points: Vec<Coefficients>) -> Option<Delayed<Subtrees<Evaluations>>> {
+        let (family, points) = (Delayed::value(family), Delayed::value(points));
+        let parts = self.chunks().map(|(x, y, panel)| evaluate::delayed(x, y, panel, &family, &points));
         tree(parts.collect(), merge_evaluations::delayed)
     }
 
     fn solve(&self, blocks: Vec<BlockProblem>) -> Vec<Delayed<BlockSolution>> {
         self.x.iter().zip(&self.y).zip(blocks).map(|((x, y), block)| solve_block::delayed(x, y, block)).collect()
     }
-}
-
-/// Where loss and gradient are wanted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct At {
-    family: Family,
-    coef: Vec<f64>,
-    intercept: f64,
 }
 
 fn tree<T>(mut parts: Vec<Delayed<T>>, merge: impl Fn(Vec<Delayed<T>>) -> Delayed<T>) -> Option<Delayed<T>> {
@@ -165,12 +158,18 @@ pub(crate) fn merge_moments(parts: &[Arc<Subtrees<Moments>>]) -> Result<Subtrees
 }
 
 #[task(name = "glm.evaluate")]
-pub(crate) fn evaluate(x: &Block, y: &Block, first_panel: usize, at: &At) -> Result<Subtrees<Evaluation>> {
-    rows(x, y, first_panel).evaluate(at.family, &at.coef, at.intercept).ok_or(NO_ROWS)
+pub(crate) fn evaluate(
+    x: &Block,
+    y: &Block,
+    first_panel: usize,
+    family: Family,
+    points: &Vec<Coefficients>,
+) -> Result<Subtrees<Evaluations>> {
+    rows(x, y, first_panel).evaluate(family, points).ok_or(NO_ROWS)
 }
 
 #[task(name = "glm.merge_evaluations")]
-pub(crate) fn merge_evaluations(parts: &[Arc<Subtrees<Evaluation>>]) -> Result<Subtrees<Evaluation>> {
+pub(crate) fn merge_evaluations(parts: &[Arc<Subtrees<Evaluations>>]) -> Result<Subtrees<Evaluations>> {
     merged(parts)
 }
 
@@ -303,7 +302,8 @@ mod tests {
         let (mut x, mut y) = data(5 * PANEL, Family::Poisson);
         y[3 * PANEL + 1] = -2.;
         let message = |x: &Array2<f64>, y: &Array1<f64>| {
-            let [x, y] = [Block::from(x), Block::from(y)].map(|a| ChunkedArray::from_array(a, PANEL).expect("an array"));
+            let [x, y] =
+                [Block::from(x), Block::from(y)].map(|a| ChunkedArray::from_array(a, PANEL).expect("an array"));
             fit_here(&Glm::new(Family::Poisson), &x, &y).expect_err("refused").to_string()
         };
         assert_eq!(message(&x, &y), "poisson: y is -2 in row 769, expected 0 or more");

@@ -26,9 +26,7 @@ pub(crate) fn fit_local(
         let answer = match machine.ask() {
             Ask::Done(solution) => return Ok(solution),
             Ask::Moments => Answer::Moments(checked(rows.moments(family).ok_or(NO_ROWS)?.finish(), family)?),
-            Ask::Evaluate { coef, intercept } => {
-                Answer::Evaluation(rows.evaluate(family, &coef, intercept).ok_or(NO_ROWS)?.finish())
-            }
+            Ask::Evaluate { points } => Answer::Evaluations(rows.evaluate(family, &points).ok_or(NO_ROWS)?.finish().0),
             Ask::BlockSolve { blocks } => {
                 let solve = |block: &BlockProblem| block.solve(rows.slice(block.rows.clone()));
                 Answer::Blocks(blocks.iter().map(solve).collect::<Result<_, _>>()?)

@@ -13,7 +13,7 @@ use phalanx_array::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::family::Family;
+use crate::{family::Family, solver::Coefficients};
 
 /// Loss and gradient, summed over some rows, in the data's own coordinates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +70,16 @@ impl Combine for Evaluation {
         self.gradient = self.gradient.combine(right.gradient);
         self.separated &= right.separated;
         self
+    }
+}
+
+/// One evaluation a point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Evaluations(pub(crate) Vec<Evaluation>);
+
+impl Combine for Evaluations {
+    fn combine(self, right: Self) -> Self {
+        Self(self.0.into_iter().zip(right.0).map(|(a, b)| a.combine(b)).collect())
     }
 }
 
@@ -132,9 +142,13 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Loss and gradient of every panel, combined as far as these rows allow; none without rows.
-    pub(crate) fn evaluate(self, family: Family, coef: &[f64], intercept: f64) -> Option<Subtrees<Evaluation>> {
-        let panels = self.panels().map(|(_, x, y)| simd::dispatch(|| evaluate_panel(family, x, y, coef, intercept)));
+    /// Loss and gradient of every panel at every point, combined as far as these rows allow; none without rows.
+    pub(crate) fn evaluate(self, family: Family, points: &[Coefficients]) -> Option<Subtrees<Evaluations>> {
+        // All points look at a panel while it is in the cache.
+        let panels = self.panels().map(|(_, x, y)| {
+            let at = |point: &Coefficients| simd::dispatch(|| evaluate_panel(family, x, y, point));
+            Evaluations(points.iter().map(at).collect())
+        });
         Subtrees::from_panels(self.first_panel, panels)
     }
 
@@ -147,13 +161,13 @@ impl<'a> Rows<'a> {
 }
 
 #[inline(always)]
-fn evaluate_panel(family: Family, x: &[f64], y: &[f64], coef: &[f64], intercept: f64) -> Evaluation {
+fn evaluate_panel(family: Family, x: &[f64], y: &[f64], at: &Coefficients) -> Evaluation {
     let n = y.len();
     let mut eta = [0.; PANEL];
-    predict(x, coef, intercept, &mut eta[..n]);
+    predict(x, &at.coef, at.intercept, &mut eta[..n]);
     let (loss, separated) = loss_of_panel(family, y, &mut eta[..n]);
     let residuals = &eta[..n];
-    let mut gradient = vec![0.; coef.len()];
+    let mut gradient = vec![0.; at.coef.len()];
     if !loss.is_finite() {
         return Evaluation { loss: f64::INFINITY, residual: 0., gradient, separated: false };
     }
@@ -245,6 +259,11 @@ mod tests {
         ((0..n * p).map(noise).collect(), (0..n).map(|i| f64::from(noise(i * 31) > 0.2)).collect())
     }
 
+    fn evaluate(rows: Rows<'_>, family: Family, coef: &[f64], intercept: f64) -> Evaluation {
+        let points = [Coefficients { coef: coef.to_vec(), intercept }];
+        rows.evaluate(family, &points).expect("rows").finish().0.remove(0)
+    }
+
     #[test]
     fn evaluation_is_the_sum_over_rows() {
         for (n, p) in [(1, 1), (7, 3), (256, 8), (1000, 13)] {
@@ -252,7 +271,7 @@ mod tests {
             let coef: Vec<f64> = (0..p).map(|j| noise(j + 5)).collect();
             for family in [Family::Gaussian, Family::Binomial, Family::Poisson] {
                 let rows = Rows { x: &x, y: &y, n_features: p, first_panel: 0 };
-                let got = rows.evaluate(family, &coef, 0.3).expect("there are rows").finish();
+                let got = evaluate(rows, family, &coef, 0.3);
                 let (mut loss, mut residual, mut gradient) = (0., 0., vec![0.; p]);
                 for (x, &y) in x.chunks_exact(p).zip(&y) {
                     let row = family.row_loss(y, 0.3 + x.iter().zip(&coef).map(|(x, b)| x * b).sum::<f64>());
@@ -278,7 +297,8 @@ mod tests {
             let at = cut * PANEL;
             let left = Rows { x: &x[..at * p], y: &y[..at], ..whole };
             let right = Rows { x: &x[at * p..], y: &y[at..], first_panel: cut, ..whole };
-            let joined = |rows: Rows<'_>| rows.evaluate(Family::Binomial, &coef, 0.1).expect("rows");
+            let points = [0.1, -2.].map(|intercept| Coefficients { coef: coef.to_vec(), intercept });
+            let joined = |rows: Rows<'_>| rows.evaluate(Family::Binomial, &points).expect("rows");
             assert_eq!(joined(left).merge(joined(right)).finish(), joined(whole).finish(), "cut at {cut}");
             let joined = |rows: Rows<'_>| rows.moments(Family::Binomial).expect("rows");
             assert_eq!(joined(left).merge(joined(right)).finish(), joined(whole).finish(), "cut at {cut}");
@@ -310,14 +330,14 @@ mod tests {
     #[test]
     fn an_overflowing_mean_is_an_infinite_loss_without_nan() {
         let got = Rows { x: &[1., 0.], y: &[1.], n_features: 2, first_panel: 0 };
-        let got = got.evaluate(Family::Poisson, &[1000., 0.], 0.).expect("rows").finish();
+        let got = evaluate(got, Family::Poisson, &[1000., 0.], 0.);
         assert_eq!(got, Evaluation { loss: f64::INFINITY, residual: 0., gradient: vec![0.; 2], separated: false });
     }
 
     #[test]
     fn separation_is_seen() {
         let rows = Rows { x: &[-1., 2., 3.], y: &[0., 1., 1.], n_features: 1, first_panel: 0 };
-        let separated = |coef| rows.evaluate(Family::Binomial, &[coef], 0.).expect("rows").finish().separated;
+        let separated = |coef| evaluate(rows, Family::Binomial, &[coef], 0.).separated;
         assert_eq!([separated(1.), separated(0.), separated(-1.)], [true, false, false]);
     }
 }

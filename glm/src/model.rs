@@ -5,12 +5,7 @@ use phalanx_array::simd;
 use phalanx_learn::{Error, Model, Predict, Result, validate};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    family::Family,
-    kernel::predict,
-    report::Report,
-    solver::Solution,
-};
+use crate::{family::Family, kernel::predict, report::Report, solver::Solution};
 
 /// A fitted generalised linear model: mean of y = inverse link(intercept + x · coef).
 ///

@@ -108,7 +108,7 @@ impl Admm {
     pub fn ask(&self) -> Ask {
         match &self.phase {
             Phase::Moments => Ask::Moments,
-            Phase::Start(state, _) | Phase::Certify(state, _) => state.setup.evaluate_at(&state.z),
+            Phase::Start(state, _) | Phase::Certify(state, _) => state.setup.evaluate_at([&state.z]),
             Phase::Blocks(state) => Ask::BlockSolve { blocks: state.blocks() },
             Phase::Done(solution) => Ask::Done(solution.clone()),
         }
@@ -127,9 +127,11 @@ impl Admm {
                 let n_blocks = self.n_blocks.unwrap_or_else(|| default_n_blocks(moments.n_rows));
                 Phase::Start(Box::new(State::new(setup, z, n_blocks)), unbounded)
             }
-            (Phase::Start(state, unbounded), Answer::Evaluation(evaluation)) => state.start(&evaluation, unbounded),
+            (Phase::Start(state, unbounded), Answer::Evaluations(all)) if all.len() == 1 => {
+                state.start(&all[0], unbounded)
+            }
             (Phase::Blocks(state), Answer::Blocks(blocks)) if blocks.len() == state.ends.len() => state.step(blocks),
-            (Phase::Certify(state, last), Answer::Evaluation(evaluation)) => state.certify(&evaluation, last),
+            (Phase::Certify(state, last), Answer::Evaluations(all)) if all.len() == 1 => state.certify(&all[0], last),
             (phase, answer) => {
                 self.phase = phase;
                 return Err(mismatch(&self.ask(), &answer));
@@ -302,7 +304,10 @@ mod tests {
     use super::*;
     use crate::{
         kernel::{Moments, Spread},
-        solver::testing::{Data, asks},
+        solver::{
+            Coefficients,
+            testing::{Data, asks},
+        },
     };
 
     const PAIR: Data = Data { x: &[-1., 1.], y: &[1., 3.] };
@@ -314,7 +319,7 @@ mod tests {
     }
 
     fn at_the_null_model() -> Answer {
-        Answer::Evaluation(Evaluation { loss: 1., residual: 0., gradient: vec![-2.], separated: false })
+        Answer::Evaluations(vec![Evaluation { loss: 1., residual: 0., gradient: vec![-2.], separated: false }])
     }
 
     /// Target and start of the one block that is asked for.
@@ -331,7 +336,7 @@ mod tests {
         // h = 1.6 (2, 1) - 0.6 (2, 0) = (2, 1.6); the threshold takes 0.25; u = h - z.
         let mut machine = Admm::new(Spec { alpha: 0.25, l1_ratio: 1., ..Spec::default() }, None);
         machine.tell(moments()).expect("moments were asked for");
-        assert_eq!(machine.ask(), Ask::Evaluate { coef: vec![0.], intercept: 2. });
+        assert_eq!(machine.ask(), Ask::Evaluate { points: vec![Coefficients { coef: vec![0.], intercept: 2. }] });
         machine.tell(at_the_null_model()).expect("an evaluation was asked for");
         assert_eq!(block(&machine), (vec![2., 0.], vec![2., 0.]));
         machine.tell(Answer::Blocks(vec![BlockSolution { x: vec![2., 1.], n_steps: 1 }])).expect("a block");

@@ -23,11 +23,7 @@ use phalanx_array::{
 use serde::{Deserialize, Serialize};
 
 use super::setup::Coordinates;
-use crate::{
-    error::Error,
-    family::Family,
-    kernel::Rows,
-};
+use crate::{error::Error, family::Family, kernel::Rows};
 
 /// Newton steps after which a block is handed back as it is; the next ADMM step goes on from there.
 const MAX_STEPS: u64 = 60;

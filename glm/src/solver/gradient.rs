@@ -4,7 +4,7 @@
 //! whole penalty, so without L1 it is a shrinkage and without a penalty plain gradient descent. `L` grows until
 //! the loss at `x` is below its quadratic model at `y`; near the optimum, where the loss cannot tell, the
 //! gradients do. The gradient at `x` is known from that test, so the optimality conditions are checked at every
-//! step at no cost.
+//! step at no cost. Where the next step will start is known as soon as `x` is, so both points share one pass.
 //!
 //! Sources: A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm" (2009), section 4;
 //! B. O'Donoghue, E. Candès, "Adaptive restart for accelerated gradient schemes" (2015), section 3.2.
@@ -16,11 +16,7 @@ use super::{
     Answer, Ask, Solution, Spec, mismatch,
     setup::{Counts, Local, Setup},
 };
-use crate::{
-    error::Error,
-    kernel::Evaluation,
-    report::StopReason,
-};
+use crate::{error::Error, kernel::Evaluation, report::StopReason};
 
 /// After a restart the step length is tried this much longer: the curvature may have been met on the way only.
 const RELAX: f64 = 0.7;
@@ -37,9 +33,7 @@ enum Phase {
     Moments,
     /// Waits for the loss at the null model; the flag says that it lies at infinity.
     Start(Box<State>, bool),
-    /// Waits for the loss at `y`.
-    Extrapolated(Box<State>),
-    /// Waits for the loss at `trial`.
+    /// Waits for the loss at `trial`, and at `next` where that is another point.
     Trial(Box<State>),
     Done(Solution),
 }
@@ -51,14 +45,20 @@ struct State {
     /// The last accepted point and its loss.
     x: Vec<f64>,
     at_x: Local,
-    /// Where the next step starts, and the loss there.
+    /// Where the step starts, and the loss there.
     y: Vec<f64>,
     at_y: Local,
+    /// Where the step ends.
     trial: Vec<f64>,
+    /// Where the next step starts; none for `trial` itself.
+    next: Option<Vec<f64>>,
     /// The line search's bound of the curvature.
     lipschitz: f64,
-    /// Beck and Teboulle's t.
+    /// Beck and Teboulle's t, for this step and the next.
     momentum: f64,
+    next_momentum: f64,
+    /// Whether this step goes against the momentum.
+    overshot: bool,
 }
 
 impl GradientDescent {
@@ -76,9 +76,8 @@ impl GradientDescent {
     pub fn ask(&self) -> Ask {
         match &self.phase {
             Phase::Moments => Ask::Moments,
-            Phase::Start(state, _) => state.setup.evaluate_at(&state.x),
-            Phase::Extrapolated(state) => state.setup.evaluate_at(&state.y),
-            Phase::Trial(state) => state.setup.evaluate_at(&state.trial),
+            Phase::Start(state, _) => state.setup.evaluate_at([&state.x]),
+            Phase::Trial(state) => state.setup.evaluate_at(std::iter::once(&state.trial).chain(&state.next)),
             Phase::Done(solution) => Ask::Done(solution.clone()),
         }
     }
@@ -96,9 +95,12 @@ impl GradientDescent {
                 let (x, unbounded) = setup.start(&moments);
                 Phase::Start(Box::new(State::new(setup, x)), unbounded)
             }
-            (Phase::Start(state, unbounded), Answer::Evaluation(evaluation)) => state.start(&evaluation, unbounded),
-            (Phase::Extrapolated(state), Answer::Evaluation(evaluation)) => state.step_from_y(&evaluation),
-            (Phase::Trial(state), Answer::Evaluation(evaluation)) => state.judge(&evaluation),
+            (Phase::Start(state, unbounded), Answer::Evaluations(all)) if all.len() == 1 => {
+                state.start(&all[0], unbounded)
+            }
+            (Phase::Trial(state), Answer::Evaluations(all)) if all.len() == 1 + usize::from(state.next.is_some()) => {
+                state.judge(&all[0], all.get(1))
+            }
             (phase, answer) => {
                 self.phase = phase;
                 return Err(mismatch(&asked, &answer));
@@ -116,11 +118,14 @@ impl State {
             lipschitz: setup.curvature,
             y: x.clone(),
             trial: x.clone(),
+            next: None,
             at_x: nowhere.clone(),
             at_y: nowhere,
             x,
             setup,
             momentum: 1.,
+            next_momentum: 1.,
+            overshot: false,
         }
     }
 
@@ -138,30 +143,27 @@ impl State {
         self.try_step()
     }
 
-    fn step_from_y(mut self: Box<Self>, evaluation: &Evaluation) -> Phase {
-        self.counts.n_passes += 1;
-        match self.setup.local(evaluation) {
-            Some(local) => self.at_y = local,
-            // Momentum has carried it to where the mean overflows.
-            None => self.restart(),
-        }
-        self.try_step()
-    }
-
     fn try_step(mut self: Box<Self>) -> Phase {
         let weights = self.setup.weights.iter().zip(&self.y).zip(&self.at_y.gradient);
         self.trial = weights.map(|((w, &y), &g)| w.prox(y - g / self.lipschitz, self.lipschitz)).collect();
+        let towards = |from: &[f64]| -> Vec<f64> { self.trial.iter().zip(from).map(|(a, b)| a - b).collect() };
+        let (step, change) = (towards(&self.y), towards(&self.x));
+        // Momentum that points against the step has carried too far: it is forgotten.
+        self.overshot = dot(&step, &change) < 0.;
+        let momentum = 0.5 * (1. + (1. + 4. * self.momentum * self.momentum).sqrt());
+        let carry = if self.overshot { 0. } else { (self.momentum - 1.) / momentum };
+        self.next = (carry > 0.).then(|| self.trial.iter().zip(&change).map(|(x, c)| x + carry * c).collect());
+        self.next_momentum = momentum;
         Phase::Trial(self)
     }
 
-    fn judge(mut self: Box<Self>, evaluation: &Evaluation) -> Phase {
+    fn judge(mut self: Box<Self>, at_trial: &Evaluation, at_next: Option<&Evaluation>) -> Phase {
         self.counts.n_passes += 1;
-        let local = self.setup.local(evaluation);
+        let local = self.setup.local(at_trial);
         let step: Vec<f64> = self.trial.iter().zip(&self.y).map(|(a, b)| a - b).collect();
         let square = dot(&step, &step);
-        let size = dot(&self.trial, &self.trial);
         // A step of a few roundings: no shorter one will do better, no longer one was allowed.
-        let still = square <= 1e-31 * size;
+        let still = square <= 1e-31 * dot(&self.trial, &self.trial);
         let curvature = match &local {
             Some(local) => self.curvature_along(&step, square, local),
             None => f64::INFINITY,
@@ -172,7 +174,8 @@ impl State {
             self.lipschitz *= growth.clamp(1.2, 8.);
             return self.try_step();
         };
-        self.accept(local, evaluation, still)
+        let at_next = at_next.and_then(|evaluation| self.setup.local(evaluation));
+        self.accept(local, at_next, at_trial, still)
     }
 
     /// The smallest L whose quadratic model at `y` lies above the loss at `trial`.
@@ -190,12 +193,10 @@ impl State {
         }
     }
 
-    fn accept(mut self: Box<Self>, local: Local, evaluation: &Evaluation, still: bool) -> Phase {
-        let change: Vec<f64> = self.trial.iter().zip(&self.x).map(|(a, b)| a - b).collect();
-        let overshoot: f64 = self.y.iter().zip(&self.trial).zip(&change).map(|((y, t), c)| (y - t) * c).sum();
+    fn accept(mut self: Box<Self>, at_x: Local, at_next: Option<Local>, evaluation: &Evaluation, still: bool) -> Phase {
         let from_x = self.y == self.x;
-        self.x.clone_from(&self.trial);
-        self.at_x = local;
+        std::mem::swap(&mut self.x, &mut self.trial);
+        self.at_x = at_x;
         self.counts.n_iter += 1;
         let spec = self.setup.spec;
         if self.setup.kkt_relative(&self.x, &self.at_x) <= spec.tol {
@@ -210,27 +211,25 @@ impl State {
         if self.counts.n_iter >= spec.max_iter {
             return self.done(evaluation, StopReason::MaxIter);
         }
-        if overshoot > 0. || still {
-            self.restart();
-            self.lipschitz *= RELAX;
-            return self.try_step();
+        match (self.next.take(), at_next) {
+            (Some(next), Some(at_next)) if !still => {
+                self.momentum = self.next_momentum;
+                (self.y, self.at_y) = (next, at_next);
+            }
+            (next, _) => {
+                // Either this is the first step since the momentum was forgotten, or it is to be forgotten now: it
+                // overshot, moved nothing, or leads to where a mean overflows.
+                self.y.clone_from(&self.x);
+                self.at_y = self.at_x.clone();
+                if self.overshot || still || next.is_some() {
+                    self.momentum = 1.;
+                    self.lipschitz *= RELAX;
+                } else {
+                    self.momentum = self.next_momentum;
+                }
+            }
         }
-        let next = 0.5 * (1. + (1. + 4. * self.momentum * self.momentum).sqrt());
-        let carry = (self.momentum - 1.) / next;
-        self.momentum = next;
-        self.y = self.x.iter().zip(&change).map(|(x, c)| x + carry * c).collect();
-        if carry == 0. {
-            self.at_y = self.at_x.clone();
-            return self.try_step();
-        }
-        Phase::Extrapolated(self)
-    }
-
-    /// Forgets the momentum: the next step starts where the last one ended.
-    fn restart(&mut self) {
-        self.momentum = 1.;
-        self.y.clone_from(&self.x);
-        self.at_y = self.at_x.clone();
+        self.try_step()
     }
 
     fn done(self: Box<Self>, at_x: &Evaluation, stop: StopReason) -> Phase {
@@ -241,13 +240,16 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::solver::testing::{Data, asks};
+    use crate::solver::{
+        Coefficients,
+        testing::{Data, asks},
+    };
 
     /// Two rows whose column has mean 0 and scale 1: the loss is that of b plus (b - 1)²/2.
     const PAIR: Data = Data { x: &[-1., 1.], y: &[1., 3.] };
 
     fn evaluate(coef: f64, intercept: f64) -> Ask {
-        Ask::Evaluate { coef: vec![coef], intercept }
+        Ask::Evaluate { points: vec![Coefficients { coef: vec![coef], intercept }] }
     }
 
     fn solution(asks: &[Ask]) -> Solution {

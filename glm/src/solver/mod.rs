@@ -35,12 +35,10 @@ use crate::{
 pub enum Ask {
     /// The moments of the data.
     Moments,
-    /// Loss and gradient over all rows, at raw coefficients.
+    /// Loss and gradient over all rows, at each of a few points, in one pass.
     Evaluate {
-        /// Length n_features.
-        coef: Vec<f64>,
-        /// 0 where none is fitted.
-        intercept: f64,
+        /// At least one.
+        points: Vec<Coefficients>,
     },
     /// The minimum of each of ADMM's block problems.
     BlockSolve {
@@ -51,13 +49,22 @@ pub enum Ask {
     Done(Solution),
 }
 
+/// Raw coefficients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coefficients {
+    /// Length n_features.
+    pub coef: Vec<f64>,
+    /// 0 where none is fitted.
+    pub intercept: f64,
+}
+
 /// What a shell answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
     /// To [`Ask::Moments`].
     Moments(Moments),
-    /// To [`Ask::Evaluate`].
-    Evaluation(Evaluation),
+    /// To [`Ask::Evaluate`]: one a point, in the order asked.
+    Evaluations(Vec<Evaluation>),
     /// To [`Ask::BlockSolve`]: one a block, in the order asked.
     Blocks(Vec<BlockSolution>),
 }
@@ -125,7 +132,7 @@ impl Ask {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Moments => "moments",
-            Self::Evaluate { .. } => "an evaluation",
+            Self::Evaluate { .. } => "evaluations",
             Self::BlockSolve { .. } => "block solutions",
             Self::Done(_) => "nothing more",
         }
@@ -137,7 +144,7 @@ impl Answer {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Moments(_) => "moments",
-            Self::Evaluation(_) => "an evaluation",
+            Self::Evaluations(_) => "evaluations",
             Self::Blocks(_) => "block solutions",
         }
     }
@@ -182,8 +189,8 @@ mod testing {
             };
             match machine.ask() {
                 Ask::Moments => Answer::Moments(rows.moments(family).expect("rows").finish()),
-                Ask::Evaluate { coef, intercept } => {
-                    Answer::Evaluation(rows.evaluate(family, &coef, intercept).expect("rows").finish())
+                Ask::Evaluate { points } => {
+                    Answer::Evaluations(rows.evaluate(family, &points).expect("rows").finish().0)
                 }
                 Ask::BlockSolve { blocks } => {
                     let solve = |block: &super::BlockProblem| block.solve(rows.slice(block.rows.clone()));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Solution};
+use super::{Ask, Coefficients, Solution};
 use crate::{
     error::Error,
     family::Family,
@@ -192,9 +192,12 @@ impl Setup {
         (point, unbounded && self.spec.fit_intercept)
     }
 
-    pub(crate) fn evaluate_at(&self, point: &[f64]) -> Ask {
-        let (coef, intercept) = self.coordinates.raw(point);
-        Ask::Evaluate { coef, intercept }
+    pub(crate) fn evaluate_at<'a>(&self, points: impl IntoIterator<Item = &'a Vec<f64>>) -> Ask {
+        let raw = |point: &Vec<f64>| {
+            let (coef, intercept) = self.coordinates.raw(point);
+            Coefficients { coef, intercept }
+        };
+        Ask::Evaluate { points: points.into_iter().map(raw).collect() }
     }
 
     /// The mean loss in working coordinates; none where it is not finite.

@@ -78,13 +78,6 @@ impl Scheduler {
         }
         assert_eq!((n_in_flight, n_queued), (0, 0), "nothing is in flight or queued that is not in the table");
         self.workers.check();
-        for slot in self.asking.keys() {
-            assert!(
-                self.tasks.state[*slot].is_active(),
-                "workers ask for {}, which is being made",
-                self.tasks.id(*slot)
-            );
-        }
         assert!(self.drops.is_empty() && self.touched.is_empty(), "an event leaves nothing unsaid");
         let has_room = self.workers.ids().any(|worker| self.workers.has_room(worker));
         let is_waiting = self.shared_has_current();

@@ -139,10 +139,22 @@ impl Scheduler {
             State::Memory => {
                 self.tell_worker(worker, ToWorker::Located { task, holders: self.addresses(slot) }, out);
             }
-            State::Waiting | State::Ready | State::Assigned => {
-                self.asking.entry(slot).or_default().insert(worker);
-            }
+            State::Waiting | State::Ready | State::Assigned => self.take_back(slot, worker, out),
             State::Released | State::Failed | State::Absent => {}
+        }
+    }
+
+    /// Attempts on a worker that cannot run before an input is made again wait here instead: there they would keep a
+    /// thread that making the input may need.
+    fn take_back(&mut self, input: Slot, worker: WorkerId, out: &mut Vec<Command>) {
+        let dependents: Vec<Slot> = self.tasks.dependents(input).collect();
+        for slot in dependents {
+            let is_there = self.tasks.state[slot] == State::Assigned && self.tasks.worker[slot] == worker.0;
+            let is_running = self.workers.get(worker).is_some_and(|w| w.in_flight.get(&slot) == Some(&true));
+            if is_there && !is_running {
+                self.cancel_attempt(slot, out);
+                self.wait_again(slot, out);
+            }
         }
     }
 
@@ -196,9 +208,6 @@ impl Scheduler {
         queued: Vec<Slot>,
         out: &mut Vec<Command>,
     ) -> u64 {
-        for asking in self.asking.values_mut() {
-            asking.remove(&worker);
-        }
         let held: Vec<Slot> = self.tasks.slots().filter(|slot| self.tasks.holds(worker, *slot)).collect();
         let lost: Vec<Slot> = held.into_iter().filter(|slot| !self.tasks.remove_holder(*slot, worker)).collect();
         let n_lost = lost.len() as u64;
@@ -260,7 +269,6 @@ impl Scheduler {
             work.extend(tasks.dependencies(slot));
             let submission = tasks.submission[slot];
             tasks.remove(slot);
-            self.asking.remove(&slot);
             self.submissions.lost_task(submission);
         }
     }
@@ -281,7 +289,6 @@ impl Scheduler {
             self.leave_place(slot);
             self.tasks.state[slot] = State::Failed;
             self.tasks.errors.insert(slot, Arc::clone(&error));
-            self.asking.remove(&slot);
             self.count_active(slot, -1);
             let task = self.tasks.id(slot);
             self.note(Record::Cluster, |_| Kind::TaskFailed { task, error: error.to_string() });
@@ -306,13 +313,6 @@ impl Scheduler {
         if self.tasks.wanted[slot] > 0 {
             let message = ToClient::finished(task, n_bytes, self.addresses(slot), value);
             out.push(Command::ToClient { client: task.client(), message });
-        }
-        if !self.asking.is_empty()
-            && let Some(asking) = self.asking.remove(&slot)
-        {
-            for asker in asking {
-                self.tell_worker(asker, ToWorker::Located { task, holders: self.addresses(slot) }, out);
-            }
         }
         let dependents: Vec<Slot> = self.tasks.dependents(slot).collect();
         for dependent in dependents {
@@ -402,8 +402,7 @@ impl Scheduler {
                     self.cancel_attempt(slot, out);
                     self.leave_place(slot);
                     self.tasks.state[slot] = State::Released;
-                    self.asking.remove(&slot);
-                    self.count_active(slot, -1);
+                            self.count_active(slot, -1);
                     let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
                     for input in inputs {
                         self.tasks.n_pending[input] -= 1;

@@ -33,7 +33,7 @@ use crate::{
 use peers::{Client, Functions, Lonely, Workers};
 use queue::Queue;
 use submit::Submissions;
-use tasks::{Slot, Tasks};
+use tasks::Tasks;
 
 /// What can happen to the scheduler.
 #[derive(Debug, Clone, PartialEq)]
@@ -198,8 +198,6 @@ pub struct Scheduler {
     workers: Workers,
     /// Ready tasks that any worker may take.
     shared: Queue,
-    /// Workers that wait to hear where an active task's result is, because it was not where it should have been.
-    asking: BTreeMap<Slot, BTreeSet<WorkerId>>,
     /// Results to forget, collected during one event.
     drops: BTreeMap<WorkerId, Vec<TaskId>>,
     /// Workers whose room changed during one event.
@@ -225,7 +223,6 @@ impl Scheduler {
             clients: BTreeMap::new(),
             workers: Workers::default(),
             shared: Queue::default(),
-            asking: BTreeMap::new(),
             drops: BTreeMap::new(),
             touched: BTreeSet::new(),
             n_clients_ever: ClientId(0),

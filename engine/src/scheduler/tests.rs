@@ -457,19 +457,39 @@ fn an_input_that_is_not_where_it_was_said_to_be_is_made_again() {
     world.submits(graph(&[(INC, &[]), (INC, &[]), (SUM, &[node(0), node(1)])]), &[2]);
     world.finishes_after(1, 0, 0, 8, 1000);
     world.finishes_after(0, 1, 0, 1 << 24, 1000);
-    let missing =
-        |tried: &[u32]| FromWorker::Missing { task: task(0), tried: tried.iter().map(|w| address(*w)).collect() };
-    // The copy on worker 1 cannot be had: it is dropped there, and the task runs again.
-    assert_eq!(world.worker(0, missing(&[1])), [dropped(1, &[0]), compute(1, 0, 1, INC, &[], vec![])]);
+    // The copy on worker 1 cannot be had: it is dropped there, and the task runs again. What waited for it on worker 0
+    // is taken back, or it would keep the thread that may have to make it.
+    let missing = FromWorker::Missing { task: task(0), tried: vec![address(1)] };
     assert_eq!(
-        world.finishes_after(1, 0, 1, 8, 1000),
+        world.worker(0, missing),
+        [cancelled(0, 2, 0), dropped(1, &[0]), compute(0, 0, 1, INC, &[], vec![])]
+    );
+    assert_eq!(world.finishes_after(0, 0, 1, 8, 1000), [wanted(compute(0, 2, 1, SUM, &[0, 1], vec![]))]);
+}
+
+#[test]
+fn an_input_that_is_elsewhere_now_is_told_at_once() {
+    let mut world = World::new(&[1, 1]);
+    world.submits(graph(&[(INC, &[]), (INC, &[]), (SUM, &[node(0), node(1)])]), &[2]);
+    world.finishes_after(1, 0, 0, 8, 1000);
+    world.finishes_after(0, 1, 0, 1 << 24, 1000);
+    assert_eq!(
+        world.worker(0, FromWorker::Missing { task: task(0), tried: vec![address(7)] }),
         [to_worker(0, ToWorker::Located { task: task(0), holders: vec![address(1)] })]
     );
-    // An old address, where it no longer is: told at once where it is now.
-    assert_eq!(
-        world.worker(0, missing(&[7])),
-        [to_worker(0, ToWorker::Located { task: task(0), holders: vec![address(1)] })]
-    );
+}
+
+#[test]
+fn the_only_thread_is_free_to_make_an_input_again() {
+    // Worker 1 holds an input of what worker 0 is to run, and dies while that is being fetched.
+    let mut world = World::new(&[1, 1]);
+    world.submits(graph(&[(INC, &[]), (INC, &[]), (SUM, &[node(0), node(1)])]), &[2]);
+    world.finishes_after(1, 0, 0, 8, 1000);
+    world.finishes_after(0, 1, 0, 1 << 24, 1000);
+    assert_eq!(world.leaves(1), []);
+    let missing = FromWorker::Missing { task: task(0), tried: vec![address(1)] };
+    assert_eq!(world.worker(0, missing), [cancelled(0, 2, 0), compute(0, 0, 1, INC, &[], vec![])]);
+    assert_eq!(world.finishes_after(0, 0, 1, 8, 1000), [wanted(compute(0, 2, 1, SUM, &[0, 1], vec![]))]);
 }
 
 #[test]

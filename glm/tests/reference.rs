@@ -80,3 +80,42 @@ fn churn_logistic_ridge() {
 fn churn_logistic_lasso() {
     check("churn_logit_l1_C0.02", churn, |n| Glm::new(Family::Binomial).alpha(1. / (n * 0.02)).l1_ratio(1.));
 }
+
+/// Longley's data, the hardest of NIST's that f64 can do: certified values of the Statistical Reference Datasets.
+#[test]
+fn longley_least_squares() {
+    let certified = [
+        15.061_872_271_373_3,
+        -0.358_191_792_925_910e-1,
+        -2.020_229_803_816_83,
+        -1.033_226_867_173_59,
+        -0.511_041_056_535_807e-1,
+        1829.151_464_613_55,
+    ];
+    let design = common::longley();
+    for solver in [Solver::GradientDescent, Solver::Admm] {
+        let model = Glm::default().solver(solver).fit(&design.x, &design.y).unwrap();
+        println!("longley {solver:?} {:?} {:?}", model.report(), model.coef());
+        assert!(model.report().converged, "{:?}", model.report());
+        for (found, certified) in model.coef().iter().zip(certified) {
+            assert!((found / certified - 1.).abs() < 1e-6, "{solver:?}: {found} for {certified}");
+        }
+        assert!((model.intercept() / -3_482_258.634_595_82 - 1.).abs() < 1e-6, "{}", model.intercept());
+    }
+}
+
+/// Raw columns, from 1 to 14,000 in size, without a penalty: slow for a solver that minds their units.
+#[test]
+fn hitters_least_squares_on_raw_columns() {
+    let answers: BTreeMap<String, Answer> = serde_json::from_str(include_str!("data/answers.json")).unwrap();
+    let design = hitters(&answers["hitters_enet"].coef.keys().cloned().collect::<Vec<_>>());
+    let models = [Solver::GradientDescent, Solver::Admm].map(|solver| {
+        let model = Glm::default().solver(solver).fit(&design.x, &design.y).unwrap();
+        println!("hitters raw {solver:?} {:?}", model.report());
+        model
+    });
+    assert!(models.iter().all(|model| model.report().converged));
+    for (a, b) in models[0].coef().iter().zip(models[1].coef()) {
+        assert!((a / b - 1.).abs() < 1e-6, "{a} {b}");
+    }
+}

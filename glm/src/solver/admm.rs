@@ -238,19 +238,22 @@ impl State {
         Phase::Blocks(self)
     }
 
-    /// Boyd et al., section 3.4.1, less and less often, so that rho comes to rest and the convergence proof holds.
+    /// Boyd et al., section 3.4.1, with residuals relative as in B. Wohlberg, "ADMM penalty parameter selection by
+    /// residual balancing" (2017); less and less often, so that rho comes to rest and the convergence proof holds.
     fn balance(&mut self, primal: f64, dual: f64) {
         if self.counts.n_iter < self.rho_at || primal == 0. || dual == 0. {
             return;
         }
         self.rho_at = self.counts.n_iter + self.rho_wait;
-        let n = (self.ends.len() as f64).sqrt();
-        // Each relative to what it is a residual of.
-        let size = self.x.iter().map(|x| dot(x, x)).sum::<f64>().sqrt().max(n * dot(&self.z, &self.z).sqrt());
-        let pull = self.rho * self.u.iter().map(|u| dot(u, u)).sum::<f64>().sqrt();
-        if size == 0. || pull == 0. {
+        // Each relative to what it is a residual of; the intercept's size says nothing of that.
+        let squares = |points: &[Vec<f64>]| points.iter().map(|x| dot(&x[1..], &x[1..])).sum::<f64>();
+        let n_blocks = self.ends.len() as f64;
+        let size = squares(&self.x).max(n_blocks * dot(&self.z[1..], &self.z[1..])).sqrt();
+        let pull = self.rho * squares(&self.u).sqrt();
+        if size == 0. {
             return;
         }
+        // Without a pull, as without a penalty in one block, rho only slows down: the ratio is 0.
         let ratio = (primal / size) / (dual / pull);
         if (1. / IMBALANCE..IMBALANCE).contains(&ratio) {
             return;

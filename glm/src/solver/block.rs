@@ -7,7 +7,12 @@
 //! Trust-region Newton with Steihaug's conjugate gradients: J. Nocedal, S. Wright, *Numerical Optimization*, 2nd ed.
 //! (2006), algorithms 4.1 and 7.2. argmin's types stay in this file.
 
-use std::{cell::RefCell, ops::Range, sync::Arc};
+use std::{
+    cell::{OnceCell, RefCell},
+    ops::Range,
+    rc::Rc,
+    sync::Arc,
+};
 
 use argmin::{
     core::{CostFunction, Error as ArgminError, Executor, Gradient, Hessian, IterState, KV, Problem, Solver},
@@ -15,8 +20,12 @@ use argmin::{
     solver::trustregion::{Steihaug, TrustRegion},
 };
 use argmin_math::ArgminDot;
+use ndarray::{Array2, ArrayView2};
 use phalanx_array::{
-    kernel::inlined::{axpy, dot, gemv, gemv_transposed},
+    kernel::{
+        self,
+        inlined::{dot, gemv, gemv_transposed},
+    },
     panel::PANEL,
     simd,
 };
@@ -82,7 +91,7 @@ impl BlockProblem {
         let newton = newton.with_max_radius(longest).map_err(failed)?;
         let solver = UntilFlat { newton, tolerance: relative };
         let origin = vec![0.; self.start.len()];
-        let found = Executor::new(objective.scaled(1. / steepness), solver)
+        let found = Executor::new(Shared(Rc::new(objective.scaled(1. / steepness))), solver)
             .configure(|state| state.param(origin).max_iters(MAX_STEPS))
             .ctrlc(false)
             .timer(false)
@@ -94,6 +103,9 @@ impl BlockProblem {
         Ok(BlockSolution { x: self.start.iter().zip(&step).map(|(x, d)| x + d).collect(), n_steps })
     }
 }
+
+/// The objective as argmin sees it.
+struct Shared<'a>(Rc<Objective<'a>>);
 
 /// The objective as a function of the step from the start.
 struct Objective<'a> {
@@ -149,12 +161,12 @@ impl<'a> Objective<'a> {
     }
 
     /// Hands each panel on as (its first row in the block, y, its rows in working coordinates).
-    fn each_panel(&self, mut work: impl FnMut(usize, &[f64], &[f64])) {
+    fn each_panel(&self, mut work: impl FnMut(usize, &[f64], &mut [f64])) {
         let mut design = Vec::with_capacity(PANEL * self.problem.start.len());
         for (index, (_, x, y)) in self.rows.panels().enumerate() {
             simd::dispatch(|| {
                 self.problem.coordinates.write_rows(x, y.len(), &mut design);
-                work(index * PANEL, y, &design);
+                work(index * PANEL, y, &mut design);
             });
         }
     }
@@ -185,67 +197,75 @@ impl<'a> Objective<'a> {
         *self.last.borrow_mut() = Point { step: step.to_vec(), cost, gradient };
     }
 
-    fn curvature(&self, step: &[f64]) -> Matrix {
+    /// The matrix of second derivatives, row-major.
+    fn curvature(&self, step: &[f64]) -> Vec<f64> {
         let (size, n) = (step.len(), self.problem.n_rows as f64);
-        let mut upper = vec![0.; size * size];
+        let mut sums = Array2::zeros((size, size));
+        let mut panel = Array2::zeros((size, size));
         self.each_panel(|first, y, design| {
             let mut delta = [0.; PANEL];
             gemv(design, step, &mut delta[..y.len()]);
-            for ((row, delta), eta) in design.chunks_exact(size).zip(&delta).zip(&self.start_eta[first..]) {
-                let weight = self.problem.family.curvature(eta + delta);
-                for (i, line) in upper.chunks_exact_mut(size).enumerate() {
-                    axpy(weight * row[i], &row[i..], &mut line[i..]);
-                }
+            for ((row, delta), eta) in design.chunks_exact_mut(size).zip(&delta).zip(&self.start_eta[first..]) {
+                let root = self.problem.family.curvature(eta + delta).sqrt();
+                row.iter_mut().for_each(|x| *x *= root);
+            }
+            if let Ok(rows) = ArrayView2::from_shape((y.len(), size), &*design) {
+                kernel::gemm_into(rows.t(), rows, panel.view_mut());
+                sums += &panel;
             }
         });
-        for i in 0..size {
-            for j in i..size {
-                let value = self.factor * (upper[i * size + j] / n + if i == j { self.problem.rho } else { 0. });
-                upper[i * size + j] = value;
-                upper[j * size + i] = value;
-            }
-        }
-        Matrix(Arc::new(upper))
+        sums *= self.factor / n;
+        sums.diag_mut().mapv_inplace(|x| x + self.factor * self.problem.rho);
+        sums.into_raw_vec_and_offset().0
     }
 }
 
-impl CostFunction for Objective<'_> {
+impl CostFunction for Shared<'_> {
     type Param = Vec<f64>;
     type Output = f64;
 
     fn cost(&self, step: &Vec<f64>) -> Result<f64, ArgminError> {
-        self.visit(step);
-        Ok(self.last.borrow().cost)
+        self.0.visit(step);
+        Ok(self.0.last.borrow().cost)
     }
 }
 
-impl Gradient for Objective<'_> {
+impl Gradient for Shared<'_> {
     type Param = Vec<f64>;
     type Gradient = Vec<f64>;
 
     fn gradient(&self, step: &Vec<f64>) -> Result<Vec<f64>, ArgminError> {
-        self.visit(step);
-        Ok(self.last.borrow().gradient.clone())
+        self.0.visit(step);
+        Ok(self.0.last.borrow().gradient.clone())
     }
 }
 
-impl Hessian for Objective<'_> {
+impl<'a> Hessian for Shared<'a> {
     type Param = Vec<f64>;
-    type Hessian = Matrix;
+    type Hessian = Curvature<'a>;
 
-    fn hessian(&self, step: &Vec<f64>) -> Result<Matrix, ArgminError> {
-        Ok(self.curvature(step))
+    fn hessian(&self, step: &Vec<f64>) -> Result<Curvature<'a>, ArgminError> {
+        let at = CurvatureAt { objective: Rc::clone(&self.0), step: step.clone(), matrix: OnceCell::new() };
+        Ok(Curvature(Rc::new(at)))
     }
 }
 
-/// A symmetric matrix that argmin can clone for nothing.
+/// The second derivatives at a point. argmin asks for them at the last point too, where nothing looks at them: they
+/// are computed at the first look.
 #[derive(Clone)]
-struct Matrix(Arc<Vec<f64>>);
+struct Curvature<'a>(Rc<CurvatureAt<'a>>);
 
-impl ArgminDot<Vec<f64>, Vec<f64>> for Matrix {
+struct CurvatureAt<'a> {
+    objective: Rc<Objective<'a>>,
+    step: Vec<f64>,
+    matrix: OnceCell<Vec<f64>>,
+}
+
+impl ArgminDot<Vec<f64>, Vec<f64>> for Curvature<'_> {
     fn dot(&self, v: &Vec<f64>) -> Vec<f64> {
+        let matrix = self.0.matrix.get_or_init(|| self.0.objective.curvature(&self.0.step));
         let mut out = vec![0.; v.len()];
-        simd::dispatch(|| gemv(&self.0, v, &mut out));
+        kernel::gemv(matrix, v, &mut out);
         out
     }
 }
@@ -256,30 +276,30 @@ struct UntilFlat {
     tolerance: f64,
 }
 
-type Progress = IterState<Vec<f64>, Vec<f64>, (), Matrix, (), f64>;
+type Progress<'a> = IterState<Vec<f64>, Vec<f64>, (), Curvature<'a>, (), f64>;
 
-impl<'a> Solver<Objective<'a>, Progress> for UntilFlat {
+impl<'a> Solver<Shared<'a>, Progress<'a>> for UntilFlat {
     fn name(&self) -> &str {
         "trust region until flat"
     }
 
     fn init(
         &mut self,
-        problem: &mut Problem<Objective<'a>>,
-        state: Progress,
-    ) -> Result<(Progress, Option<KV>), ArgminError> {
+        problem: &mut Problem<Shared<'a>>,
+        state: Progress<'a>,
+    ) -> Result<(Progress<'a>, Option<KV>), ArgminError> {
         self.newton.init(problem, state)
     }
 
     fn next_iter(
         &mut self,
-        problem: &mut Problem<Objective<'a>>,
-        state: Progress,
-    ) -> Result<(Progress, Option<KV>), ArgminError> {
+        problem: &mut Problem<Shared<'a>>,
+        state: Progress<'a>,
+    ) -> Result<(Progress<'a>, Option<KV>), ArgminError> {
         self.newton.next_iter(problem, state)
     }
 
-    fn terminate(&mut self, state: &Progress) -> TerminationStatus {
+    fn terminate(&mut self, state: &Progress<'a>) -> TerminationStatus {
         let flat = state.get_gradient().is_some_and(|gradient| norm(gradient) <= self.tolerance);
         if flat {
             TerminationStatus::Terminated(TerminationReason::SolverConverged)

@@ -20,6 +20,8 @@ use crate::{error::Error, kernel::Evaluation, report::StopReason};
 
 /// After a restart the step length is tried this much longer: the curvature may have been met on the way only.
 const RELAX: f64 = 0.7;
+/// Relative changes of the loss that are not rounding, whatever cancels inside the loss.
+const VISIBLE: f64 = 1e-7;
 
 /// The machine. Its steps are those that changed the coefficients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -179,13 +181,16 @@ impl State {
     }
 
     /// The smallest L whose quadratic model at `y` lies above the loss at `trial`.
+    ///
+    /// Where the loss has hardly changed, its difference is mostly rounding, and the gradients' is not: they give
+    /// the curvature along the step (S. Becker, E. Candès, M. Grant, "Templates for convex cone problems" (2011),
+    /// section 5.3), which for a quadratic is the same number.
     fn curvature_along(&self, step: &[f64], square: f64, trial: &Local) -> f64 {
         if square == 0. {
             return 0.;
         }
         let above_tangent = trial.loss - self.at_y.loss - dot(&self.at_y.gradient, step);
-        let rounding = 64. * f64::EPSILON * (trial.loss.abs() + self.at_y.loss.abs());
-        if above_tangent.abs() > 16. * rounding {
+        if above_tangent.abs() > VISIBLE * trial.loss.abs().max(self.at_y.loss.abs()) {
             2. * above_tangent / square
         } else {
             let turn: Vec<f64> = trial.gradient.iter().zip(&self.at_y.gradient).map(|(a, b)| a - b).collect();

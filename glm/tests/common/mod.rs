@@ -86,6 +86,13 @@ pub fn hitters(names: &[String]) -> Design {
     Design { names: all.names, x: all.x.select(Axis(0), &known), y: all.y.select(Axis(0), &known) }
 }
 
+/// The US economy of 1947 to 1962, columns in NIST's order.
+pub fn longley() -> Design {
+    let csv = Csv::open("longley");
+    let names = ["GNPDEFL", "GNP", "UNEMP", "ARMED", "POP", "YEAR"];
+    Design::of(csv.numbers("TOTEMP"), names.iter().map(|name| (name.to_string(), csv.numbers(name))).collect())
+}
+
 fn encoded(csv: &Csv, y: Vec<f64>, names: &[String]) -> Design {
     let column = |name: &String| {
         if csv.columns.contains_key(name) {

@@ -1,1 +1,62 @@
 //! Phalanx acts: sockets, threads, processes, and the client.
+//!
+//! The shells around the machines of `phalanx-engine`: each hears events, tells its machine, and carries out what the
+//! machine answers. What is decided is decided there; what is computed is computed by task functions. This crate
+//! knows no array and no model, and prints nothing.
+//!
+//! ```
+//! use phalanx_engine::task;
+//! use phalanx_runtime::{Client, LocalCluster};
+//!
+//! #[task]
+//! fn half(x: f64) -> f64 { x / 2. }
+//!
+//! #[task]
+//! fn add(a: f64, b: f64) -> f64 { a + b }
+//!
+//! # fn main() -> Result<(), phalanx_runtime::Error> {
+//! phalanx_runtime::init()?; // first thing in main: worker processes run this same program
+//! let main = async {
+//!     let cluster = LocalCluster::threads(2, 1)?; // or processes(2), or Client::connect("tcp://...")
+//!     let client = cluster.client().await?;
+//!     let halves = client.submit_all(&[half::delayed(3.), half::delayed(4.)]);
+//!     let sum = add::delayed(&halves[0], &halves[1]); // the halves stay where they are
+//!     assert_eq!(client.compute(&sum).await?, 3.5);
+//!     Ok(())
+//! };
+//! # tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(main)
+//! # }
+//! ```
+//!
+//! | read | to learn |
+//! |---|---|
+//! | `client`, `remote`, [`blocking`] | what a program can ask for |
+//! | `local`, `process` | how a program starts its own cluster |
+//! | `scheduler`, `worker`, `peers` | the loops around the machines |
+//! | `wire`, `transport` | how messages become bytes, and move |
+//! | `pool`, `store`, `io` | the threads, the results, the clock |
+
+pub mod blocking;
+mod client;
+mod error;
+mod handshake;
+mod io;
+mod local;
+mod peers;
+mod pool;
+mod process;
+mod remote;
+mod scheduler;
+mod store;
+mod transport;
+mod wire;
+mod worker;
+
+pub use client::{Client, ClientOptions, Notice};
+pub use error::{Error, Result};
+pub use handshake::instruction_set;
+pub use local::{LocalCluster, LocalOptions};
+pub use process::init;
+pub use remote::{AsCompleted, Remote, RemoteFuture};
+pub use scheduler::{Scheduler, SchedulerOptions, run_scheduler};
+pub use worker::{WorkerOptions, run_worker};

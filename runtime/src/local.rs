@@ -1,0 +1,232 @@
+//! A whole cluster started by one program: threads in it, or processes beside it.
+//!
+//! The same machines as everywhere; only what lies between them differs.
+
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    client::{Client, ClientOptions},
+    error::{Error, Result},
+    handshake::instruction_set,
+    io::{IoThread, Spawned, lock},
+    process::{self, Supervised},
+    scheduler::{Scheduler, SchedulerOptions},
+    transport::Destination,
+    worker::{Access, Session, WorkerOptions, live, n_cores},
+};
+
+/// What a local cluster is made of.
+///
+/// | name | default | purpose | range |
+/// |---|---|---|---|
+/// | `n_workers` | 1 | workers | 0 or more |
+/// | `n_threads` | the machine's threads over `n_workers` | tasks that each worker runs at once | 1 or more |
+/// | `processes` | no | whether workers are processes that run this program's [`init()`](crate::init()) | |
+/// | `listen` | nowhere | where others can join too, `tcp://127.0.0.1:8786` | loopback |
+/// | `instruction_set` | [`instruction_set()`] | compared with others that join | text |
+///
+/// ```
+/// use phalanx_runtime::LocalOptions;
+/// let options = LocalOptions { n_workers: 2, n_threads: Some(1), ..LocalOptions::default() };
+/// assert!(!options.processes);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalOptions {
+    /// Workers.
+    pub n_workers: usize,
+    /// Tasks that each worker runs at once.
+    pub n_threads: Option<usize>,
+    /// Whether workers are processes of their own.
+    pub processes: bool,
+    /// Where others can join too.
+    pub listen: Option<String>,
+    /// Compared with others that join.
+    pub instruction_set: String,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self { n_workers: 1, n_threads: None, processes: false, listen: None, instruction_set: instruction_set() }
+    }
+}
+
+/// A scheduler and workers that end with this value.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use phalanx_runtime::LocalCluster;
+/// let cluster = LocalCluster::threads(2, 1)?;
+/// let client = cluster.client().await?;
+/// assert_eq!(client.workers().len(), 2);
+/// drop(client);
+/// cluster.shutdown().await;
+/// # Ok::<(), phalanx_runtime::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct LocalCluster {
+    options: LocalOptions,
+    scheduler: Destination,
+    url: String,
+    // Dropped in this order: first everything that talks, then the processes.
+    workers: Vec<Spawned>,
+    io: Option<IoThread>,
+    sessions: Arc<Mutex<Vec<Arc<Session>>>>,
+    processes: Vec<Supervised>,
+}
+
+impl LocalCluster {
+    /// Workers in this process, which pass results by pointer.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn threads(n_workers: usize, n_threads: usize) -> Result<Self> {
+        Self::start(LocalOptions { n_workers, n_threads: Some(n_threads), ..LocalOptions::default() })
+    }
+
+    /// Workers in processes of their own, which share the machine's threads among them. They run this program, whose
+    /// `main` must begin with [`init()`](crate::init()), and they end when this process does, in whatever way.
+    ///
+    /// # Errors
+    /// When [`init()`](crate::init()) was not called, this process is such a worker itself, or the system starts none.
+    pub fn processes(n_workers: usize) -> Result<Self> {
+        Self::start(LocalOptions { n_workers, processes: true, ..LocalOptions::default() })
+    }
+
+    /// Starts what `options` say. Workers join while this returns; [`client`](Self::client) waits for them.
+    ///
+    /// # Errors
+    /// As [`threads`](Self::threads) and [`processes`](Self::processes), or when the port is taken.
+    pub fn start(options: LocalOptions) -> Result<Self> {
+        if options.processes {
+            process::can_start()?;
+        }
+        let io = IoThread::start("phalanx-cluster")?;
+        let listen = match (&options.listen, options.processes) {
+            (Some(listen), _) => Some(listen.clone()),
+            (None, true) => Some("tcp://127.0.0.1:0".into()),
+            (None, false) => None,
+        };
+        let (ready, bound) = mpsc::channel();
+        io.handle().spawn(async move {
+            let scheduler = match listen {
+                Some(listen) => Scheduler::bind(&SchedulerOptions { listen, ..SchedulerOptions::default() }).await,
+                None => Scheduler::unbound(&SchedulerOptions::default()),
+            };
+            match scheduler {
+                Ok(scheduler) => {
+                    let _ = ready.send(Ok((scheduler.inside(), scheduler.url().to_owned())));
+                    drop(ready);
+                    scheduler.run(std::future::pending()).await;
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
+        });
+        let stopped = |_| Error::Start { what: "the scheduler".into(), reason: "its thread ended".into() };
+        let (scheduler, url) = bound.recv().map_err(stopped)??;
+        let mut cluster = Self {
+            options,
+            scheduler,
+            url,
+            workers: Vec::new(),
+            io: Some(io),
+            sessions: Arc::default(),
+            processes: Vec::new(),
+        };
+        for place in 0..cluster.options.n_workers {
+            cluster.add_worker(place)?;
+        }
+        Ok(cluster)
+    }
+
+    /// A client of this cluster, once all of its workers are there.
+    ///
+    /// # Errors
+    /// When a worker does not come, or the client is refused.
+    pub async fn client(&self) -> Result<Client> {
+        let options =
+            ClientOptions { instruction_set: self.options.instruction_set.clone(), ..ClientOptions::default() };
+        let io = self.io.as_ref().ok_or(Error::SchedulerLost)?;
+        let client = Client::join(self.scheduler.clone(), &options, io.handle().clone(), self.travels(), None).await?;
+        client.wait_for_workers(self.options.n_workers, Duration::from_secs(30)).await?;
+        Ok(client)
+    }
+
+    /// Where others can join, `tcp://127.0.0.1:40123`; none where the cluster listens nowhere.
+    pub fn url(&self) -> Option<&str> {
+        self.url.starts_with("tcp://").then_some(&*self.url)
+    }
+
+    /// The process numbers of the workers; none for threads.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.processes.iter().map(Supervised::id).collect()
+    }
+
+    /// Ends everything and waits until it has ended: threads, sockets and processes, and the functions that are being
+    /// run on threads, which cannot be stopped.
+    ///
+    /// Dropping the cluster does the same without waiting for running functions.
+    pub async fn shutdown(mut self) {
+        let pools: Vec<_> = lock(&self.sessions).drain(..).filter_map(|session| session.take_pool()).collect();
+        self.workers.clear();
+        let io = self.io.take();
+        let processes = std::mem::take(&mut self.processes);
+        let (done, ended) = oneshot::channel();
+        let end = move || {
+            drop(io);
+            pools.into_iter().for_each(|join| join());
+            drop(processes);
+            let _ = done.send(());
+        };
+        // On a thread of its own, since the caller's may have other futures to run.
+        match std::thread::Builder::new().name("phalanx-ending".into()).spawn(end) {
+            Ok(thread) => {
+                let _ = ended.await;
+                let _ = thread.join();
+            }
+            Err(error) => tracing::warn!(%error, "cannot wait for the cluster's end"),
+        }
+    }
+
+    /// Whether values become bytes on their way to some worker.
+    fn travels(&self) -> bool {
+        self.url().is_some()
+    }
+
+    fn add_worker(&mut self, place: usize) -> Result<()> {
+        let n_workers = self.options.n_workers.max(1);
+        let options = WorkerOptions {
+            n_threads: self.options.n_threads.unwrap_or_else(|| (n_cores() / n_workers).max(1)),
+            name: format!("local-{place}"),
+            instruction_set: self.options.instruction_set.clone(),
+            ..WorkerOptions::default()
+        };
+        if self.options.processes {
+            self.processes.push(Supervised::start(&self.url, &options)?);
+            return Ok(());
+        }
+        let Some(io) = &self.io else { return Ok(()) };
+        let scheduler = self.scheduler.clone();
+        let sessions = Arc::clone(&self.sessions);
+        let access = if self.travels() { Access::Both } else { Access::Pointer };
+        let run = async move {
+            let born = |session: &Arc<Session>| {
+                let mut sessions = lock(&sessions);
+                sessions.retain(|session| !session.is_over());
+                sessions.push(Arc::clone(session));
+            };
+            match live(&scheduler, &options, access, born).await {
+                // The scheduler ends with the cluster.
+                Ok(()) | Err(Error::SchedulerLost) => {}
+                Err(error) => tracing::error!(%error, "a local worker ended"),
+            }
+        };
+        self.workers.push(Spawned::on(io.handle(), run));
+        Ok(())
+    }
+}

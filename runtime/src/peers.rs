@@ -1,0 +1,228 @@
+//! Results that move between workers, and from workers to clients: who asks, and who answers.
+//!
+//! A worker in this process is asked by pointer, any other through a connection that is kept. Which result is asked
+//! of whom is a machine's decision; what comes back is told to the machine's shell.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use phalanx_engine::{
+    id::TaskId,
+    message::{Address, FromPeer, ToPeer},
+    value::Value,
+};
+use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, task::JoinSet};
+
+use crate::{
+    io::{Spawned, lock},
+    store::{self, Store},
+    transport::{Connect, Link, Receiver, Sender, connect, plain},
+    wire::FrameError,
+};
+
+/// A data port stops reading results out of its store while so many bytes wait to be sent.
+const WINDOW: usize = 8 << 20;
+/// Values of at least this size are made bytes of on a thread where nobody waits for it.
+const LARGE: u64 = 1 << 20;
+
+/// What became of something that was asked of a peer.
+#[derive(Debug)]
+pub(crate) enum Report {
+    Fetched { peer: Address, task: TaskId, value: Value },
+    NotThere { peer: Address, task: TaskId },
+    Lost { peer: Address },
+}
+
+/// Who is told.
+pub(crate) trait Told: Send + Sync + 'static {
+    fn told(self: Arc<Self>, reports: Vec<Report>);
+}
+
+/// The peers that were asked for something, each with its connection.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    handle: Handle,
+    connections: Arc<Mutex<BTreeMap<Address, Connection>>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    /// Tells it from others to the same peer, before and after.
+    number: u64,
+    requests: mpsc::UnboundedSender<Vec<TaskId>>,
+    _task: Spawned,
+}
+
+impl Peers {
+    /// Connections will be made on `handle`.
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle, connections: Arc::default() }
+    }
+
+    /// Asks `peer` for results. What is known at once is returned, the rest is told to `owner`.
+    pub(crate) fn fetch<T: Told>(&self, peer: Address, tasks: Vec<TaskId>, owner: &Weak<T>) -> Vec<Report> {
+        if let Some(store) = store::find(&peer) {
+            let report = |task| match store.get(task) {
+                Some(value) => Report::Fetched { peer: peer.clone(), task, value },
+                None => Report::NotThere { peer: peer.clone(), task },
+            };
+            return tasks.into_iter().map(report).collect();
+        }
+        if !peer.0.starts_with("tcp://") {
+            // It was in this process and has ended, or is in another process that cannot be reached.
+            return vec![Report::Lost { peer }];
+        }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut connections = lock(&self.connections);
+        let tasks = match connections.get(&peer) {
+            Some(connection) => match connection.requests.send(tasks) {
+                Ok(()) => return Vec::new(),
+                Err(mpsc::error::SendError(tasks)) => tasks,
+            },
+            None => tasks,
+        };
+        let (requests, asked) = mpsc::unbounded_channel();
+        // The receiver is in the next line: it cannot be gone.
+        let _ = requests.send(tasks);
+        let talk = talk(peer.clone(), number, asked, Arc::clone(&self.connections), Weak::clone(owner));
+        let task = Spawned::on(&self.handle, talk);
+        connections.insert(peer, Connection { number, requests, _task: task });
+        Vec::new()
+    }
+
+    /// Hangs up; nothing more is reported from this connection.
+    pub(crate) fn close(&self, peer: &Address) {
+        let connection = lock(&self.connections).remove(peer);
+        drop(connection);
+    }
+
+    /// Hangs up on everybody.
+    pub(crate) fn close_all(&self) {
+        let connections = std::mem::take(&mut *lock(&self.connections));
+        drop(connections);
+    }
+}
+
+/// One connection's life.
+async fn talk<T: Told>(
+    peer: Address,
+    number: u64,
+    asked: mpsc::UnboundedReceiver<Vec<TaskId>>,
+    connections: Arc<Mutex<BTreeMap<Address, Connection>>>,
+    owner: Weak<T>,
+) {
+    let reason = match connect(&peer.0).await {
+        Ok(stream) => {
+            let (sender, receiver) = Link::new(stream).typed();
+            exchange(&peer, asked, sender, receiver, &owner).await.to_string()
+        }
+        Err(Connect::Address(error)) => error.to_string(),
+        Err(Connect::Io(error)) => plain(&error),
+    };
+    // Taken out first: whatever is asked from now on goes through a new connection.
+    let mine = {
+        let mut connections = lock(&connections);
+        let is_mine = connections.get(&peer).is_some_and(|connection| connection.number == number);
+        if is_mine { connections.remove(&peer) } else { None }
+    };
+    if mine.is_some()
+        && let Some(owner) = owner.upgrade()
+    {
+        tracing::debug!(%peer, reason, "lost a peer");
+        owner.told(vec![Report::Lost { peer }]);
+    }
+}
+
+async fn exchange<T: Told>(
+    peer: &Address,
+    mut asked: mpsc::UnboundedReceiver<Vec<TaskId>>,
+    sender: Sender<FromPeer>,
+    mut receiver: Receiver<ToPeer>,
+    owner: &Weak<T>,
+) -> FrameError {
+    let mut answers = Vec::new();
+    loop {
+        tokio::select! {
+            tasks = asked.recv() => {
+                let Some(tasks) = tasks else { return FrameError::Truncated };
+                // A request carries no value that could fail to be written.
+                let _ = sender.send(FromPeer::Get { tasks });
+                sender.flush();
+            }
+            heard = receiver.recv(&mut answers) => {
+                match heard {
+                    Ok(true) => {}
+                    Ok(false) => return FrameError::Truncated,
+                    Err(error) => return error,
+                }
+                let Some(owner) = owner.upgrade() else { return FrameError::Truncated };
+                let report = |answer| match answer {
+                    ToPeer::Got { task, value: Some(value) } => Report::Fetched { peer: peer.clone(), task, value },
+                    ToPeer::Got { task, value: None } | ToPeer::Missing { task } => {
+                        Report::NotThere { peer: peer.clone(), task }
+                    }
+                };
+                let reports: Vec<Report> = answers.drain(..).map(report).collect();
+                if !reports.is_empty() {
+                    owner.told(reports);
+                }
+            }
+        }
+    }
+}
+
+/// Answers everybody who asks at a data port, out of the store, for as long as it is polled.
+pub(crate) async fn serve(listener: TcpListener, store: Arc<Store>) {
+    let mut peers = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (sender, receiver) = Link::new(stream).typed();
+                peers.spawn(answer(sender, receiver, Arc::clone(&store)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a peer");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        while peers.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(sender: Sender<ToPeer>, mut receiver: Receiver<FromPeer>, store: Arc<Store>) {
+    let mut requests = Vec::new();
+    sender.flush();
+    while let Ok(true) = receiver.recv(&mut requests).await {
+        for FromPeer::Get { tasks } in requests.drain(..) {
+            for task in tasks {
+                if !say(&sender, task, store.get(task)).await {
+                    let _ = sender.send(ToPeer::Missing { task });
+                }
+                sender.drained(WINDOW).await;
+            }
+        }
+        sender.flush();
+    }
+}
+
+/// Sends a result. False where there is none to send.
+async fn say(sender: &Sender<ToPeer>, task: TaskId, value: Option<Value>) -> bool {
+    let Some(mut value) = value else { return false };
+    if value.n_bytes() >= LARGE {
+        let Ok(Ok(data)) = tokio::task::spawn_blocking(move || value.to_data()).await else { return false };
+        value = Value::from_data(data);
+    }
+    let sent = sender.send(ToPeer::Got { task, value: Some(value) });
+    if let Err(error) = &sent {
+        tracing::warn!(%task, %error, "a result cannot be sent");
+    }
+    sender.flush();
+    sent.is_ok()
+}

@@ -1,0 +1,188 @@
+//! The threads that run task functions, so that nothing else ever waits for one.
+//!
+//! A panic in a function is its task's failure and ends neither thread nor program, and is not printed: whoever
+//! waits for the task gets its message and place. Knows nothing of clusters.
+
+use std::{
+    cell::{Cell, RefCell},
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Once},
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::Sender;
+use phalanx_engine::{
+    message::Failure,
+    task::{Input, TaskDef},
+    value::Value,
+};
+
+use crate::error::{Error, Result};
+
+/// Threads that do jobs. Dropping it lets every thread finish the job it is at, and end.
+#[derive(Debug)]
+pub(crate) struct Pool<J> {
+    jobs: Sender<J>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<J: Send + 'static> Pool<J> {
+    /// Starts `n_threads` threads named `name-0`, `name-1`, ... A job may name the next one that its thread should do,
+    /// which spares waking another.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub(crate) fn start(
+        name: &str,
+        n_threads: u32,
+        work: impl Fn(J) -> Option<J> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let (jobs, queue) = crossbeam_channel::unbounded::<J>();
+        let work = Arc::new(work);
+        let mut threads = Vec::new();
+        for place in 0..n_threads {
+            let (queue, work) = (queue.clone(), Arc::clone(&work));
+            let name = format!("{name}-{place}");
+            let run = move || {
+                while let Ok(job) = queue.recv() {
+                    let mut next = Some(job);
+                    while let Some(job) = next {
+                        next = work(job);
+                    }
+                }
+            };
+            let failed =
+                |error: std::io::Error| Error::Start { what: format!("thread {name}"), reason: error.to_string() };
+            threads.push(std::thread::Builder::new().name(name.clone()).spawn(run).map_err(failed)?);
+        }
+        Ok(Self { jobs, threads })
+    }
+
+    /// Where jobs go.
+    pub(crate) const fn jobs(&self) -> &Sender<J> {
+        &self.jobs
+    }
+
+    /// Waits for the threads to finish what they are at. Other holders of [`jobs`](Self::jobs) must have dropped it.
+    pub(crate) fn join(self) {
+        drop(self.jobs);
+        for thread in self.threads {
+            // Jobs do not panic: functions are called under `call`.
+            let _ = thread.join();
+        }
+    }
+}
+
+thread_local! {
+    /// Whether this thread is inside of a task's function.
+    static IN_TASK: Cell<bool> = const { Cell::new(false) };
+    /// What the last panic on this thread said.
+    static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Calls a task's function; a panic in it becomes a failure.
+pub(crate) fn call(def: &TaskDef, inputs: &[Input]) -> Result<Value, Failure> {
+    listen_to_panics();
+    IN_TASK.set(true);
+    // The inputs are shared and never changed, and a half-made result is dropped while unwinding.
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| (def.run)(inputs)));
+    IN_TASK.set(false);
+    match outcome {
+        Ok(result) => result.map_err(Failure::Error),
+        Err(payload) => {
+            let said = SAID.take().unwrap_or_else(|| text(&*payload).to_owned());
+            // The payload may be anything, also something whose drop panics.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            Err(Failure::Panic(said))
+        }
+    }
+}
+
+/// Installs, once in the life of the program, a panic hook that is silent for tasks and passes all others on.
+fn listen_to_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !IN_TASK.try_with(Cell::get).unwrap_or(false) {
+                return others(info);
+            }
+            let message = text(info.payload());
+            let said = match info.location() {
+                Some(place) => format!("{message} (at {}:{})", place.file(), place.line()),
+                None => message.to_owned(),
+            };
+            let _ = SAID.try_with(|slot| slot.replace(Some(said)));
+        }));
+    });
+}
+
+fn text(payload: &(dyn std::any::Any + Send)) -> &str {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text,
+        (None, None) => "a panic without a message",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Barrier;
+
+    use super::*;
+
+    fn def(run: fn(&[Input]) -> Result<Value, String>) -> TaskDef {
+        TaskDef { name: "test", path: "test", signature: "()", run }
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_with_its_message_and_place() {
+        let literal = call(&def(|_| panic!("no such row")), &[]);
+        let place = format!("(at {}:{})", file!(), line!() - 1);
+        assert_eq!(literal, Err(Failure::Panic(format!("no such row {place}"))));
+        let Err(Failure::Panic(formatted)) = call(&def(|inputs| panic!("{} inputs", inputs.len())), &[]) else {
+            panic!("it panics");
+        };
+        assert!(formatted.starts_with("0 inputs (at "), "{formatted}");
+    }
+
+    #[test]
+    fn a_payload_that_is_no_text_is_a_failure_too() {
+        let failure = call(&def(|_| panic::panic_any(7_u8)), &[]);
+        assert!(matches!(failure, Err(Failure::Panic(said)) if said.starts_with("a panic without a message")));
+        struct Mine;
+        impl Drop for Mine {
+            fn drop(&mut self) {
+                panic!("again");
+            }
+        }
+        assert!(matches!(call(&def(|_| panic::panic_any(Mine)), &[]), Err(Failure::Panic(_))));
+    }
+
+    #[test]
+    fn values_and_errors_pass() {
+        assert_eq!(call(&def(|_| Ok(Value::new(3))), &[]), Ok(Value::new(3)));
+        assert_eq!(call(&def(|_| Err("bad".into())), &[]), Err(Failure::Error("bad".into())));
+    }
+
+    #[test]
+    fn jobs_run_at_once_on_named_threads_and_name_the_next() {
+        let barrier = Arc::new(Barrier::new(2));
+        let (names, said) = crossbeam_channel::unbounded();
+        let pool = Pool::start("rank", 2, move |next: bool| {
+            barrier.wait(); // passes only when both threads are here
+            names.send(std::thread::current().name().map(str::to_owned)).unwrap();
+            next.then_some(false)
+        })
+        .unwrap();
+        pool.jobs().send(true).unwrap();
+        pool.jobs().send(true).unwrap();
+        pool.join();
+        let mut names: Vec<_> = said.iter().collect();
+        names.sort();
+        let expected = ["rank-0", "rank-0", "rank-1", "rank-1"].map(|name| Some(String::from(name)));
+        assert_eq!(names, expected);
+    }
+}

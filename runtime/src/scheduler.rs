@@ -1,0 +1,364 @@
+//! The scheduler's shell: sockets in front of the machine that decides.
+//!
+//! One task owns the machine. Readers, a task each, push what they hear into its inbox; it takes everything that
+//! waits there, carries out what the machine answers, and only then hands the answers to the system, so that many
+//! small messages share one write. On a single-threaded runtime none of this wakes a thread.
+
+use std::{collections::HashMap, time::Duration};
+
+use phalanx_engine::{
+    id::{ClientId, ConnectionId, WorkerId},
+    message::{FromClient, FromWorker, Greeting, ToClient, ToWorker},
+    scheduler::{Command, Config, Event, Scheduler as Machine},
+};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+};
+
+use crate::{
+    error::{Error, Result},
+    io::{Alarm, Checks, Clock, Spawned},
+    transport::{Answer, Arrival, Destination, Line, Receiver, Sender, listen},
+    wire::Wire,
+};
+
+/// At most so many events are taken before answers are written.
+const BATCH: usize = 1_024;
+
+/// How a scheduler runs.
+///
+/// | name | default | purpose | range |
+/// |---|---|---|---|
+/// | `listen` | `tcp://127.0.0.1:8786` | where clients and workers find it; port 0 takes one that is free | loopback |
+/// | `heartbeat` | 1 s | how often everyone speaks | above 0 |
+/// | `no_workers_after` | 2 s | when clients first learn that their work waits for a worker | above 0 |
+/// | `allowed_failures` | 3 | workers that may die while running a task before it fails | 1 or more |
+///
+/// ```
+/// use phalanx_runtime::SchedulerOptions;
+/// let options = SchedulerOptions { listen: "tcp://127.0.0.1:0".into(), ..SchedulerOptions::default() };
+/// assert_eq!(options.allowed_failures, 3);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulerOptions {
+    /// Where clients and workers find it.
+    pub listen: String,
+    /// How often everyone speaks.
+    pub heartbeat: Duration,
+    /// When clients first learn that their work waits for a worker.
+    pub no_workers_after: Duration,
+    /// Workers that may die while running a task before it fails.
+    pub allowed_failures: u32,
+}
+
+impl Default for SchedulerOptions {
+    fn default() -> Self {
+        let Config { heartbeat, no_workers_after, allowed_failures, .. } = Config::default();
+        Self { listen: "tcp://127.0.0.1:8786".into(), heartbeat, no_workers_after, allowed_failures }
+    }
+}
+
+impl SchedulerOptions {
+    fn check(&self) -> Result<()> {
+        let positive = [("heartbeat", self.heartbeat), ("no_workers_after", self.no_workers_after)];
+        for (name, value) in positive {
+            if value.is_zero() {
+                return Err(Error::Option { name, value: "0".into(), expected: "more than 0" });
+            }
+        }
+        if self.allowed_failures == 0 {
+            return Err(Error::Option { name: "allowed_failures", value: "0".into(), expected: "1 or more" });
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            heartbeat: self.heartbeat,
+            no_workers_after: self.no_workers_after,
+            allowed_failures: self.allowed_failures,
+            version: env!("CARGO_PKG_VERSION").into(),
+            ..Config::default()
+        }
+    }
+}
+
+/// A scheduler that has its port and waits to be run.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use phalanx_runtime::{Scheduler, SchedulerOptions};
+/// let options = SchedulerOptions { listen: "tcp://127.0.0.1:0".into(), ..SchedulerOptions::default() };
+/// let scheduler = Scheduler::bind(&options).await?;
+/// assert!(scheduler.url().starts_with("tcp://127.0.0.1:"));
+/// scheduler.run(async { /* returns when it is time to end */ }).await;
+/// # Ok::<(), phalanx_runtime::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Scheduler {
+    config: Config,
+    listener: Option<TcpListener>,
+    url: String,
+    door: UnboundedSender<Arrival>,
+    arrivals: UnboundedReceiver<Arrival>,
+}
+
+impl Scheduler {
+    /// Takes the port.
+    ///
+    /// # Errors
+    /// When an option is out of its range, the address is not loopback, or the port is taken.
+    pub async fn bind(options: &SchedulerOptions) -> Result<Self> {
+        options.check()?;
+        let (listener, url) = listen(&options.listen).await?;
+        Ok(Self { listener: Some(listener), url, ..Self::unbound(options)? })
+    }
+
+    /// A scheduler that only this process can join.
+    pub(crate) fn unbound(options: &SchedulerOptions) -> Result<Self> {
+        options.check()?;
+        let (door, arrivals) = mpsc::unbounded_channel();
+        Ok(Self { config: options.config(), listener: None, url: "inproc://".into(), door, arrivals })
+    }
+
+    /// Where it listens, `tcp://127.0.0.1:8786`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// How to join from inside this process.
+    pub(crate) fn inside(&self) -> Destination {
+        Destination::InProcess(self.door.clone())
+    }
+
+    /// Runs until `shutdown` is there; then every connection is closed. Fastest on a single-threaded runtime.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let clock = Clock::start();
+        let (inbox, events) = mpsc::unbounded_channel();
+        let handle = Handle::current();
+        let _door = self.listener.map(|listener| Spawned::on(&handle, accept(listener, self.door.clone())));
+        let shell = Shell {
+            machine: Machine::new(self.config, clock.now()),
+            clock,
+            handle,
+            inbox,
+            commands: Vec::new(),
+            n_connections: 0,
+            greeted: HashMap::new(),
+            clients: HashMap::new(),
+            workers: HashMap::new(),
+            unsent: Vec::new(),
+            checks: Checks::default(),
+        };
+        tokio::select! {
+            () = shutdown => {}
+            () = shell.run(self.arrivals, events) => {}
+        }
+    }
+}
+
+/// Binds and runs a scheduler until `shutdown` is there.
+///
+/// # Errors
+/// As [`Scheduler::bind`].
+pub async fn run_scheduler(options: &SchedulerOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
+    Scheduler::bind(options).await?.run(shutdown).await;
+    Ok(())
+}
+
+/// Lets people in who introduce themselves; each has a task, so that nobody holds up the others.
+async fn accept(listener: TcpListener, door: UnboundedSender<Arrival>) {
+    let mut greetings = tokio::task::JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let door = door.clone();
+                greetings.spawn(async move {
+                    match Arrival::of(stream).await {
+                        Ok(arrival) => drop(door.send(arrival)),
+                        Err(error) => tracing::debug!(%from, %error, "closed a connection that did not say hello"),
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: existing connections go on, and some will end.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        while greetings.try_join_next().is_some() {}
+    }
+}
+
+struct Shell {
+    machine: Machine,
+    clock: Clock,
+    handle: Handle,
+    inbox: UnboundedSender<Event>,
+    commands: Vec<Command>,
+    n_connections: u64,
+    /// Who said hello and waits for the greeting; empty between events.
+    greeted: HashMap<ConnectionId, (Answer, Line)>,
+    clients: HashMap<ClientId, Peer<ToClient>>,
+    workers: HashMap<WorkerId, Peer<ToWorker>>,
+    /// To whom something was said that is not flushed.
+    unsent: Vec<Who>,
+    checks: Checks,
+}
+
+struct Peer<M> {
+    sender: Sender<M>,
+    _reader: Spawned,
+    unsent: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Who {
+    Client(ClientId),
+    Worker(WorkerId),
+}
+
+impl Shell {
+    async fn run(mut self, mut arrivals: UnboundedReceiver<Arrival>, mut events: UnboundedReceiver<Event>) {
+        let alarm = Alarm::new(self.clock);
+        let mut batch = Vec::new();
+        loop {
+            let mut deadline = self.machine.deadline();
+            // Looked at before events are, of which there may always be some.
+            if deadline.is_some_and(|(time, _)| time <= self.clock.now()) {
+                self.handle(Event::Tick);
+                deadline = self.machine.deadline();
+            }
+            alarm.set(deadline.map(|(time, _)| time));
+            tokio::select! {
+                biased;
+                arrival = arrivals.recv() => {
+                    if let Some(Arrival { hello, answer, line }) = arrival {
+                        self.n_connections += 1;
+                        let connection = ConnectionId(self.n_connections);
+                        self.greeted.insert(connection, (answer, line));
+                        self.handle(Event::Hello { connection, hello });
+                        self.greeted.clear();
+                    }
+                }
+                _ = events.recv_many(&mut batch, BATCH) => batch.drain(..).for_each(|event| self.handle(event)),
+                () = alarm.wait() => {}
+            }
+            for who in std::mem::take(&mut self.unsent) {
+                match who {
+                    Who::Client(client) => self.clients.get_mut(&client).into_iter().for_each(Peer::flush),
+                    Who::Worker(worker) => self.workers.get_mut(&worker).into_iter().for_each(Peer::flush),
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::ClientLeft { client } => drop(self.clients.remove(&client)),
+            Event::WorkerLeft { worker } => drop(self.workers.remove(&worker)),
+            _ => {}
+        }
+        let mut commands = std::mem::take(&mut self.commands);
+        self.machine.handle(self.clock.now(), event, &mut commands);
+        commands.drain(..).for_each(|command| self.carry_out(command));
+        self.commands = commands;
+        self.checks.run(|| self.machine.check_invariants());
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Greet { connection, greeting } => self.greet(connection, greeting),
+            Command::ToClient { client, message } => {
+                if let Some(peer) = self.clients.get_mut(&client) {
+                    if !peer.unsent {
+                        self.unsent.push(Who::Client(client));
+                    }
+                    peer.send(message);
+                }
+            }
+            Command::ToWorker { worker, message } => {
+                if let Some(peer) = self.workers.get_mut(&worker) {
+                    if !peer.unsent {
+                        self.unsent.push(Who::Worker(worker));
+                    }
+                    peer.send(message);
+                }
+            }
+            Command::CloseClient { client } => {
+                tracing::warn!(%client, "a client was silent too long and is forgotten");
+                drop(self.clients.remove(&client));
+            }
+            Command::CloseWorker { worker } => {
+                tracing::warn!(%worker, "a worker was silent too long and is forgotten");
+                drop(self.workers.remove(&worker));
+            }
+        }
+    }
+
+    fn greet(&mut self, connection: ConnectionId, greeting: Greeting) {
+        let Some((answer, line)) = self.greeted.remove(&connection) else { return };
+        let inbox = self.inbox.clone();
+        match (&greeting, line) {
+            (Greeting::Client { client, .. }, Line::Client(sender, receiver)) => {
+                let client = *client;
+                let say = move |message| Event::Client { client, message };
+                let read = read(receiver, inbox, say, FromClient::Heartbeat, Event::ClientLeft { client });
+                let reader = Spawned::on(&self.handle, read);
+                self.clients.insert(client, Peer { sender, _reader: reader, unsent: false });
+            }
+            (Greeting::Worker { worker, .. }, Line::Worker(sender, receiver)) => {
+                let worker = *worker;
+                let say = move |message| Event::Worker { worker, message };
+                let read = read(receiver, inbox, say, FromWorker::Heartbeat, Event::WorkerLeft { worker });
+                let reader = Spawned::on(&self.handle, read);
+                self.workers.insert(worker, Peer { sender, _reader: reader, unsent: false });
+            }
+            (Greeting::Refused { reason }, _) => tracing::warn!(reason, "refused a connection"),
+            (Greeting::Client { .. } | Greeting::Worker { .. }, _) => {}
+        }
+        // Dropping the answer of a refused connection closes it once the refusal is written.
+        answer.give(greeting);
+    }
+}
+
+impl<M: Wire> Peer<M> {
+    fn send(&mut self, message: M) {
+        self.unsent = true;
+        if let Err(error) = self.sender.send(message) {
+            // Only a client of this process can hand in a value that cannot be written, and it tries that before.
+            tracing::error!(%error, "a message cannot be written");
+        }
+    }
+
+    fn flush(&mut self) {
+        self.unsent = false;
+        self.sender.flush();
+    }
+}
+
+/// Hears one connection out.
+async fn read<M: Wire + Clone>(
+    mut receiver: Receiver<M>,
+    inbox: UnboundedSender<Event>,
+    say: impl Fn(M) -> Event,
+    alive: M,
+    left: Event,
+) {
+    let mut messages = Vec::new();
+    loop {
+        match receiver.recv(&mut messages).await {
+            Ok(true) if messages.is_empty() => drop(inbox.send(say(alive.clone()))),
+            Ok(true) => messages.drain(..).for_each(|message| drop(inbox.send(say(message)))),
+            Ok(false) => break,
+            Err(error) => {
+                tracing::debug!(%error, ?left, "a connection broke");
+                break;
+            }
+        }
+    }
+    let _ = inbox.send(left);
+}

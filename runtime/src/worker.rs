@@ -1,0 +1,459 @@
+//! A worker's shell: its machine between the scheduler, the peers, the store and the threads that run tasks.
+//!
+//! Whoever brings an event turns the machine: a thread that has run a task tells it so itself and takes its next
+//! task from the answer, so between two small tasks no thread is woken. The machine's lock is held for its decision
+//! only, never while a task runs or a socket is waited for.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, Weak},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender as Jobs;
+use phalanx_engine::{
+    graph::ArgumentCode,
+    id::{Attempt, TaskId},
+    message::{Address, Failure, FromWorker, Greeting, Role, ToWorker},
+    task::{Input, Registry, TaskDef},
+    value::Value,
+    worker::{Command, Config, Event, Run, StopReason, Worker as Machine},
+};
+use tokio::{net::TcpListener, runtime::Handle, sync::watch};
+
+use crate::{
+    error::{Error, Result},
+    handshake::{hello, instruction_set},
+    io::{Alarm, Checks, Clock, Spawned, lock},
+    peers::{Peers, Report, Told, serve},
+    pool::{self, Pool},
+    store::{Published, Store},
+    transport::{Destination, Line, Receiver, Sender, listen},
+};
+
+/// Results up to this size are tried before they count as results: whether they can be written at all.
+const TRIED: u64 = 64 << 10;
+
+/// How a worker runs.
+///
+/// | name | default | purpose | range |
+/// |---|---|---|---|
+/// | `n_threads` | the machine's | tasks that run at once | 1 or more |
+/// | `name` | `worker-` and the process number | for people | text |
+/// | `instruction_set` | [`instruction_set()`] | compared with the other programs of the cluster | text |
+/// | `connect_for` | 10 s | how long the scheduler is looked for at the start | any |
+/// | `reconnect_for` | 60 s | how long a lost scheduler is looked for; results are forgotten then, it joins as a new worker | any |
+///
+/// ```
+/// use phalanx_runtime::WorkerOptions;
+/// let options = WorkerOptions { n_threads: 4, ..WorkerOptions::default() };
+/// assert_eq!(options.reconnect_for.as_secs(), 60);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerOptions {
+    /// Tasks that run at once.
+    pub n_threads: usize,
+    /// A name for people.
+    pub name: String,
+    /// Compared with the other programs of the cluster.
+    pub instruction_set: String,
+    /// How long the scheduler is looked for at the start.
+    pub connect_for: Duration,
+    /// How long a lost scheduler is looked for.
+    pub reconnect_for: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            n_threads: n_cores(),
+            name: format!("worker-{}", std::process::id()),
+            instruction_set: instruction_set(),
+            connect_for: Duration::from_secs(10),
+            reconnect_for: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Threads that the machine runs at once.
+pub(crate) fn n_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How others get at a worker's results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// By pointer, from inside this process only.
+    Pointer,
+    /// Through a port.
+    Port,
+    /// Through a port, and by pointer from inside this process.
+    Both,
+}
+
+/// Runs a worker for the scheduler at `url`, `tcp://127.0.0.1:8786`, until `shutdown` is there or the scheduler says
+/// that it is time. Fastest on a single-threaded runtime; tasks run on threads of their own.
+///
+/// A worker that loses its scheduler forgets everything and joins again as a new one, for as long as
+/// [`WorkerOptions::reconnect_for`] says.
+///
+/// Returns without waiting for tasks that are still running; their threads end with them, or with the process.
+///
+/// # Errors
+/// When the scheduler is not there, refuses, or is lost and does not come back.
+pub async fn run_worker(url: &str, options: &WorkerOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let scheduler = Destination::Tcp(url.into());
+    tokio::select! {
+        () = shutdown => Ok(()),
+        ended = live(&scheduler, options, Access::Port, |_| {}) => ended,
+    }
+}
+
+/// One life after the other, until the scheduler says that it is over; `born` is told of each.
+pub(crate) async fn live(
+    scheduler: &Destination,
+    options: &WorkerOptions,
+    access: Access,
+    born: impl Fn(&Arc<Session>),
+) -> Result<()> {
+    let n_threads = u32::try_from(options.n_threads).ok().filter(|n| *n > 0).ok_or_else(|| Error::Option {
+        name: "n_threads",
+        value: options.n_threads.to_string(),
+        expected: "1 or more",
+    })?;
+    let mut patience = options.connect_for;
+    loop {
+        let life = Life::begin(scheduler, options, n_threads, access, patience).await.map_err(|error| match error {
+            Error::Unreachable { url, reason } if patience == options.reconnect_for => {
+                Error::SchedulerGone { url, waited: patience, reason }
+            }
+            error => error,
+        })?;
+        born(&life.session);
+        match life.run().await {
+            End::Told => return Ok(()),
+            End::Lost => {
+                tracing::warn!(url = scheduler.url(), "the scheduler was lost; joining again as a new worker");
+                patience = options.reconnect_for;
+            }
+        }
+    }
+}
+
+/// Why a life is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Told,
+    Lost,
+}
+
+/// One membership of a scheduler, with all that belongs to it and ends with it.
+struct Life {
+    session: Arc<Session>,
+    receiver: Receiver<ToWorker>,
+    port: Option<TcpListener>,
+    _published: Option<Published>,
+    ended: watch::Receiver<Option<End>>,
+}
+
+impl Life {
+    async fn begin(
+        scheduler: &Destination,
+        options: &WorkerOptions,
+        n_threads: u32,
+        access: Access,
+        patience: Duration,
+    ) -> Result<Self> {
+        let store = Arc::new(Store::default());
+        let (port, published, address) = match access {
+            Access::Pointer => {
+                let published = Published::new(Arc::clone(&store));
+                let address = published.address().clone();
+                (None, Some(published), address)
+            }
+            Access::Port | Access::Both => {
+                let (port, url) = listen("tcp://127.0.0.1:0").await?;
+                let address = Address(url);
+                let here = (access == Access::Both).then(|| Published::at(address.clone(), Arc::clone(&store)));
+                (Some(port), here, address)
+            }
+        };
+        let role = Role::Worker { n_threads, address: address.clone(), name: options.name.clone() };
+        let hello = hello(role, &options.instruction_set)?;
+        let joined = scheduler.join::<FromWorker, ToWorker>(hello, patience, Line::Worker).await?;
+        let (Greeting::Worker { heartbeat_ms, .. }, sender, receiver) = joined else {
+            let reason = "it greets a worker as something else".into();
+            return Err(Error::NotAScheduler { url: scheduler.url().into(), reason });
+        };
+        let config = Config {
+            n_threads,
+            heartbeat: Duration::from_millis(heartbeat_ms.max(1)),
+            // By pointer nothing is too large to come along with the answer.
+            inline_bytes: if access == Access::Pointer { u64::MAX } else { Config::default().inline_bytes },
+            ..Config::default()
+        };
+        let clock = Clock::start();
+        let (end, ended) = watch::channel(None);
+        let session = Arc::new_cyclic(|me| Session {
+            me: Weak::clone(me),
+            core: Mutex::new(Core {
+                machine: Machine::new(config, address, clock.now()),
+                commands: Vec::new(),
+                events: VecDeque::new(),
+                over: false,
+                checks: Checks::default(),
+            }),
+            scheduler: sender,
+            store,
+            peers: Peers::new(Handle::current()),
+            registry: Registry::linked(),
+            jobs: Mutex::new(None),
+            pool: Mutex::new(None),
+            clock,
+            alarm: Alarm::new(clock),
+            end,
+        });
+        let work = |job: Job| job.session.upgrade().and_then(|session| session.work(job));
+        let pool = Pool::start(&options.name, n_threads, work)?;
+        *lock(&session.jobs) = Some(pool.jobs().clone());
+        *lock(&session.pool) = Some(pool);
+        Ok(Self { session, receiver, port, _published: published, ended })
+    }
+
+    async fn run(self) -> End {
+        let Self { session, mut receiver, port, _published, ended } = self;
+        let mut told = ended.clone();
+        let _over = Over(Arc::clone(&session));
+        let _port = port.map(|port| Spawned::on(&Handle::current(), serve(port, Arc::clone(&session.store))));
+        let hear = async {
+            let mut messages = Vec::new();
+            loop {
+                match receiver.recv(&mut messages).await {
+                    Ok(true) if messages.is_empty() => session.apply_all([Event::Scheduler(ToWorker::Heartbeat)]),
+                    Ok(true) => session.apply_all(messages.drain(..).map(Event::Scheduler)),
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::debug!(%error, "the connection to the scheduler broke");
+                        break;
+                    }
+                }
+            }
+        };
+        let tick = async {
+            session.arm();
+            loop {
+                session.alarm.wait().await;
+                session.apply_all([Event::Tick]);
+            }
+        };
+        tokio::select! {
+            end = told.wait_for(Option::is_some) => end.ok().and_then(|end| *end).unwrap_or(End::Lost),
+            // It may have been told to end just before.
+            () = hear => ended.borrow().unwrap_or(End::Lost),
+            () = tick => End::Lost,
+        }
+    }
+}
+
+/// Whatever way a life ends, also when it is dropped in the middle: nothing is told or run any more.
+struct Over(Arc<Session>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        lock(&self.0.core).over = true;
+        // The threads of the pool end when nobody can give them work any more.
+        *lock(&self.0.jobs) = None;
+        self.0.peers.close_all();
+    }
+}
+
+/// The living part of a membership: shared by its sockets and its threads.
+pub(crate) struct Session {
+    me: Weak<Self>,
+    core: Mutex<Core>,
+    scheduler: Sender<FromWorker>,
+    store: Arc<Store>,
+    peers: Peers,
+    registry: Result<&'static Registry, phalanx_engine::task::RegistryError>,
+    jobs: Mutex<Option<Jobs<Job>>>,
+    pool: Mutex<Option<Pool<Job>>>,
+    clock: Clock,
+    alarm: Alarm,
+    end: watch::Sender<Option<End>>,
+}
+
+struct Core {
+    machine: Machine,
+    commands: Vec<Command>,
+    events: VecDeque<Event>,
+    over: bool,
+    checks: Checks,
+}
+
+/// A function call on its way to a thread.
+struct Job {
+    session: Weak<Session>,
+    task: TaskId,
+    attempt: Attempt,
+    call: Result<(&'static TaskDef, Vec<Input>), Failure>,
+}
+
+impl Session {
+    /// Takes the threads that run tasks, to wait for them.
+    pub(crate) fn take_pool(&self) -> Option<impl FnOnce() + Send + use<>> {
+        let pool = lock(&self.pool).take();
+        pool.map(|pool| move || pool.join())
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        lock(&self.core).over
+    }
+
+    /// Tells the machine, carries out what it says, and hands new jobs to the threads.
+    fn apply_all(&self, events: impl IntoIterator<Item = Event>) {
+        let jobs = self.apply(events);
+        self.scheduler.flush();
+        self.hand_out(jobs);
+    }
+
+    fn hand_out(&self, jobs: Vec<Job>) {
+        if !jobs.is_empty()
+            && let Some(queue) = &*lock(&self.jobs)
+        {
+            // The threads end only after the last sender is gone.
+            jobs.into_iter().for_each(|job| drop(queue.send(job)));
+        }
+    }
+
+    /// On a thread of the pool: runs a job, and returns the one to run next.
+    fn work(&self, job: Job) -> Option<Job> {
+        if lock(&self.core).over {
+            return None;
+        }
+        let start = Instant::now();
+        let outcome = job.call.and_then(|(def, inputs)| pool::call(def, &inputs)).and_then(|value| self.tried(value));
+        let run_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let ran = Event::Ran { task: job.task, attempt: job.attempt, run_ns, outcome };
+        let mut jobs = self.apply([ran]);
+        let next = if jobs.is_empty() { None } else { Some(jobs.remove(0)) };
+        self.scheduler.flush();
+        self.hand_out(jobs);
+        next
+    }
+
+    /// A result that cannot be written would be a result that nobody can fetch. Types that fail to be written also
+    /// fail to be counted, so they look small.
+    fn tried(&self, value: Value) -> Result<Value, Failure> {
+        if self.scheduler.travels()
+            && value.n_bytes() <= TRIED
+            && let Err(error) = value.to_data()
+        {
+            return Err(Failure::Error(format!("its result cannot be sent: {error}")));
+        }
+        Ok(value)
+    }
+
+    fn apply(&self, events: impl IntoIterator<Item = Event>) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        let mut dropped = Vec::new();
+        let mut core = lock(&self.core);
+        if core.over {
+            return jobs;
+        }
+        let core = &mut *core;
+        core.events.extend(events);
+        while let Some(event) = core.events.pop_front() {
+            core.machine.handle(self.clock.now(), event, &mut core.commands);
+            for command in core.commands.drain(..) {
+                match command {
+                    Command::ToScheduler(message) => {
+                        if let Err(error) = self.scheduler.send(message) {
+                            tracing::error!(%error, "a message cannot be written");
+                        }
+                    }
+                    Command::Store { task, value } => self.store.insert(task, value),
+                    Command::Drop { tasks } => self.store.remove(&tasks, &mut dropped),
+                    Command::Run(run) => jobs.push(self.job(run)),
+                    Command::Fetch { peer, tasks } => {
+                        core.events.extend(self.peers.fetch(peer, tasks, &self.me).into_iter().map(event_of));
+                    }
+                    Command::Close { peer } => self.peers.close(&peer),
+                    Command::Stop { reason } => {
+                        tracing::info!(?reason, "the worker ends");
+                        core.over = true;
+                        let end = match reason {
+                            StopReason::Told => End::Told,
+                            StopReason::SchedulerSilent(_) => End::Lost,
+                        };
+                        self.end.send_replace(Some(end));
+                    }
+                }
+            }
+        }
+        core.checks.run(|| core.machine.check_invariants());
+        self.alarm.set(core.machine.deadline().map(|(time, _)| time));
+        jobs
+    }
+
+    fn arm(&self) {
+        self.alarm.set(lock(&self.core).machine.deadline().map(|(time, _)| time));
+    }
+
+    /// Puts a call's inputs together, while they are in the store.
+    fn job(&self, run: Run) -> Job {
+        let def = self.registry.as_ref().ok().and_then(|registry| registry.get(run.function));
+        let call = match def {
+            Some(def) => self.inputs(&run).map(|inputs| (def, inputs)),
+            None => Err(format!("this worker has no {}", run.function)),
+        };
+        Job { session: Weak::clone(&self.me), task: run.task, attempt: run.attempt, call: call.map_err(Failure::Error) }
+    }
+
+    fn inputs(&self, run: &Run) -> Result<Vec<Input>, String> {
+        let mut inputs = Vec::new();
+        let mut codes = run.arguments.iter();
+        while let Some(code) = codes.next() {
+            inputs.push(match code {
+                ArgumentCode::List(n) => {
+                    let elements = codes.by_ref().take(*n as usize).map(|code| self.input(run, code));
+                    Input::Many(elements.collect::<Result<_, _>>()?)
+                }
+                code => Input::One(self.input(run, code)?),
+            });
+        }
+        Ok(inputs)
+    }
+
+    fn input(&self, run: &Run, code: &ArgumentCode) -> Result<Value, String> {
+        match code {
+            ArgumentCode::Task(task) => self.store.get(*task).ok_or_else(|| format!("the input {task} is not here")),
+            ArgumentCode::Constant(place) => {
+                let constant = run.constants.get(*place as usize).cloned();
+                constant.ok_or_else(|| format!("argument constant {place} of {}", run.constants.len()))
+            }
+            ArgumentCode::Node(_) | ArgumentCode::List(_) => Err("an argument that only a submission can have".into()),
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+impl Told for Session {
+    fn told(self: Arc<Self>, reports: Vec<Report>) {
+        self.apply_all(reports.into_iter().map(event_of));
+    }
+}
+
+fn event_of(report: Report) -> Event {
+    match report {
+        Report::Fetched { peer, task, value } => Event::Fetched { peer, task, value },
+        Report::NotThere { peer, task } => Event::NotThere { peer, task },
+        Report::Lost { peer } => Event::PeerLost { peer },
+    }
+}

@@ -402,7 +402,7 @@ impl Scheduler {
                     self.cancel_attempt(slot, out);
                     self.leave_place(slot);
                     self.tasks.state[slot] = State::Released;
-                            self.count_active(slot, -1);
+                    self.count_active(slot, -1);
                     let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
                     for input in inputs {
                         self.tasks.n_pending[input] -= 1;

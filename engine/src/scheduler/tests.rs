@@ -460,10 +460,7 @@ fn an_input_that_is_not_where_it_was_said_to_be_is_made_again() {
     // The copy on worker 1 cannot be had: it is dropped there, and the task runs again. What waited for it on worker 0
     // is taken back, or it would keep the thread that may have to make it.
     let missing = FromWorker::Missing { task: task(0), tried: vec![address(1)] };
-    assert_eq!(
-        world.worker(0, missing),
-        [cancelled(0, 2, 0), dropped(1, &[0]), compute(0, 0, 1, INC, &[], vec![])]
-    );
+    assert_eq!(world.worker(0, missing), [cancelled(0, 2, 0), dropped(1, &[0]), compute(0, 0, 1, INC, &[], vec![])]);
     assert_eq!(world.finishes_after(0, 0, 1, 8, 1000), [wanted(compute(0, 2, 1, SUM, &[0, 1], vec![]))]);
 }
 

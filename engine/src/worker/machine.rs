@@ -288,8 +288,9 @@ impl Worker {
             return;
         }
         let message = match (outcome, self.held.get(&task)) {
-            (Err(failure), _) => FromWorker::Failed { task, attempt, failure },
-            (Ok(_), Some(n_bytes)) => FromWorker::finished(task, attempt, *n_bytes, run_ns, None),
+            // A copy came meanwhile, as an input of another attempt: the first value is the task's, whatever this is.
+            (_, Some(n_bytes)) => FromWorker::finished(task, attempt, *n_bytes, run_ns, None),
+            (Err(failure), None) => FromWorker::Failed { task, attempt, failure },
             (Ok(value), None) => {
                 let n_bytes = value.n_bytes();
                 let inline = (wanted && n_bytes <= self.config.inline_bytes).then(|| value.clone());

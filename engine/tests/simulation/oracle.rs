@@ -1,0 +1,220 @@
+//! What is right: every task's value by direct evaluation, and what may be said of tasks that have none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use phalanx_engine::{
+    graph::{ArgumentCode, Graph},
+    id::{FunctionId, TaskId, WorkerId},
+    task::{FunctionEntry, TaskError},
+    value::Value,
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything that tasks can call; a value depends on the function's name, so a wrong translation of ids shows.
+pub(crate) const FUNCTIONS: [&str; 8] =
+    ["sim.big", "sim.fail", "sim.flaky", "sim.mix", "sim.panic", "sim.quick", "sim.rare", "sim.slow"];
+
+/// A function that only some workers know.
+pub(crate) const RARE: &str = "sim.rare";
+
+/// A task's result: a fingerprint of everything that went into it, and some bulk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Payload {
+    pub(crate) fingerprint: u64,
+    bulk: Vec<u8>,
+}
+
+/// A submitted task.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) function: &'static str,
+    /// As the graph gave them, nodes translated to tasks.
+    arguments: Vec<ArgumentCode>,
+    /// Fingerprints of the constants by their place in the graph.
+    constants: Vec<u64>,
+    retries: u32,
+    inputs: Vec<TaskId>,
+    /// What it must give; nothing where it or something before it always fails.
+    pub(crate) payload: Option<Payload>,
+}
+
+/// All that is known to be true.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    pub(crate) tasks: BTreeMap<TaskId, Known>,
+    /// Tasks of which a result was stored somewhere, some time.
+    pub(crate) stored: BTreeSet<TaskId>,
+    /// How often a task's function said that it failed.
+    pub(crate) failures: BTreeMap<TaskId, u32>,
+    /// Which workers ever ran a task.
+    pub(crate) ran_on: BTreeSet<(TaskId, WorkerId)>,
+    pub(crate) dead: BTreeSet<WorkerId>,
+    pub(crate) cancelled: BTreeSet<TaskId>,
+    /// How often somebody said that he could not fetch a result.
+    pub(crate) misses: BTreeMap<TaskId, u32>,
+    /// Whether workers were there at some time and none knew the rare function.
+    pub(crate) rare_was_unknown: bool,
+}
+
+impl Payload {
+    fn new(fingerprint: u64, function: &str) -> Self {
+        let n_bytes = if function == "sim.big" { 200 + fingerprint % 2000 } else { fingerprint % 24 };
+        Self { fingerprint, bulk: vec![fingerprint as u8; n_bytes as usize] }
+    }
+}
+
+/// A value's fingerprint, whether it is a constant or a result.
+fn fingerprint(value: &Value) -> u64 {
+    match (value.get::<Payload>(), value.get::<u64>()) {
+        (Ok(payload), _) => payload.fingerprint,
+        (Err(_), Ok(constant)) => *constant,
+        (Err(error), Err(_)) => panic!("a value is neither a result nor a constant: {error}"),
+    }
+}
+
+/// FNV-1a over words.
+pub(crate) fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
+    words.into_iter().fold(0xCBF2_9CE4_8422_2325, |hash, word| {
+        (hash ^ word).wrapping_mul(0x0100_0000_01B3).rotate_left(29).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    })
+}
+
+/// What a function gives for its arguments, which `input` and `constant` find by name.
+fn evaluate(
+    function: &str,
+    arguments: &[ArgumentCode],
+    mut input: impl FnMut(TaskId) -> Option<u64>,
+    mut constant: impl FnMut(u32) -> u64,
+) -> Option<Payload> {
+    if matches!(function, "sim.fail" | "sim.panic") {
+        return None;
+    }
+    let mut words = function.bytes().map(u64::from).collect::<Vec<_>>();
+    for code in arguments {
+        words.extend(match *code {
+            ArgumentCode::Task(task) => [1, input(task)?],
+            ArgumentCode::Constant(place) => [2, constant(place)],
+            ArgumentCode::List(n) => [3, u64::from(n)],
+            ArgumentCode::Node(_) => panic!("a node in the arguments of a run"),
+        });
+    }
+    Some(Payload::new(hash(words), function))
+}
+
+/// The table that a program shows in its handshake.
+pub(crate) fn table(functions: &[&str]) -> Vec<FunctionEntry> {
+    let entry = |name: &&str| FunctionEntry { name: (*name).into(), signature: "(..) -> Payload".into() };
+    functions.iter().map(entry).collect()
+}
+
+impl Oracle {
+    /// Takes in a submission, by the table of the client's program.
+    pub(crate) fn submitted(&mut self, graph: &Graph, table: &[&'static str], task_of: impl Fn(u32) -> TaskId) {
+        let constants: Vec<u64> = graph.constants.iter().map(fingerprint).collect();
+        for node in 0..graph.len() as u32 {
+            let function = table[graph.functions[node as usize].0 as usize];
+            let translate = |code: &ArgumentCode| match *code {
+                ArgumentCode::Node(earlier) => ArgumentCode::Task(task_of(earlier)),
+                other => other,
+            };
+            let arguments: Vec<_> = graph.arguments_of(node).iter().map(translate).collect();
+            let inputs = arguments.iter().filter_map(|code| match code {
+                ArgumentCode::Task(task) => Some(*task),
+                _ => None,
+            });
+            let inputs: Vec<TaskId> = inputs.collect();
+            let find = |task: TaskId| Some(self.tasks.get(&task)?.payload.as_ref()?.fingerprint);
+            let payload = evaluate(function, &arguments, find, |place| constants[place as usize]);
+            let constants = arguments.iter().filter_map(|code| match code {
+                ArgumentCode::Constant(place) => Some(constants[*place as usize]),
+                _ => None,
+            });
+            let constants = constants.collect();
+            let retries = graph.options_of(node).retries;
+            self.tasks.insert(task_of(node), Known { function, arguments, constants, retries, inputs, payload });
+        }
+    }
+
+    /// Runs a call with what a worker has in its store, after checking that it is the right call.
+    pub(crate) fn run(
+        &self,
+        task: TaskId,
+        function: &str,
+        arguments: &[ArgumentCode],
+        constants: &[Value],
+        store: &BTreeMap<TaskId, Value>,
+    ) -> Option<Payload> {
+        let known = &self.tasks[&task];
+        assert_eq!(function, known.function, "{task} calls another function");
+        assert_eq!(arguments.len(), known.arguments.len(), "{task} is called with other arguments");
+        let mut own_constants = known.constants.iter();
+        for (given, meant) in arguments.iter().zip(&known.arguments) {
+            match (given, meant) {
+                (ArgumentCode::Constant(place), ArgumentCode::Constant(_)) => {
+                    let constant = fingerprint(&constants[*place as usize]);
+                    assert_eq!(Some(&constant), own_constants.next(), "a constant of {task}");
+                }
+                _ => assert_eq!(given, meant, "an argument of {task}"),
+            }
+        }
+        let input = |input: TaskId| {
+            let Some(value) = store.get(&input) else { panic!("{task} runs without its input {input}") };
+            Some(fingerprint(value))
+        };
+        let payload = evaluate(function, arguments, input, |place| fingerprint(&constants[place as usize]));
+        assert_eq!(payload, known.payload, "{task} ran on wrong inputs");
+        payload
+    }
+
+    /// Checks a value that was stored or delivered for a task.
+    pub(crate) fn check_value(&self, task: TaskId, value: &Value) {
+        let payload = value.get::<Payload>().expect("results are payloads");
+        assert_eq!(Some(&*payload), self.tasks[&task].payload.as_ref(), "the value of {task}");
+    }
+
+    /// Checks that a task may be said to have no result for this reason.
+    pub(crate) fn check_error(&self, task: TaskId, error: &TaskError, allowed_failures: u32, allowed_misses: u32) {
+        let before = self.before(task);
+        let count = |counts: &BTreeMap<TaskId, u32>, task: &TaskId| counts.get(task).copied().unwrap_or(0);
+        let cause = |function: &str, is_cause: &dyn Fn(&TaskId) -> bool| {
+            before.iter().any(|task| self.tasks[task].function == function && is_cause(task))
+        };
+        let is_true = match error {
+            TaskError::Failed { function, tries, message, .. }
+            | TaskError::Panicked { function, tries, message, .. } => cause(function, &|task| {
+                let failures = count(&self.failures, task);
+                *message == format!("{task} says so") && failures >= *tries && *tries > self.tasks[task].retries
+            }),
+            TaskError::KilledWorkers { function, workers } => {
+                workers.len() as u32 >= allowed_failures
+                    && workers.iter().all(|worker| self.dead.contains(worker))
+                    && cause(function, &|task| workers.iter().all(|worker| self.ran_on.contains(&(*task, *worker))))
+            }
+            TaskError::UnknownFunction { function } => {
+                function == RARE && self.rare_was_unknown && cause(function, &|_| true)
+            }
+            TaskError::Unreachable { function, .. } => {
+                cause(function, &|task| count(&self.misses, task) > allowed_misses)
+            }
+            TaskError::Cancelled => before.iter().any(|task| self.cancelled.contains(task)),
+            _ => false,
+        };
+        assert!(is_true, "{task} is said to have no result because {error:?}, which is not true");
+    }
+
+    /// A task and everything that it needs, directly or not.
+    fn before(&self, task: TaskId) -> BTreeSet<TaskId> {
+        let (mut all, mut work) = (BTreeSet::new(), vec![task]);
+        while let Some(task) = work.pop() {
+            if all.insert(task) {
+                work.extend(&self.tasks[&task].inputs);
+            }
+        }
+        all
+    }
+}
+
+/// The place of a function in a table.
+pub(crate) fn place(table: &[&str], function: &str) -> FunctionId {
+    FunctionId(table.iter().position(|name| *name == function).expect("the table has the function") as u32)
+}

@@ -1,0 +1,209 @@
+//! The people: they submit random work, ask for answers, lose interest, take back, and let go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use phalanx_engine::{
+    client::{Client, Event},
+    graph::{ArgumentCode, Graph, TaskOptions},
+    id::{ClientId, TaskId},
+    value::Value,
+};
+
+use crate::{
+    dice::Dice,
+    oracle,
+    world::{UserActs, World},
+};
+
+/// One client's user.
+#[derive(Debug, Default)]
+pub(crate) struct User {
+    table: Vec<&'static str>,
+    held: BTreeSet<TaskId>,
+    open: BTreeMap<u64, Ask>,
+    next_ticket: u64,
+    is_lost: bool,
+}
+
+/// An answer that is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Ask {
+    task: TaskId,
+    gather: bool,
+}
+
+impl User {
+    pub(crate) fn new(table: Vec<&'static str>) -> Self {
+        Self { table, ..Self::default() }
+    }
+
+    /// Plans when to do something.
+    pub(crate) fn start(&mut self, world: &mut World, _: &Client) -> UserActs {
+        let n_acts = world.dice.between(2, 14);
+        let busy_for = world.busy_for.as_micros() as u64;
+        let later = (0..n_acts).map(|_| world.dice.micros(0, busy_for)).collect();
+        UserActs { now: Vec::new(), later }
+    }
+
+    /// Does something.
+    pub(crate) fn act(&mut self, world: &mut World, machine: &Client, client: ClientId) -> UserActs {
+        let mut acts = UserActs::default();
+        let held: Vec<TaskId> = self.held.iter().copied().collect();
+        let choice = if held.is_empty() { 0 } else { world.dice.below(100) };
+        match choice {
+            0..40 => {
+                acts.now.push(self.submit(world, machine, client));
+                // Most people who submit something then ask for it.
+                acts.later.push(world.dice.micros(0, 1_000_000));
+            }
+            40..62 => acts.now.push(self.ask(world.dice.pick(&held), true)),
+            62..74 => acts.now.push(self.ask(world.dice.pick(&held), false)),
+            74..88 => {
+                for _ in 0..world.dice.between(1, 3) {
+                    let task = world.dice.pick(&held);
+                    if self.held.remove(&task) {
+                        acts.now.push(Event::Release { task });
+                    }
+                }
+            }
+            88..94 => {
+                let task = world.dice.pick(&held);
+                world.oracle.cancelled.insert(task);
+                acts.now.push(Event::Cancel { tasks: vec![task] });
+            }
+            _ => {
+                let tickets: Vec<u64> = self.open.keys().copied().collect();
+                if !tickets.is_empty() {
+                    let ticket = world.dice.pick(&tickets);
+                    self.open.remove(&ticket);
+                    acts.now.push(Event::Forget { ticket });
+                }
+            }
+        }
+        acts
+    }
+
+    /// Asks for all that it holds.
+    pub(crate) fn gather_everything(&mut self, _: &mut World, _: &Client, _: ClientId) -> UserActs {
+        let held: Vec<TaskId> = self.held.iter().copied().collect();
+        UserActs { now: held.into_iter().map(|task| self.ask(task, true)).collect(), later: Vec::new() }
+    }
+
+    /// Lets go of all that it holds.
+    pub(crate) fn release_everything(&mut self, _: &mut World, _: &Client, _: ClientId) -> UserActs {
+        let now = std::mem::take(&mut self.held).into_iter().map(|task| Event::Release { task }).collect();
+        UserActs { now, later: Vec::new() }
+    }
+
+    /// An answer came; says what it is about.
+    pub(crate) fn answered(&mut self, ticket: u64, with_value: bool) -> TaskId {
+        let ask = self.open.remove(&ticket);
+        let Some(Ask { task, gather }) = ask else { panic!("answer {ticket} is given to nobody") };
+        assert_eq!(gather, with_value, "the answer about {task} is of another kind");
+        task
+    }
+
+    /// There will be no answer; says about what.
+    pub(crate) fn failed(&mut self, ticket: u64) -> TaskId {
+        self.open.remove(&ticket).unwrap_or_else(|| panic!("failure {ticket} is told to nobody")).task
+    }
+
+    pub(crate) fn scheduler_is_lost(&mut self) {
+        self.is_lost = true;
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    pub(crate) fn waits_for(&self) -> impl Iterator<Item = String> + '_ {
+        self.open.iter().map(|(ticket, ask)| format!("{ticket}: {ask:?}"))
+    }
+
+    fn ask(&mut self, task: TaskId, gather: bool) -> Event {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.open.insert(ticket, Ask { task, gather });
+        if gather { Event::Gather { task, ticket } } else { Event::Await { task, ticket } }
+    }
+
+    fn submit(&mut self, world: &mut World, machine: &Client, client: ClientId) -> Event {
+        let graph = self.draw_graph(&mut world.dice);
+        let first = machine.first_of_next();
+        let task_of = |node: u32| TaskId::new(client, first + u64::from(node));
+        world.oracle.submitted(&graph, &self.table, task_of);
+        let last = graph.len() as u32 - 1;
+        let percent = world.dice.pick(&[0, 10, 60]);
+        let wanted: Vec<u32> = (0..=last).filter(|node| *node == last || world.dice.chance(percent)).collect();
+        if !self.is_lost {
+            self.held.extend(wanted.iter().map(|node| task_of(*node)));
+        }
+        Event::Submit { graph, wanted }
+    }
+
+    /// Random work: a chain, a fan that is gathered into a list, or anything.
+    fn draw_graph(&self, dice: &mut Dice) -> Graph {
+        let held: Vec<TaskId> = self.held.iter().copied().collect();
+        let mut graph = Graph::default();
+        let n_nodes = dice.pick(&[1, 2, 5, 9, 14, 20]);
+        let shape = dice.below(4);
+        for node in 0..n_nodes {
+            match shape {
+                0 if node > 0 => graph.arguments.push(ArgumentCode::Node(node - 1)),
+                1 if node > 0 && node + 1 < n_nodes => graph.arguments.push(ArgumentCode::Node(0)),
+                1 if node > 0 => {
+                    graph.arguments.push(ArgumentCode::List(node));
+                    graph.arguments.extend((0..node).map(ArgumentCode::Node));
+                }
+                _ => {
+                    for _ in 0..dice.between(0, 3) {
+                        self.draw_argument(dice, &mut graph, node, &held);
+                    }
+                }
+            }
+            let function = match dice.below(100) {
+                0..45 => "sim.mix",
+                45..60 => "sim.quick",
+                60..75 => "sim.big",
+                75..82 => "sim.slow",
+                82..91 => "sim.flaky",
+                91..97 => "sim.rare",
+                97 if shape > 1 => "sim.fail",
+                98 if shape > 1 => "sim.panic",
+                _ => "sim.mix",
+            };
+            let options = TaskOptions {
+                priority: if dice.chance(20) { dice.between(0, 4) as i32 - 2 } else { 0 },
+                retries: if function == "sim.flaky" { dice.between(0, 5) as u32 } else { 0 },
+                expected_bytes: None,
+            };
+            if options != TaskOptions::default() {
+                graph.options.push((node, options));
+            }
+            graph.functions.push(oracle::place(&self.table, function));
+            graph.ends.push(graph.arguments.len() as u32);
+        }
+        graph
+    }
+
+    fn draw_argument(&self, dice: &mut Dice, graph: &mut Graph, node: u32, held: &[TaskId]) {
+        match dice.below(10) {
+            0..5 if node > 0 => graph.arguments.push(ArgumentCode::Node(dice.below(node as usize) as u32)),
+            5..7 if !held.is_empty() => graph.arguments.push(ArgumentCode::Task(dice.pick(held))),
+            7 if node > 0 => {
+                let n = dice.between(0, 4) as u32;
+                graph.arguments.push(ArgumentCode::List(n));
+                for _ in 0..n {
+                    graph.arguments.push(ArgumentCode::Node(dice.below(node as usize) as u32));
+                }
+            }
+            8 if !graph.constants.is_empty() => {
+                graph.arguments.push(ArgumentCode::Constant(dice.below(graph.constants.len()) as u32));
+            }
+            _ => {
+                graph.arguments.push(ArgumentCode::Constant(graph.constants.len() as u32));
+                graph.constants.push(Value::new(dice.below(1 << 40) as u64));
+            }
+        }
+    }
+}

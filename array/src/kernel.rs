@@ -253,20 +253,20 @@ pub mod inlined {
     /// See [`gemv_transposed`](super::gemv_transposed).
     #[inline(always)]
     pub fn gemv_transposed(x: &[f64], r: &[f64], out: &mut [f64]) {
-        accumulate_rows(x, out, |out, x, row| out + r[row] * x);
+        accumulate_rows(x, out, |row| r[row], |out, x, r| out + r * x);
     }
 
     /// See [`add_rows`](super::add_rows).
     #[inline(always)]
     pub fn add_rows(x: &[f64], out: &mut [f64]) {
-        accumulate_rows(x, out, |out, x, _| out + x);
+        accumulate_rows(x, out, |_| 1.0, |out, x, _| out + x);
     }
 
-    /// `out = step(out, x[row, :], row)` for one row after the other; a few at a time, so that `out` is read and
-    /// written once for all of them.
+    /// `out = step(out, x[row, :], weight(row))` for one row after the other; four at a time, so that `out` is read
+    /// and written once for all of them.
     #[inline(always)]
-    fn accumulate_rows(x: &[f64], out: &mut [f64], step: impl Fn(f64, f64, usize) -> f64) {
-        const ROWS: usize = 8;
+    fn accumulate_rows(x: &[f64], out: &mut [f64], weight: impl Fn(usize) -> f64, step: impl Fn(f64, f64, f64) -> f64) {
+        const ROWS: usize = 4;
         let n = out.len();
         if n == 0 {
             return;
@@ -274,28 +274,31 @@ pub mod inlined {
         let mut groups = x.chunks_exact(ROWS * n);
         let mut first = 0;
         for group in groups.by_ref() {
+            let weights: [f64; ROWS] = std::array::from_fn(|row| weight(first + row));
             let rows: [&[f64]; ROWS] = std::array::from_fn(|row| &group[row * n..(row + 1) * n]);
-            let (lanes, end) = out.as_chunks_mut::<LANES>();
-            for (place, out) in lanes.iter_mut().enumerate() {
+            let (wide, end) = out.as_chunks_mut::<LANES>();
+            let tiles = rows.map(|row| &row.as_chunks::<LANES>().0[..wide.len()]);
+            for (place, out) in wide.iter_mut().enumerate() {
                 let mut sum = *out;
-                for (row, x) in rows.iter().enumerate() {
-                    let x = &x[place * LANES..(place + 1) * LANES];
+                for row in 0..ROWS {
+                    let x = &tiles[row][place];
                     for lane in 0..LANES {
-                        sum[lane] = step(sum[lane], x[lane], first + row);
+                        sum[lane] = step(sum[lane], x[lane], weights[row]);
                     }
                 }
                 *out = sum;
             }
             for (place, out) in (n - end.len()..).zip(end) {
-                for (row, x) in rows.iter().enumerate() {
-                    *out = step(*out, x[place], first + row);
+                for row in 0..ROWS {
+                    *out = step(*out, rows[row][place], weights[row]);
                 }
             }
             first += ROWS;
         }
         for (row, x) in (first..).zip(groups.remainder().chunks_exact(n)) {
+            let weight = weight(row);
             for (out, x) in out.iter_mut().zip(x) {
-                *out = step(*out, *x, row);
+                *out = step(*out, *x, weight);
             }
         }
     }

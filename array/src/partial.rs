@@ -320,12 +320,14 @@ pub(crate) fn contract(left: &Block, right: &Block, how: &Contraction) -> Result
         return Err(format!("chunks of shapes {:?} and {:?} cannot be multiplied", left.shape(), right.shape()));
     }
     let panel = |place: usize| place * PANEL..n.min((place + 1) * PANEL);
-    let panels: Vec<Block> = match (left.n_axes(), right.n_axes()) {
+    // Products are combined as they come, so that only a path of the tree is in memory.
+    let panels = 0..n_panels(n);
+    match (left.n_axes(), right.n_axes()) {
         (1, 1) => {
             let (a, b) = (left.as_slice(), right.as_slice());
             let product =
                 |p| Few { kind: Kind::Sum, count: 0.0, numbers: [kernel::dot(&a[panel(p)], &b[panel(p)]), 0.0] };
-            return collect(how.first_panel, (0..n_panels(n)).map(product));
+            collect(how.first_panel, panels.map(product))
         }
         (2, 1) if left_over_rows => {
             let (a, b, n_cols) = (left.as_slice(), right.as_slice(), left.dims().1);
@@ -333,9 +335,9 @@ pub(crate) fn contract(left: &Block, right: &Block, how: &Contraction) -> Result
                 let rows = panel(p);
                 let mut out = vec![0.0; n_cols];
                 kernel::gemv_transposed(&a[rows.start * n_cols..rows.end * n_cols], &b[rows], &mut out);
-                out.into()
+                Partial::sum(out.into())
             };
-            (0..n_panels(n)).map(product).collect()
+            collect(how.first_panel, panels.map(product))
         }
         (2, 1) => {
             let (a, b, n_rows) = (left.as_slice(), right.as_slice(), left.dims().0);
@@ -347,18 +349,17 @@ pub(crate) fn contract(left: &Block, right: &Block, how: &Contraction) -> Result
                     }
                 }
             });
-            out.into_iter().map(Block::from).collect()
+            collect(how.first_panel, out.into_iter().map(|out| Partial::sum(out.into())))
         }
         (2, 2) => {
             let (a, b) = (left.view2(), right.view2());
             let a = if left_over_rows { a.reversed_axes() } else { a };
             let b = if right_over_rows { b } else { b.reversed_axes() };
             let part = |p| (a.slice_axis(Axis(1), Slice::from(panel(p))), b.slice_axis(Axis(0), Slice::from(panel(p))));
-            (0..n_panels(n)).map(part).map(|(a, b)| kernel::gemm(a, b).into()).collect()
+            collect(how.first_panel, panels.map(part).map(|(a, b)| Partial::sum(kernel::gemm(a, b).into())))
         }
-        (a, b) => return Err(format!("a product of chunks of {a} and {b} axes is not known")),
-    };
-    collect(how.first_panel, panels.into_iter().map(Partial::sum))
+        (a, b) => Err(format!("a product of chunks of {a} and {b} axes is not known")),
+    }
 }
 
 impl AsRef<Self> for PartialTrees {

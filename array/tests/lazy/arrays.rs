@@ -306,3 +306,16 @@ fn what_cannot_be_done_is_said_with_what_can() {
 fn operators_panic_where_shapes_do_not_fit() {
     let _ = ChunkedArray::ones(&[3], 3).unwrap() + ChunkedArray::ones(&[2], 2).unwrap();
 }
+
+#[test]
+fn descriptions_go_from_thread_to_thread() {
+    fn travels<T: Send + Sync + Unpin + std::fmt::Debug>() {}
+    travels::<ChunkedArray>();
+    travels::<phalanx_array::Table>();
+    travels::<Block>();
+    travels::<phalanx_array::TableBlock>();
+    travels::<Chunks>();
+    travels::<phalanx_array::Schema>();
+    travels::<Error>();
+    travels::<phalanx_array::panel::Subtrees<Block>>();
+}

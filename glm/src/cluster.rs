@@ -15,6 +15,7 @@ use phalanx_engine::{
     task,
 };
 use phalanx_learn::{Error, Result};
+use phalanx_runtime::Client;
 
 use crate::{
     error::Error as GlmError,
@@ -34,6 +35,16 @@ pub(crate) trait Compute: Sync {
 
     /// Runs what is described and leaves the values where they are made.
     fn persist<C: Collection + Sync + Send>(&self, work: &C) -> impl Future<Output = Result<C>> + Send;
+}
+
+impl Compute for Client {
+    async fn compute<C: Collection<Output: Send> + Sync>(&self, work: &C) -> Result<C::Output> {
+        Ok(Self::compute(self, work).await?)
+    }
+
+    async fn persist<C: Collection + Sync + Send>(&self, work: &C) -> Result<C> {
+        Ok(Self::persist(self, work).await?)
+    }
 }
 
 /// Fits over chunks, wherever they are.
@@ -95,7 +106,10 @@ impl Chunked {
         let columns = Chunks::single(x.shape().last().copied().unwrap_or_default());
         let x = x.rechunk_as(&[rows.clone(), columns]).map_err(Error::other)?;
         let y = y.rechunk_as(&[rows.clone()]).map_err(Error::other)?;
-        let (x, y) = cluster.persist(&(x.blocks(), y.blocks())).await?;
+        // Numbers that are here would travel with every pass; a task that hands them on leaves them on a worker.
+        let there = |block: Delayed<Block>| if block.any().as_value().is_some() { keep::delayed(block) } else { block };
+        let [x, y] = [x, y].map(|array| array.blocks().into_iter().map(there).collect::<Vec<_>>());
+        let (x, y) = cluster.persist(&(x, y)).await?;
         Ok(Self { rows, x, y })
     }
 
@@ -145,6 +159,11 @@ fn rows<'a>(x: &'a Block, y: &'a Block, first_panel: usize) -> Rows<'a> {
 
 fn merged<T: Combine + Clone>(parts: &[Arc<Subtrees<T>>]) -> Result<Subtrees<T>> {
     Subtrees::merge_all(parts.iter().map(|part| Subtrees::clone(part))).ok_or(NO_ROWS)
+}
+
+#[task(name = "glm.keep")]
+pub(crate) fn keep(block: &Block) -> Block {
+    block.clone()
 }
 
 #[task(name = "glm.moments")]

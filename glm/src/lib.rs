@@ -24,6 +24,24 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The same on a cluster, here one of threads:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use phalanx_array::ChunkedArray;
+//! use phalanx_glm::LinearRegression;
+//! use phalanx_learn::FitOn;
+//! use phalanx_runtime::blocking::Client;
+//!
+//! let client = Client::local()?;
+//! let x = ChunkedArray::random_normal(1, 0., 1., &[10_000, 3], 1024)?;
+//! let y = x.column(0)? * 2.;
+//! let model = client.wait(LinearRegression::new().fit_on(&client, &x, &y))?;
+//! assert!((model.coef()[0] - 2.).abs() < 1e-8);
+//! # Ok(())
+//! # }
+//! ```
 
 mod cluster;
 pub mod error;

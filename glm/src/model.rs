@@ -1,8 +1,8 @@
 //! What was learned: coefficients, and predictions from them.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, stack};
-use phalanx_array::simd;
-use phalanx_learn::{Error, Model, Predict, Result, validate};
+use phalanx_array::{ChunkedArray, simd};
+use phalanx_learn::{Error, Model, Predict, Result, lazy, validate};
 use serde::{Deserialize, Serialize};
 
 use crate::{family::Family, kernel::predict, report::Report, solver::Solution};
@@ -112,6 +112,15 @@ impl Predict<&Array2<f64>> for GlmModel {
 
     fn predict(&self, x: &Array2<f64>) -> Result<Array1<f64>> {
         self.predict(x.view())
+    }
+}
+
+impl Predict<&ChunkedArray> for GlmModel {
+    type Output = ChunkedArray;
+
+    /// Lazily, as an array of one axis; a number that is not finite fails when it is computed.
+    fn predict(&self, x: &ChunkedArray) -> Result<ChunkedArray> {
+        lazy::predict(self, x)
     }
 }
 

@@ -3,10 +3,13 @@
 //! Setters never fail; `fit` checks and says what it expected.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
-use phalanx_learn::{Error, Estimator, Fit, Model, Result, validate};
+use phalanx_array::ChunkedArray;
+use phalanx_learn::{Error, Estimator, Fit, FitOn, Model, Result, validate};
+use phalanx_runtime::Client;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cluster::fit_chunked,
     family::Family,
     fit::fit_local,
     model::GlmModel,
@@ -143,6 +146,18 @@ macro_rules! estimator {
 
             fn fit(&self, x: &Array2<f64>, y: &Array1<f64>) -> Result<GlmModel> {
                 self.fit(x.view(), y.view())
+            }
+        }
+
+        impl FitOn<ChunkedArray, ChunkedArray> for $name {
+            type Model = GlmModel;
+
+            /// X of two axes and y of one, in any chunks. Both are computed once and stay on the workers for the
+            /// time of the fit; the solver's messages hold no rows.
+            async fn fit_on(&self, client: &Client, x: &ChunkedArray, y: &ChunkedArray) -> Result<GlmModel> {
+                let glm = Glm::from(self.clone());
+                let machine = glm.machine()?;
+                Ok(glm.model(fit_chunked(client, machine, glm.family, x, y).await?))
             }
         }
 

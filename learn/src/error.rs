@@ -208,7 +208,10 @@ pub enum Error {
         /// What was seen.
         problem: String,
     },
-    /// Another crate's error: a solver's, the cluster's.
+    /// What the cluster says: a task that failed, a scheduler that was lost.
+    #[error(transparent)]
+    Cluster(#[from] phalanx_runtime::Error),
+    /// Another crate's error, as a solver's.
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
 }

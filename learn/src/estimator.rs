@@ -3,6 +3,8 @@
 //! `fit` is a function call on data that is here; `fit_on` is a conversation with a cluster that can be awaited and
 //! cancelled. There is no hidden default client. Both give the same model, bit for bit.
 
+use phalanx_runtime::Client;
+
 use crate::Result;
 
 /// Learns from data that is here.
@@ -30,6 +32,35 @@ pub trait Fit<X, Y> {
     /// # Errors
     /// When a parameter is out of its range, or the data are empty, do not fit together or are not finite.
     fn fit(&self, x: X, y: Y) -> Result<Self::Model>;
+}
+
+/// Learns from data that is on a cluster: lazy arrays and tables, persisted ones, or what else can be submitted.
+///
+/// The coefficients are those of [`Fit`] on the same data, bit for bit, however the data are cut and whoever
+/// computes. Dropping the future takes the work back.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use phalanx_array::ChunkedArray;
+/// use phalanx_learn::{FitOn, preprocess::StandardScaler};
+/// use phalanx_runtime::blocking::Client;
+///
+/// let client = Client::local()?;
+/// let x = ChunkedArray::random_normal(1, 10., 2., &[100_000, 3], 8192)?;
+/// let scaler = client.wait(StandardScaler::new().fit_on(&client, &x, &()))?;
+/// assert!((scaler.mean()[0] - 10.).abs() < 0.1 && (scaler.scale()[0] - 2.).abs() < 0.1);
+/// # Ok(())
+/// # }
+/// ```
+pub trait FitOn<X, Y> {
+    /// What was learned, apart from what was asked for.
+    type Model;
+
+    /// Learns.
+    ///
+    /// # Errors
+    /// As [`Fit::fit`], and what the cluster says: a task that failed, a scheduler that was lost.
+    fn fit_on(&self, client: &Client, x: &X, y: &Y) -> impl Future<Output = Result<Self::Model>> + Send;
 }
 
 /// Predicts: at once for an array in memory, lazily for a chunked one.

@@ -5,9 +5,10 @@
 use ndarray::Array1;
 use phalanx_array::{ChunkedArray, Chunks, Schema, Table};
 use phalanx_engine::graph::Delayed;
+use phalanx_runtime::Client;
 
 use crate::{
-    Error, Json, Model, ModelFile, Result, Transform,
+    Error, FitOn, Json, Model, ModelFile, Result, Transform,
     preprocess::{FittedStandardScaler, FittedTableEncoder, StandardScaler, TableEncoder},
     tasks,
 };
@@ -66,6 +67,22 @@ impl TableEncoder {
             .map(|(block, rows)| tasks::look_at_table::delayed(&encoder, &schema, block, rows.start))
             .collect();
         Ok(tasks::fit_table_encoder::delayed(encoder, schema, parts))
+    }
+}
+
+impl FitOn<Table, ()> for TableEncoder {
+    type Model = FittedTableEncoder;
+
+    async fn fit_on(&self, client: &Client, table: &Table, (): &()) -> Result<FittedTableEncoder> {
+        Ok(client.compute(&self.fit_lazy(table)?).await?.0)
+    }
+}
+
+impl FitOn<ChunkedArray, ()> for StandardScaler {
+    type Model = FittedStandardScaler;
+
+    async fn fit_on(&self, client: &Client, x: &ChunkedArray, (): &()) -> Result<FittedStandardScaler> {
+        Ok(client.compute(&self.fit_lazy(x)?).await?)
     }
 }
 

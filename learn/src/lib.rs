@@ -5,7 +5,7 @@
 //!
 //! Read it in this order:
 //!
-//! - [`estimator`]: the typed faces [`Fit`], [`FitOn`](estimator), [`Predict`], [`Transform`];
+//! - [`estimator`]: the typed faces [`Fit`], [`FitOn`], [`Predict`], [`Transform`];
 //! - [`erased`]: the object-safe [`Estimator`] and [`Model`], which cross the wire as [`Json`];
 //! - [`params`]: parameters by name, as a sweep file or `--set` gives them;
 //! - [`validate`]: the checks on data that every `fit` and `predict` begins with;
@@ -51,7 +51,7 @@ pub mod validate;
 pub use dummy::{DummyModel, DummyRegressor, Strategy};
 pub use erased::{Estimator, Model};
 pub use error::{Error, Result};
-pub use estimator::{Fit, Predict, Transform};
+pub use estimator::{Fit, FitOn, Predict, Transform};
 pub use json::Json;
 pub use metrics::{Goal, Scorer};
 pub use model_file::ModelFile;

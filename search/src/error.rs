@@ -40,6 +40,15 @@ pub enum Error {
         /// What the estimator said.
         message: String,
     },
+    /// The data do not lie as they should, found where they are.
+    #[error("{message}")]
+    Data {
+        /// What is wrong with them.
+        message: String,
+    },
+    /// What the cluster says: data that could not be read, a scheduler that was lost.
+    #[error(transparent)]
+    Cluster(#[from] phalanx_runtime::Error),
     /// The results could not be written.
     #[error("{path}: {source}")]
     Write {

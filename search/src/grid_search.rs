@@ -1,9 +1,12 @@
 //! The drivers of a search: the same plan, the same trials, here or on a cluster, and so the same numbers.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
-use ndarray::{ArrayView1, ArrayView2};
-use phalanx_learn::{Error as LearnError, Estimator, KFold, Model, Scorer, params};
+use ndarray::{Array, ArrayView1, ArrayView2, Dimension};
+use phalanx_array::{Block, ChunkedArray, Chunks};
+use phalanx_engine::{graph::Delayed, task::TaskError};
+use phalanx_learn::{Error as LearnError, Estimator, Json, KFold, Model, Scorer, params};
+use phalanx_runtime::{Client, Error as ClusterError, Remote};
 
 use crate::{
     Error, Result,
@@ -50,8 +53,10 @@ pub struct GridSearch {
     cv: KFold,
     scoring: String,
     refit: bool,
-    on_trial: Option<Arc<dyn Fn(&Progress) + Send + Sync>>,
+    on_trial: Option<OnTrial>,
 }
+
+type OnTrial = Arc<dyn Fn(&Progress) + Send + Sync>;
 
 /// What a search found.
 #[derive(Debug, Clone)]
@@ -150,6 +155,75 @@ impl GridSearch {
         Ok(found)
     }
 
+    /// Searches on a cluster: each trial is a task. X and y are put there once; the numbers are those of
+    /// [`fit`](Self::fit), in whatever order the trials end.
+    ///
+    /// Dropping the future takes the work back.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit); when the data cannot be made where they are; when the scheduler is lost. A worker that
+    /// is lost is no error: what it had is done again.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ndarray::array;
+    /// use phalanx_learn::{DummyRegressor, KFold};
+    /// use phalanx_runtime::blocking::Client;
+    /// use phalanx_search::{GridSearch, ParamGrid};
+    ///
+    /// let client = Client::local()?;
+    /// let (x, y) = (array![[0.], [0.], [0.], [0.]], array![1., 2., 3., 4.]);
+    /// let grid = ParamGrid::new().values("strategy", ["mean", "median"]);
+    /// let search = GridSearch::new(DummyRegressor::new(), grid).cv(KFold::new(2)).scoring("mse");
+    /// let found = client.wait(search.fit_on(&client, &x, &y))?;
+    /// assert_eq!(found.best_score, search.fit(x.view(), y.view())?.best_score);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn fit_on<X: WholeBlock, Y: WholeBlock>(&self, client: &Client, x: &X, y: &Y) -> Result<SearchResult> {
+        let mut running = self.start()?;
+        let put = |data: Delayed<Block>| client.submit(&trial::keep::delayed(data));
+        let (x, y) = (put(x.whole_block()?), put(y.whole_block()?));
+        let checked = client.submit(&trial::check_data::delayed(&x, &y, self.cv)).await;
+        checked.map_err(|error| own_message("search.check_data", error, |message| Error::Data { message }))?;
+
+        let scorer = Delayed::value(running.scorer.name().to_owned());
+        let (mut trials, mut calls) = (Vec::new(), Vec::new());
+        let mut estimators = BTreeMap::new();
+        while let Some((trial, estimator)) = running.next()? {
+            // The folds of a candidate share its estimator.
+            let estimator = &*estimators.entry(trial.candidate).or_insert_with(|| Delayed::value(Json(estimator)));
+            let fold = FoldSpec { cv: self.cv, fold: trial.fold };
+            calls.push(trial::fit_and_score::delayed(estimator, &x, &y, fold, &scorer));
+            trials.push(trial);
+        }
+        let remotes = client.submit_all(&calls);
+        let places: BTreeMap<_, _> = remotes.iter().map(Remote::task).zip(trials).collect();
+        let mut completed = client.as_completed(remotes);
+        while let Some(remote) = completed.next().await {
+            let outcome = match remote.get().await {
+                Ok(outcome) => TrialOutcome::clone(&outcome),
+                // Whatever it does to its workers, a candidate is only a row.
+                Err(ClusterError::Task { source: TaskError::KilledWorkers { workers, .. } }) => {
+                    TrialOutcome::Failed { message: format!("it killed all {} workers it ran on", workers.len()) }
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let trial = places.get(&remote.task()).ok_or(ClusterError::SchedulerLost)?;
+            running.tell(*trial, outcome)?;
+        }
+
+        let mut found = running.finish()?;
+        if self.refit {
+            let estimator = Json(found.best_estimator.clone());
+            let refitted = client.submit(&trial::refit::delayed(estimator, &x, &y)).await;
+            let refitted =
+                refitted.map_err(|error| own_message("search.refit", error, |message| Error::Refit { message }))?;
+            (found.best_model, found.refit_seconds) = (Some(refitted.model.0), Some(refitted.seconds));
+        }
+        Ok(found)
+    }
+
     fn start(&self) -> Result<Running<'_>> {
         let scorer: Scorer = self.scoring.parse()?;
         let candidates = self.grid.candidates()?;
@@ -203,6 +277,45 @@ impl Running<'_> {
         let best_params = cv_results.candidates()[best_index].params().clone();
         let (best_model, refit_seconds) = (None, None);
         Ok(SearchResult { cv_results, best_index, best_params, best_score, best_estimator, best_model, refit_seconds })
+    }
+}
+
+/// Data that a search on a cluster can take, to lie there as one block.
+pub trait WholeBlock: Sync {
+    /// The data as one block.
+    ///
+    /// # Errors
+    /// When they cannot be put together.
+    fn whole_block(&self) -> Result<Delayed<Block>>;
+}
+
+impl<D: Dimension> WholeBlock for Array<f64, D> {
+    fn whole_block(&self) -> Result<Delayed<Block>> {
+        Ok(Delayed::value(self.view().into()))
+    }
+}
+
+impl WholeBlock for Delayed<Block> {
+    fn whole_block(&self) -> Result<Delayed<Block>> {
+        Ok(self.clone())
+    }
+}
+
+impl WholeBlock for ChunkedArray {
+    fn whole_block(&self) -> Result<Delayed<Block>> {
+        let whole = self.rechunk_as(&self.shape().into_iter().map(Chunks::single).collect::<Vec<_>>());
+        let blocks = whole.map_err(LearnError::from)?.blocks();
+        blocks.into_iter().next().ok_or_else(|| LearnError::Empty { what: "the array" }.into())
+    }
+}
+
+/// What a task of ours said, without where it ran; any other error as it is.
+fn own_message(function: &str, error: ClusterError, own: impl FnOnce(String) -> Error) -> Error {
+    match error {
+        ClusterError::Task { source: TaskError::Failed { function: failed, message, .. } } if failed == function => {
+            own(message)
+        }
+        error => error.into(),
     }
 }
 

@@ -19,7 +19,7 @@ pub mod space;
 pub mod trial;
 
 pub use error::{Error, Result};
-pub use grid_search::{GridSearch, SearchResult};
+pub use grid_search::{GridSearch, SearchResult, WholeBlock};
 pub use plan::{Plan, Progress, Trial};
 pub use results::{CandidateResult, CvResults};
 pub use space::{ParamGrid, Params};

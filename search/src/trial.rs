@@ -2,7 +2,10 @@
 //!
 //! The functions are tasks, so they are the same here and on a worker. Data come whole, folds as a few numbers.
 
-use std::time::Instant;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    time::Instant,
+};
 
 use ndarray::{ArrayView1, ArrayView2, Axis};
 use phalanx_array::Block;
@@ -68,9 +71,17 @@ pub fn evaluate(
     fold: FoldSpec,
     scorer: Scorer,
 ) -> TrialOutcome {
-    match try_evaluate(estimator, x, y, fold, scorer) {
-        Ok(score) => TrialOutcome::Scored(score),
-        Err(error) => TrialOutcome::Failed { message: error.to_string() },
+    // Caught here and not by whoever runs the task, so that a panic reads the same wherever it happened. Nothing
+    // that the panic may have left half done is seen again: estimator and data are borrowed for reading only.
+    let evaluated = panic::catch_unwind(AssertUnwindSafe(|| try_evaluate(estimator, x, y, fold, scorer)));
+    match evaluated {
+        Ok(Ok(score)) => TrialOutcome::Scored(score),
+        Ok(Err(error)) => TrialOutcome::Failed { message: error.to_string() },
+        Err(payload) => {
+            let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+            TrialOutcome::Failed { message: format!("it panicked: {}", text.unwrap_or_else(|| "no message".into())) }
+        }
     }
 }
 
@@ -81,15 +92,30 @@ pub(crate) fn fit_and_score(
     x: &Block,
     y: &Block,
     fold: FoldSpec,
-    scorer: &String,
+    scorer: String,
 ) -> Result<TrialOutcome, Error> {
     Ok(evaluate(&*estimator.0, x.view2(), y.view1(), fold, scorer.parse()?))
 }
 
+/// Puts data on a worker, wherever they come from.
+#[task(name = "search.keep")]
+pub(crate) fn keep(data: &Block) -> Block {
+    data.clone()
+}
+
 /// Fits on all rows.
 #[task(name = "search.refit")]
-pub(crate) fn refit(estimator: &Json<Box<dyn Estimator>>, x: &Block, y: &Block) -> Result<Json<Box<dyn Model>>, Error> {
-    estimator.0.fit_dyn(x.view2(), y.view1()).map(Json)
+pub(crate) fn refit(estimator: &Json<Box<dyn Estimator>>, x: &Block, y: &Block) -> Result<Refitted, Error> {
+    let start = Instant::now();
+    let model = Json(estimator.0.fit_dyn(x.view2(), y.view1())?);
+    Ok(Refitted { model, seconds: start.elapsed().as_secs_f64() })
+}
+
+/// The best candidate's model, of all rows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Refitted {
+    pub(crate) model: Json<Box<dyn Model>>,
+    pub(crate) seconds: f64,
 }
 
 /// Checks data that lie on a worker as a whole, so that what is wrong with them is said once and not by every

@@ -1,7 +1,5 @@
 //! Lazy data give the bits of data in memory, however they are cut.
 
-#![allow(clippy::unwrap_used)]
-
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use phalanx_array::{ChunkedArray, Column, Field, PANEL, Schema, Table, TableBlock};
 use phalanx_engine::{

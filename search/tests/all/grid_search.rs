@@ -1,18 +1,14 @@
 //! A search as its users see it: an estimator, a grid, and what comes out.
 
-#![allow(clippy::unwrap_used)]
-
-mod ridge;
-
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
+use crate::ridge::{self, Ridge};
 use ndarray::{Array1, Array2};
 use phalanx_learn::{DummyRegressor, KFold, Pipeline, check::check_estimator, preprocess::StandardScaler};
 use phalanx_search::{Error, GridSearch, ParamGrid};
-use ridge::Ridge;
 use serde_json::json;
 
 fn data() -> (Array2<f64>, Array1<f64>) {

@@ -1,0 +1,6 @@
+//! What the crate promises across its modules, in one program.
+
+#![allow(clippy::unwrap_used)]
+
+mod lazy;
+mod metrics_binary;

@@ -1,0 +1,7 @@
+//! Searches as their users see them, in one program.
+
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod grid_search;
+mod ridge;

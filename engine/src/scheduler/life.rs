@@ -119,8 +119,6 @@ impl Scheduler {
                 self.tasks.add_holder(slot, worker);
                 self.workers.stored(worker, self.tasks.n_bytes[slot] as i64);
             }
-            // It runs the task itself: its own answer will come.
-            State::Assigned if self.tasks.worker[slot] == worker.0 => {}
             State::Waiting | State::Ready | State::Assigned => {
                 self.cancel_attempt(slot, out);
                 self.leave_place(slot);

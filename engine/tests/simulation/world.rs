@@ -596,7 +596,10 @@ impl World {
         match kind {
             0..15 => self.worker_dies(place, false),
             15..25 => self.worker_dies(place, true),
-            25..35 => self.disconnect(self.workers[place].connection, true, true),
+            25..35 => {
+                let (scheduler_learns, worker_learns) = (self.dice.chance(60), self.dice.chance(60));
+                self.disconnect(self.workers[place].connection, scheduler_learns, worker_learns);
+            }
             35..55 => {
                 let longest = self.dice.pick(&[50_000, 1_000_000, 9_000_000]);
                 let time = self.dice.micros(10_000, longest);
@@ -607,7 +610,8 @@ impl World {
             }
             55..60 => {
                 let client = self.dice.below(self.clients.len());
-                self.disconnect(self.clients[client].connection, true, true);
+                let (scheduler_learns, client_learns) = (self.dice.chance(60), self.dice.chance(60));
+                self.disconnect(self.clients[client].connection, scheduler_learns, client_learns);
             }
             60..75 => {
                 for owner in self.owners() {
@@ -654,7 +658,8 @@ impl World {
         if due != self.scheduler_tick_at {
             self.scheduler_tick_at = due;
             if let Some(due) = due {
-                self.plan_at(due.max(self.now), Happening::SchedulerTick(due));
+                let late = self.dice.micros(0, 2_000);
+                self.plan_at(due.max(self.now) + late, Happening::SchedulerTick(due));
             }
         }
     }
@@ -759,7 +764,7 @@ impl World {
         if *tick_at != due {
             *tick_at = due;
             if let Some(due) = due {
-                let at = due.max(self.now);
+                let at = due.max(self.now) + self.dice.micros(0, 2_000);
                 self.plan_at(at, Happening::Tick(node, due));
             }
         }
@@ -857,6 +862,7 @@ impl World {
             client::Command::Fetch { peer, tasks } => self.fetch(Node::Client(place), &peer, tasks),
             client::Command::Close { peer } => self.close_link(Node::Client(place), &peer),
             client::Command::CloseScheduler => {
+                self.clients[place].user.scheduler_is_lost();
                 self.disconnect(self.clients[place].connection, true, false);
             }
             client::Command::Deliver { ticket, value } => {

@@ -78,12 +78,14 @@ fn expand(name: Option<LitStr>, function: &ItemFn) -> Result<Tokens, Error> {
     let visibility = &function.vis;
     let names: Vec<_> = parameters.iter().map(|p| &p.name).collect();
     let accepted: Vec<_> = parameters.iter().map(|p| p.accepted(&engine)).collect();
+    // Inside `run` the inputs have names of their own: a parameter may be named like the function.
+    let inputs: Vec<_> = (0..parameters.len()).map(|place| format_ident!("input_{place}")).collect();
     let converted = parameters.iter().map(|p| {
         let (name, kind) = (&p.name, p.argument_type(&engine));
         quote!(::core::convert::Into::<#kind>::into(#name).into_argument())
     });
     let reads = parameters.iter().enumerate().map(|(place, p)| p.read_input(place, &engine));
-    let passes = parameters.iter().map(Parameter::pass);
+    let passes = parameters.iter().enumerate().map(|(place, p)| p.pass(place));
     let n_parameters = parameters.len();
     let call = quote!(#ident(#(#passes),*));
     let run = if fallible {
@@ -127,7 +129,7 @@ fn expand(name: Option<LitStr>, function: &ItemFn) -> Result<Tokens, Error> {
             #engine::task::submit! { DEF }
 
             fn run(inputs: &[#engine::task::Input]) -> ::core::result::Result<#engine::value::Value, ::std::string::String> {
-                let [#(#names),*] = inputs else {
+                let [#(#inputs),*] = inputs else {
                     return ::core::result::Result::Err(
                         ::std::format!("{} arguments were given, the function takes {}", inputs.len(), #n_parameters));
                 };
@@ -213,27 +215,27 @@ impl Parameter {
     }
 
     fn read_input(&self, place: usize, engine: &Tokens) -> Tokens {
-        let (name, inner) = (&self.name, &self.inner);
+        let (name, inner, input) = (&self.name, &self.inner, format_ident!("input_{place}"));
         let label = format!("argument {} ({name}): ", place + 1);
         let explain = quote!(|error: #engine::data::DataError| ::std::format!("{}{}", #label, error));
         match self.form {
             Form::Owned | Form::Borrowed => quote! {
-                let #name = #name.one().and_then(|value| value.get::<#inner>()).map_err(#explain)?;
+                let #input = #input.one().and_then(|value| value.get::<#inner>()).map_err(#explain)?;
             },
             Form::List => quote! {
-                let #name = #name.many()
+                let #input = #input.many()
                     .and_then(|values| values.iter().map(|value| value.get::<#inner>()).collect::<::core::result::Result<::std::vec::Vec<_>, _>>())
                     .map_err(#explain)?;
             },
         }
     }
 
-    fn pass(&self) -> Tokens {
-        let name = &self.name;
+    fn pass(&self, place: usize) -> Tokens {
+        let input = format_ident!("input_{place}");
         match self.form {
-            Form::Owned => quote!(::std::sync::Arc::unwrap_or_clone(#name)),
-            Form::Borrowed => quote!(&*#name),
-            Form::List => quote!(&#name),
+            Form::Owned => quote!(::std::sync::Arc::unwrap_or_clone(#input)),
+            Form::Borrowed => quote!(&*#input),
+            Form::List => quote!(&#input),
         }
     }
 }

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `phalanx` program.
+
+fn main() -> std::process::ExitCode {
+    phalanx::cli::main()
+}

@@ -2,7 +2,7 @@
 //!
 //! Every field's documentation is also its `--help`. A wrong command line is one line on stderr and exit code 2.
 
-use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, builder::Styles};
 
@@ -187,7 +187,7 @@ Prints its address when it is ready, then runs until Ctrl-C or SIGTERM. It liste
 pub struct SchedulerArguments {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8786")]
-    pub listen: SocketAddr,
+    pub listen: String,
 }
 
 /// `phalanx worker`.

@@ -2,6 +2,19 @@
 //!
 //! Knows nothing of estimators.
 
+use phalanx_array::{ChunkedArray, Schema, Table, TableBlock};
+use phalanx_datasets::{CsvOptions, read_csv};
+use phalanx_learn::{
+    Transform,
+    preprocess::{EncodedColumn, FittedTableEncoder, TableEncoder},
+};
+use phalanx_runtime::{Client, Error as ClusterError};
+
+use crate::{Error, Result};
+
+/// Rows of the table that golden rows are drawn from.
+const N_SAMPLE: usize = 256;
+
 /// Data files, and the columns to take from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Design {
@@ -22,4 +35,104 @@ pub(crate) enum Selection {
     Features(Vec<String>),
     /// All but these and the target.
     Drop(Vec<String>),
+}
+
+/// Data on the workers, as numbers.
+pub(crate) struct Loaded {
+    /// The design matrix, computed, in chunks of rows.
+    pub(crate) x: ChunkedArray,
+    /// The target, computed, in the same chunks.
+    pub(crate) y: ChunkedArray,
+    /// How a table becomes X.
+    pub(crate) encoder: FittedTableEncoder,
+    /// The names of X's columns.
+    pub(crate) names: Vec<String>,
+    /// What 1 stands for where the target is a text of two levels.
+    pub(crate) positive: Option<String>,
+    /// The first rows of the table, to draw golden rows from.
+    pub(crate) sample: (Schema, TableBlock),
+}
+
+impl Design {
+    /// Indexes the files here, then reads and encodes them on the workers.
+    pub(crate) async fn load(&self, client: &Client) -> Result<Loaded> {
+        let table = self.table()?;
+        let features = self.features(&table)?;
+        let table = client.persist(&table).await.map_err(on_cluster)?;
+        let x_encoder = TableEncoder::new().columns(features).fit_lazy(&table).map_err(Error::failed)?;
+        let y_encoder = TableEncoder::new().columns([&self.target]).fit_lazy(&table).map_err(Error::failed)?;
+        let (encoder, y_encoder) = client.compute(&(x_encoder, y_encoder)).await.map_err(on_cluster)?;
+        let (encoder, y_encoder) = (encoder.into_inner(), y_encoder.into_inner());
+        let positive = self.positive(&y_encoder)?;
+        if encoder.n_features() == 0 {
+            return Err(Error::failed("no column is left to learn from: each has one level only; name other features"));
+        }
+        let x = encoder.transform(&table).map_err(Error::failed)?;
+        let y = y_encoder.transform(&table).and_then(|y| Ok(y.column(0)?)).map_err(Error::failed)?;
+        let sample = table.slice_rows(0..table.n_rows().min(N_SAMPLE)).map_err(Error::failed)?;
+        let (x, y) = client.persist(&(x, y)).await.map_err(on_cluster)?;
+        let sample = (table.schema().clone(), client.compute(&sample).await.map_err(on_cluster)?);
+        let names = encoder.feature_names();
+        Ok(Loaded { x, y, encoder, names, positive, sample })
+    }
+
+    /// The table as the files have it.
+    fn table(&self) -> Result<Table> {
+        let options = CsvOptions::new().categorical(&self.categorical);
+        let options = match &self.selection {
+            Selection::Features(features) => {
+                if features.contains(&self.target) {
+                    let message = format!("{:?} is both the target and a feature; remove it from the features", self.target);
+                    return Err(Error::usage(message));
+                }
+                options.columns(features.iter().chain([&self.target]))
+            }
+            Selection::Drop(dropped) => {
+                if dropped.contains(&self.target) {
+                    return Err(Error::usage(format!("{:?} is the target and cannot be dropped", self.target)));
+                }
+                options.drop(dropped)
+            }
+        };
+        let table = read_csv(self.data.clone(), &options).map_err(Error::failed)?;
+        table.schema().position(&self.target).map_err(Error::failed)?;
+        if table.n_rows() == 0 {
+            return Err(Error::failed(format!("{} has no rows, only a header; there is nothing to learn", self.data.join(", "))));
+        }
+        Ok(table)
+    }
+
+    /// The columns to learn from, in the order in which they were named, or in the files'.
+    fn features(&self, table: &Table) -> Result<Vec<String>> {
+        let features: Vec<String> = match &self.selection {
+            Selection::Features(features) => features.clone(),
+            Selection::Drop(_) => table.schema().names().filter(|name| *name != self.target).map(str::to_owned).collect(),
+        };
+        if features.is_empty() {
+            return Err(Error::failed(format!("{:?} is the only column, so there is nothing to learn from", self.target)));
+        }
+        Ok(features)
+    }
+
+    /// What 1 stands for where the target is a text; only a text of two levels can be a target.
+    fn positive(&self, encoder: &FittedTableEncoder) -> Result<Option<String>> {
+        let Some(EncodedColumn::Categorical { levels, .. }) = encoder.columns().first() else { return Ok(None) };
+        match &levels[..] {
+            [_, positive] => Ok(Some(positive.clone())),
+            _ => Err(Error::failed(format!(
+                "the target {:?} is text with {} levels, expected numbers or two levels",
+                self.target,
+                levels.len()
+            ))),
+        }
+    }
+}
+
+/// What the cluster said: of a failed task its own words, since it is data that fail and not functions.
+pub(crate) fn on_cluster(error: ClusterError) -> Error {
+    use phalanx_engine::task::TaskError;
+    match error {
+        ClusterError::Task { source: TaskError::Failed { message, .. } } => Error::failed(message),
+        other => Error::failed(other),
+    }
 }

@@ -72,6 +72,11 @@ impl Screen {
         }
     }
 
+    /// A line of the log in the making; it is written when it is dropped.
+    pub(crate) fn log_line(&self) -> LogLine {
+        LogLine { screen: self.clone(), text: Vec::new() }
+    }
+
     /// Shows a progress bar on a terminal until the answer is dropped.
     pub(crate) fn progress(&self, what: &str, n_steps: u64) -> Progress {
         if self.terminal {
@@ -83,6 +88,30 @@ impl Screen {
             *lock(&self.bar) = Some(bar);
         }
         Progress { bar: Arc::clone(&self.bar) }
+    }
+}
+
+/// A line of the log: gathered first, so that it never breaks a progress bar in two.
+#[derive(Debug)]
+pub(crate) struct LogLine {
+    screen: Screen,
+    text: Vec<u8>,
+}
+
+impl Write for LogLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LogLine {
+    fn drop(&mut self) {
+        self.screen.say(String::from_utf8_lossy(&self.text).trim_end());
     }
 }
 
@@ -158,17 +187,22 @@ fn cell(text: &str, right: bool) -> Cell {
     Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
 }
 
-/// Numbers of one column with so many decimals that the largest shows six digits; exact zeros are `0`.
-pub(crate) fn column(numbers: &[f64]) -> Vec<String> {
+/// Numbers of one column with so many decimals that the largest shows `digits` digits; exact zeros are `0`.
+pub(crate) fn column(numbers: &[f64], digits: i64) -> Vec<String> {
     let largest = numbers.iter().filter(|number| number.is_finite()).fold(0_f64, |most, number| most.max(number.abs()));
     let before = if largest >= 1. { largest.log10().floor() as i64 + 1 } else { 1 };
-    let decimals = usize::try_from((6 - before).max(0)).unwrap_or(0);
+    let decimals = usize::try_from((digits - before).max(0)).unwrap_or(0);
     let one = |number: &f64| match *number {
         0. => "0".to_owned(),
         number if number.abs() >= 1e15 => format!("{number:e}"),
         number => format!("{number:.decimals$}"),
     };
     numbers.iter().map(one).collect()
+}
+
+/// A number alone, with six digits.
+pub(crate) fn number(number: f64) -> String {
+    column(&[number], 6).concat()
 }
 
 /// A duration for people: `0.42 s`, `3 min 12 s`.
@@ -260,9 +294,9 @@ rank  what    score
 
     #[test]
     fn a_column_of_numbers_has_as_many_digits_as_its_largest_needs() {
-        assert_eq!(column(&[4.504345364, -0.0034673, 0.]), ["4.50435", "-0.00347", "0"]);
-        assert_eq!(column(&[119119.70818, 2.]), ["119120", "2"]);
-        assert_eq!(column(&[f64::NAN, 0.25]), ["NaN", "0.25000"]);
+        assert_eq!(column(&[4.504345364, -0.0034673, 0.], 6), ["4.50435", "-0.00347", "0"]);
+        assert_eq!(column(&[119119.70818, 2.], 6), ["119120", "2"]);
+        assert_eq!(column(&[f64::NAN, 0.25], 6), ["NaN", "0.25000"]);
     }
 
     #[test]

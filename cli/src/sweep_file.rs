@@ -224,7 +224,7 @@ fn snake(camel: &str) -> String {
 
 /// Values that no data could make good are refused before anything is run. `fit` looks at its parameters before
 /// it looks at its data, so without data it says only what is wrong with them.
-fn refuse_out_of_range(estimator: &dyn Estimator) -> Result<(), LearnError> {
+pub(crate) fn refuse_out_of_range(estimator: &dyn Estimator) -> Result<(), LearnError> {
     let (x, y) = (ndarray::Array2::zeros((0, 0)), ndarray::Array1::zeros(0));
     match estimator.fit_dyn(x.view(), y.view()) {
         Err(error @ LearnError::Parameter { .. }) => Err(error),

@@ -9,9 +9,12 @@ use crate::output::{Table, column};
 #[derive(Debug, Default)]
 pub(super) struct Report {
     /// The peers' names and versions; for one that is missing, why.
-    pub(super) peers: Vec<(&'static str, Result<String, String>)>,
+    pub(super) peers: Vec<Peer>,
     pub(super) rows: Vec<Row>,
 }
+
+/// A peer's name, and its version or why it is missing.
+pub(super) type Peer = (&'static str, Result<String, String>);
 
 /// Which way a unit points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,12 +80,14 @@ impl Row {
     }
 
     /// What holds the row back, and what has to be known of its peers.
-    fn limit(&self) -> String {
+    fn limit(&self, all: &[Peer]) -> String {
         let mut text = self.limit.clone();
         for (name, outcome) in &self.peers {
             match outcome {
                 Outcome::Done(_) => {}
                 Outcome::Stopped(seconds) => text += &format!("; {name} was stopped at {seconds:.0} s and is counted as that"),
+                // A peer that is missing altogether is said once, with the machine.
+                Outcome::Missing(_) if all.iter().any(|(peer, version)| peer == name && version.is_err()) => {}
                 Outcome::Missing(why) => text += &format!("; {name}: {why}"),
             }
         }
@@ -103,7 +108,7 @@ impl Report {
                 "peers": peers,
                 "ratio_to_fastest_peer": row.ratio(),
                 "peak_rss_mb": row.peak_rss_mb,
-                "limit": row.limit(),
+                "limit": row.limit(&self.peers),
             })
         });
         json!({ "machine": self.machine(), "rows": rows.collect::<Vec<_>>() })
@@ -135,7 +140,7 @@ impl Report {
         }
         lines.push(table.to_string());
         lines.push(String::new());
-        lines.extend(self.rows.iter().map(|row| format!("{}: {}", row.name, row.limit())));
+        lines.extend(self.rows.iter().map(|row| format!("{}: {}", row.name, row.limit(&self.peers))));
         for (name, version) in &self.peers {
             lines.push(match version {
                 Ok(version) => format!("{name} is {version}"),
@@ -148,6 +153,11 @@ impl Report {
     fn machine(&self) -> Value {
         let peers: Map<String, Value> =
             self.peers.iter().map(|(name, version)| ((*name).to_owned(), version.clone().ok().into())).collect();
+        let missing: Map<String, Value> = self
+            .peers
+            .iter()
+            .filter_map(|(name, version)| Some(((*name).to_owned(), version.clone().err()?.into())))
+            .collect();
         json!({
             "cpu": cpu(),
             "threads": std::thread::available_parallelism().map_or(1, usize::from),
@@ -157,12 +167,13 @@ impl Report {
             "phalanx": env!("CARGO_PKG_VERSION"),
             "build": if cfg!(debug_assertions) { "debug" } else { "release" },
             "peers": peers,
+            "missing": missing,
         })
     }
 }
 
 fn round(value: f64) -> String {
-    if value >= 100. { format!("{value:.0}") } else { column(&[value]).concat().chars().take(5).collect() }
+    if value >= 100. { format!("{value:.0}") } else { column(&[value], 3).concat() }
 }
 
 fn cpu() -> String {
@@ -218,6 +229,8 @@ mod tests {
         let json = report.to_json();
         assert_eq!(json["rows"][0]["peers"], json!({"dask": null}));
         assert_eq!(json["rows"][0]["ratio_to_fastest_peer"], Value::Null);
+        assert_eq!(json["rows"][0]["limit"], "the pool");
+        assert_eq!(json["machine"]["missing"], json!({"dask": "python3 has none"}));
         assert!(report.to_text().ends_with("dask was not measured: python3 has none"), "{}", report.to_text());
     }
 }

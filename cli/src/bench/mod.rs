@@ -1,0 +1,10 @@
+//! `phalanx bench`: what this machine does, and peers beside it in the same run.
+//!
+//! Figures are shown, never judged: no test asserts a speed.
+
+mod memory;
+mod peers;
+mod report;
+mod runtime;
+
+pub(crate) use runtime::runtime;

@@ -1,0 +1,118 @@
+//! Worker processes of a program of one's own: here the test program itself, whose main begins with `phalanx::init()`.
+
+use std::{error::Error, pin::Pin, process::ExitCode, time::Duration};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use phalanx::{
+    datasets::make_counts,
+    learn::FitOn,
+    prelude::*,
+    runtime::LocalOptions,
+};
+
+type Outcome = Result<(), Box<dyn Error>>;
+type Test = fn() -> Pin<Box<dyn Future<Output = Outcome>>>;
+
+/// A task of this program alone.
+#[task]
+fn process_of(i: u64) -> (u64, u32) {
+    (i, std::process::id())
+}
+
+#[task]
+fn panics(message: String) -> u64 {
+    panic!("{message}")
+}
+
+/// Ends the process that runs it, as a crash would.
+#[task]
+fn aborts(i: u64) -> u64 {
+    std::process::exit(i as i32)
+}
+
+fn main() -> ExitCode {
+    if let Err(error) = phalanx::init() {
+        panic!("{error}");
+    }
+    let tests: [(&str, Test); 5] = [
+        ("tasks_run_in_processes_that_are_not_this_one", || Box::pin(other_processes())),
+        ("a_model_has_the_same_bits_in_memory_on_threads_and_on_processes", || Box::pin(same_bits())),
+        ("a_grid_search_finds_the_same_on_processes", || Box::pin(same_search())),
+        ("a_panic_comes_back_and_a_task_that_kills_workers_fails", || Box::pin(panics_and_crashes())),
+        ("workers_end_with_their_cluster", || Box::pin(workers_end())),
+    ];
+    let trials = tests.map(|(name, test)| {
+        Trial::test(name, move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(test()).map_err(|error| Failed::from(error.to_string()))
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
+
+async fn other_processes() -> Outcome {
+    let cluster = LocalCluster::processes(2)?;
+    let client = cluster.client().await?;
+    let calls: Vec<Delayed<(u64, u32)>> = (0..200).map(process_of::delayed).collect();
+    let answers = client.compute(&calls).await?;
+    assert_eq!(answers.iter().map(|(i, _)| *i).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
+    let workers = cluster.process_ids();
+    assert!(answers.iter().all(|(_, process)| workers.contains(process)), "{workers:?}");
+    Ok(())
+}
+
+async fn same_bits() -> Outcome {
+    let problem = make_counts(5_000, 8).seed(7);
+    let here = problem.in_memory()?;
+    let there = problem.chunks(1_024)?;
+    let estimator = PoissonRegression::new().alpha(0.01).l1_ratio(0.5);
+    let bits = |model: &phalanx::glm::GlmModel| model.coef().iter().map(|coef| coef.to_bits()).collect::<Vec<_>>();
+    let expected = bits(&estimator.fit(&here.x, &here.y)?);
+    for cluster in [LocalCluster::threads(2, 1)?, LocalCluster::processes(2)?] {
+        let client = cluster.client().await?;
+        let model = estimator.fit_on(&client, &there.x, &there.y).await?;
+        assert_eq!(bits(&model), expected);
+    }
+    Ok(())
+}
+
+async fn same_search() -> Outcome {
+    let data = make_counts(600, 4).seed(1).in_memory()?;
+    let grid = ParamGrid::new().values("alpha", [0.001, 0.1, 10.]).values("l1_ratio", [0., 1.]);
+    let search = GridSearch::new(PoissonRegression::new(), grid).scoring("neg_mean_poisson_deviance").cv(KFold::new(3));
+    let here = search.fit(data.x.view(), data.y.view())?;
+    let cluster = LocalCluster::processes(2)?;
+    let client = cluster.client().await?;
+    let there = search.fit_on(&client, &data.x, &data.y).await?;
+    let scores = |found: &phalanx::search::SearchResult| -> Vec<_> {
+        found.cv_results.candidates().iter().map(phalanx::search::CandidateResult::test_scores).collect()
+    };
+    assert_eq!(scores(&there), scores(&here));
+    assert_eq!((there.best_index, there.best_params), (here.best_index, here.best_params));
+    Ok(())
+}
+
+async fn panics_and_crashes() -> Outcome {
+    let options = LocalOptions { n_workers: 4, n_threads: Some(1), processes: true, ..LocalOptions::default() };
+    let cluster = LocalCluster::start(options)?;
+    let client = cluster.client().await?;
+    let error = client.compute(&panics::delayed("no bread")).await.expect_err("it panics").to_string();
+    assert!(error.contains("panicked") && error.contains("no bread"), "{error}");
+    // It kills the three workers that it may kill, and the fourth lives to say so.
+    let error = client.compute(&aborts::delayed(3)).await.expect_err("it kills").to_string();
+    assert!(error.contains("was running on 3 workers when they died"), "{error}");
+    assert_eq!(client.compute(&process_of::delayed(5)).await?.0, 5);
+    Ok(())
+}
+
+async fn workers_end() -> Outcome {
+    let cluster = LocalCluster::processes(2)?;
+    let client = cluster.client().await?;
+    client.wait_for_workers(2, Duration::from_secs(30)).await?;
+    let workers = cluster.process_ids();
+    assert_eq!(workers.len(), 2);
+    drop(client);
+    cluster.shutdown().await;
+    assert!(workers.iter().all(|worker| !std::path::Path::new(&format!("/proc/{worker}")).exists()));
+    Ok(())
+}

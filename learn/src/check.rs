@@ -223,6 +223,10 @@ mod tests {
     fn our_own_keep_the_rules() {
         check_estimator(&DummyRegressor::new()).expect("it keeps them");
         check_estimator(&DummyRegressor::new().strategy(Strategy::Median)).expect("it keeps them");
+        let y = Array1::from_shape_fn(1000, |row| (row as f64).sin());
+        let x = y.clone().insert_axis(ndarray::Axis(1));
+        let x = ndarray::concatenate![ndarray::Axis(1), x, x];
+        check_estimator_on(&DummyRegressor::new(), x.view(), y.view()).expect("it keeps them");
         let pipeline =
             Pipeline::builder().step("scale", StandardScaler::new()).estimator("model", DummyRegressor::new());
         check_estimator(&pipeline).expect("it keeps them");

@@ -4,6 +4,8 @@
 //! them together; the last step happens here. The same kernels, panels and tree as in memory, so the same bits.
 //! Who runs the tasks is behind [`Compute`].
 
+#![expect(clippy::ptr_arg, reason = "a task's parameter is written as the type that travels")]
+
 use std::{future::Future, sync::Arc};
 
 use phalanx_array::{
@@ -105,7 +107,7 @@ impl Chunked {
     async fn cut(cluster: &impl Compute, x: &ChunkedArray, y: &ChunkedArray, rows: Chunks) -> Result<Self> {
         let columns = Chunks::single(x.shape().last().copied().unwrap_or_default());
         let x = x.rechunk_as(&[rows.clone(), columns]).map_err(Error::other)?;
-        let y = y.rechunk_as(&[rows.clone()]).map_err(Error::other)?;
+        let y = y.rechunk_as(std::slice::from_ref(&rows)).map_err(Error::other)?;
         // Numbers that are here would travel with every pass; a task that hands them on leaves them on a worker.
         let there = |block: Delayed<Block>| if block.any().as_value().is_some() { keep::delayed(block) } else { block };
         let [x, y] = [x, y].map(|array| array.blocks().into_iter().map(there).collect::<Vec<_>>());

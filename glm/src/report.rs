@@ -13,7 +13,8 @@ pub struct Report {
     pub stop: StopReason,
     /// Steps of the solver.
     pub n_iter: usize,
-    /// Passes over all rows.
+    /// Rounds over all rows: what is asked of every chunk once. A round of ADMM's block solves counts as one, though
+    /// each block reads its rows a few times.
     pub n_passes: usize,
     /// The largest violation of the optimality conditions of the objective, intercept included: the distance of
     /// minus the loss's gradient from the penalty's subdifferential, in the data's own units. 0 at the optimum.

@@ -197,8 +197,10 @@ fn a_model_file_that_is_none_or_no_longer_right() {
     let model = place.path().join("model.json");
     let args = ["fit", "glm", &rides, "--target", "bikers", "--features", "temp", "--output", &text(&model)];
     assert_eq!(run(args).0, 0);
-    let broken = fs::read_to_string(&model).expect("text").replace("\"intercept\": ", "\"intercept\": 1");
-    fs::write(&model, broken).expect("written");
+    let mut broken: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&model).expect("text")).expect("JSON");
+    broken["model"]["intercept"] = 1.25.into();
+    fs::write(&model, broken.to_string()).expect("written");
     let (code, said) = place.refused(["predict", &text(&model), &rides, "--output", &output]);
     assert_eq!(code, 1);
     assert!(said.starts_with("model file DIR/model.json: golden row 0: the prediction was "), "{said}");

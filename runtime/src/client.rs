@@ -7,32 +7,33 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use phalanx_engine::{
-    client::{Client as Machine, Command, Config, Event, Trouble},
+    client::Event,
     graph::{AnyDelayed, ArgumentCode, Collection, Delayed, Graph, Output},
     id::TaskId,
     message::{FromClient, Greeting, Role, ToClient, WaitReason, WorkerInfo},
     task::Registry,
     value::{Portable, Value},
 };
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, mpsc, oneshot, watch},
-};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
     error::{Error, Result},
     handshake::{hello, instruction_set},
-    io::{Alarm, Checks, Clock, IoThread, Spawned, lock},
+    io::{IoThread, Spawned, lock},
     local::{LocalCluster, LocalOptions},
-    peers::{Peers, Report, Told},
     remote::{AsCompleted, Held, Hold, Remote, identity},
-    transport::{Destination, Line, Receiver, Sender},
+    transport::{Destination, Line},
 };
+
+mod shell;
+
+use shell::{Gathering, Lost, hear, tick};
+pub(crate) use shell::{Open, Shell, Waiter};
 
 /// What a handle on work that could not be submitted looks like in other work.
 pub(crate) const BROKEN: TaskId = TaskId(u64::MAX);
@@ -167,28 +168,8 @@ impl Client {
                     let reason = "it greets a client as something else".into();
                     return Err(Error::NotAScheduler { url: scheduler.url().into(), reason });
                 };
-                let config = Config { heartbeat: Duration::from_millis(heartbeat_ms.max(1)), ..Config::default() };
-                let clock = Clock::start();
-                let shell = Arc::new_cyclic(|me| Shell {
-                    me: Weak::clone(me),
-                    core: Mutex::new(Core {
-                        machine: Machine::new(client, config, clock.now()),
-                        client,
-                        commands: Vec::new(),
-                        next_ticket: 0,
-                        waiting: HashMap::new(),
-                        checks: Checks::default(),
-                    }),
-                    scheduler: sender,
-                    travels,
-                    peers: Peers::new(on.clone()),
-                    clock,
-                    alarm: Alarm::new(clock),
-                    workers: watch::Sender::new(Vec::new()),
-                    listeners: Mutex::default(),
-                    released: Mutex::default(),
-                    some_released: Notify::new(),
-                });
+                let heartbeat = Duration::from_millis(heartbeat_ms.max(1));
+                let shell = Shell::new(client, heartbeat, sender, travels, on.clone());
                 let hear = Spawned::on(&on, hear(Lost(Arc::clone(&shell)), receiver));
                 let tick = Spawned::on(&on, tick(Arc::clone(&shell)));
                 Ok(Connection { shell, handle: on, _tasks: [hear, tick], _io: None, _cluster: None })
@@ -429,9 +410,7 @@ impl Client {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
-        let (done, gathered) = oneshot::channel();
-        let n = tasks.len();
-        let part = Arc::new(Mutex::new(Gathering { values: vec![None; n], n_missing: n, done: Some(done) }));
+        let (part, gathered) = Gathering::of(tasks.len());
         let _open = self.shell().ask(&tasks, true, |place| Waiter::Part(Arc::clone(&part), place));
         gathered.await.map_err(|_| Error::SchedulerLost)?
     }
@@ -440,9 +419,7 @@ impl Client {
         if tasks.is_empty() {
             return Ok(());
         }
-        let (done, gathered) = oneshot::channel();
-        let n = tasks.len();
-        let part = Arc::new(Mutex::new(Gathering { values: vec![None; n], n_missing: n, done: Some(done) }));
+        let (part, gathered) = Gathering::of(tasks.len());
         let _open = self.shell().ask(&tasks, false, |place| Waiter::Part(Arc::clone(&part), place));
         gathered.await.map_err(|_| Error::SchedulerLost)?.map(drop)
     }
@@ -472,248 +449,4 @@ struct Connection {
     _tasks: [Spawned; 2],
     _io: Option<IoThread>,
     _cluster: Option<LocalCluster>,
-}
-
-type Listener = Arc<dyn Fn(&Notice) + Send + Sync>;
-
-/// The living part of a client: shared by its handles and its sockets.
-pub(crate) struct Shell {
-    me: Weak<Self>,
-    core: Mutex<Core>,
-    scheduler: Sender<FromClient>,
-    travels: bool,
-    peers: Peers,
-    clock: Clock,
-    alarm: Alarm,
-    workers: watch::Sender<Vec<WorkerInfo>>,
-    listeners: Mutex<Vec<Listener>>,
-    /// Handles that are gone, for the machine's next turn.
-    released: Mutex<Vec<TaskId>>,
-    some_released: Notify,
-}
-
-pub(crate) struct Core {
-    machine: Machine,
-    client: phalanx_engine::id::ClientId,
-    commands: Vec<Command>,
-    next_ticket: u64,
-    waiting: HashMap<u64, Waiter>,
-    checks: Checks,
-}
-
-/// Who is told an answer.
-pub(crate) enum Waiter {
-    /// One of several that are waited for together.
-    Part(Arc<Mutex<Gathering>>, usize),
-    /// One of several whose order of arrival counts.
-    Next(mpsc::UnboundedSender<usize>, usize),
-}
-
-/// Values that are waited for together; the first failure ends it.
-pub(crate) struct Gathering {
-    values: Vec<Option<Value>>,
-    n_missing: usize,
-    done: Option<oneshot::Sender<Result<Vec<Option<Value>>>>>,
-}
-
-impl Waiter {
-    fn tell(self, answer: Result<Option<Value>, Trouble>) {
-        match self {
-            Self::Part(gathering, place) => {
-                let mut gathering = lock(&gathering);
-                match answer {
-                    Ok(value) => {
-                        gathering.values[place] = value;
-                        gathering.n_missing -= 1;
-                        if gathering.n_missing == 0 {
-                            let values = std::mem::take(&mut gathering.values);
-                            if let Some(done) = gathering.done.take() {
-                                let _ = done.send(Ok(values));
-                            }
-                        }
-                    }
-                    Err(trouble) => {
-                        if let Some(done) = gathering.done.take() {
-                            let _ = done.send(Err(trouble.into()));
-                        }
-                    }
-                }
-            }
-            // Whether it is done or failed shows when it is awaited.
-            Self::Next(channel, place) => drop(channel.send(place)),
-        }
-    }
-}
-
-/// Answers that somebody waits for, until he does not any more.
-pub(crate) struct Open {
-    shell: Arc<Shell>,
-    tickets: std::ops::Range<u64>,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let tickets = self.tickets.clone();
-        let mut gone = Vec::new();
-        self.shell.apply(|core, events| {
-            for ticket in tickets {
-                if let Some(waiter) = core.waiting.remove(&ticket) {
-                    gone.push(waiter);
-                    events.push(Event::Forget { ticket });
-                }
-            }
-        });
-    }
-}
-
-impl Shell {
-    /// Asks for the values of tasks, or whether they are done.
-    pub(crate) fn ask(self: &Arc<Self>, tasks: &[TaskId], gather: bool, waiter: impl Fn(usize) -> Waiter) -> Open {
-        let tickets = self.apply(|core, events| {
-            let first = core.next_ticket;
-            for (place, task) in tasks.iter().enumerate() {
-                let (task, ticket) = (*task, core.next_ticket);
-                core.next_ticket += 1;
-                core.waiting.insert(ticket, waiter(place));
-                events.push(if gather { Event::Gather { task, ticket } } else { Event::Await { task, ticket } });
-            }
-            first..core.next_ticket
-        });
-        Open { shell: Arc::clone(self), tickets }
-    }
-
-    /// The user no longer holds a result. Only noted here: a list of handles that goes is one message.
-    pub(crate) fn release(&self, task: TaskId) {
-        let mut released = lock(&self.released);
-        released.push(task);
-        if released.len() == 1 {
-            drop(released);
-            self.some_released.notify_one();
-        }
-    }
-
-    fn is_lost(&self) -> bool {
-        lock(&self.core).machine.deadline().is_none()
-    }
-
-    /// Tells the machine what `tell` says, and carries out what it answers.
-    pub(crate) fn apply<R>(&self, tell: impl FnOnce(&mut Core, &mut Vec<Event>) -> R) -> R {
-        let mut answers = Vec::new();
-        let mut notices = Vec::new();
-        let mut core = lock(&self.core);
-        let released = std::mem::take(&mut *lock(&self.released));
-        let mut events: Vec<Event> = released.into_iter().map(|task| Event::Release { task }).collect();
-        let told = tell(&mut core, &mut events);
-        let core_ref = &mut *core;
-        while !events.is_empty() {
-            for event in std::mem::take(&mut events) {
-                core_ref.machine.handle(self.clock.now(), event, &mut core_ref.commands);
-            }
-            let mut released: Vec<TaskId> = Vec::new();
-            for command in core_ref.commands.drain(..) {
-                if let Command::ToScheduler(FromClient::Release { tasks }) = command {
-                    // Many handles that go at once are one message.
-                    released.extend(tasks);
-                    continue;
-                }
-                if !released.is_empty() {
-                    self.say(FromClient::Release { tasks: std::mem::take(&mut released) });
-                }
-                let mut answer = |ticket, answer| {
-                    answers.extend(core_ref.waiting.remove(&ticket).map(|waiter| (waiter, answer)));
-                };
-                match command {
-                    Command::ToScheduler(message) => self.say(message),
-                    Command::Fetch { peer, tasks } => {
-                        events.extend(self.peers.fetch(peer, tasks, &self.me).into_iter().map(event_of));
-                    }
-                    Command::Close { peer } => self.peers.close(&peer),
-                    Command::CloseScheduler => self.peers.close_all(),
-                    Command::Deliver { ticket, value } => answer(ticket, Ok(Some(value))),
-                    Command::Done { ticket } => answer(ticket, Ok(None)),
-                    Command::Fail { ticket, trouble } => answer(ticket, Err(trouble)),
-                    Command::Workers(workers) => drop(self.workers.send_replace(workers)),
-                    Command::Waiting { reason, n_tasks, waited } => {
-                        notices.push(Notice::Waiting { reason, n_tasks, waited });
-                    }
-                }
-            }
-            if !released.is_empty() {
-                self.say(FromClient::Release { tasks: released });
-            }
-        }
-        core_ref.checks.run(|| core_ref.machine.check_invariants());
-        self.alarm.set(core_ref.machine.deadline().map(|(time, _)| time));
-        drop(core);
-        self.scheduler.flush();
-        // Told without the lock: who is told may ask again at once.
-        answers.into_iter().for_each(|(waiter, answer)| waiter.tell(answer));
-        self.notify(&notices);
-        told
-    }
-
-    fn say(&self, message: FromClient) {
-        if let Err(error) = self.scheduler.send(message) {
-            // Constants were made bytes before.
-            tracing::error!(%error, "a message cannot be written");
-        }
-    }
-
-    fn notify(&self, notices: &[Notice]) {
-        for notice in notices {
-            tracing::warn!("{notice}");
-            let listeners = lock(&self.listeners).clone();
-            listeners.iter().for_each(|listener| listener(notice));
-        }
-    }
-}
-
-impl Told for Shell {
-    fn told(self: Arc<Self>, reports: Vec<Report>) {
-        self.apply(|_, events| events.extend(reports.into_iter().map(event_of)));
-    }
-}
-
-fn event_of(report: Report) -> Event {
-    match report {
-        Report::Fetched { peer, task, value } => Event::Fetched { peer, task, value },
-        Report::NotThere { peer, task } => Event::NotThere { peer, task },
-        Report::Lost { peer } => Event::PeerLost { peer },
-    }
-}
-
-/// Tells the machine that the scheduler is lost, whatever way the hearing ends.
-struct Lost(Arc<Shell>);
-
-impl Drop for Lost {
-    fn drop(&mut self) {
-        self.0.apply(|_, events| events.push(Event::SchedulerLost));
-    }
-}
-
-async fn hear(lost: Lost, mut receiver: Receiver<ToClient>) {
-    let mut messages = Vec::new();
-    loop {
-        match receiver.recv(&mut messages).await {
-            Ok(true) if messages.is_empty() => messages.push(ToClient::Heartbeat),
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                tracing::debug!(%error, "the connection to the scheduler broke");
-                return;
-            }
-        }
-        lost.0.apply(|_, events| events.extend(messages.drain(..).map(Event::Scheduler)));
-    }
-}
-
-/// Does what nobody else is there for: heartbeats, and releases once a burst of them is over.
-async fn tick(shell: Arc<Shell>) {
-    shell.apply(|_, _| ());
-    loop {
-        tokio::select! {
-            () = shell.alarm.wait() => shell.apply(|_, events| events.push(Event::Tick)),
-            () = shell.some_released.notified() => shell.apply(|_, _| ()),
-        }
-    }
 }

@@ -9,7 +9,10 @@
 use std::{
     io::{self, ErrorKind, IoSlice},
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,7 +32,7 @@ use tokio::{
 use crate::{
     error::{Error, Result},
     io::{PATIENCE, lock},
-    wire::{Decoder, FrameError, Limits, Parts, Wire},
+    wire::{Decoder, FrameError, Limits, MAGIC, Parts, Wire},
 };
 
 /// How often a receiver says that a large message is still coming.
@@ -72,6 +75,14 @@ impl<M: Wire> Sender<M> {
     pub(crate) fn flush(&self) {
         if let Self::Tcp(tcp) = self {
             tcp.0.flush();
+        }
+    }
+
+    /// Leaves what is queued to the task that writes, since more will follow at once: what is queued when its turn comes
+    /// goes together.
+    pub(crate) fn flush_soon(&self) {
+        if let Self::Tcp(tcp) = self {
+            tcp.0.waiting.notify_one();
         }
     }
 
@@ -125,6 +136,8 @@ impl Link {
         let outgoing = Arc::new(Outgoing {
             socket: write,
             queue: Mutex::new(Queue { parts: Parts::opening(), broken: false, closing: false }),
+            writing: Mutex::new(Parts::default()),
+            n_unwritten: AtomicUsize::new(MAGIC.len()),
             waiting: Notify::new(),
             moved: Notify::new(),
         });
@@ -179,7 +192,13 @@ impl Drop for Closing {
 #[derive(Debug)]
 struct Outgoing {
     socket: OwnedWriteHalf,
+    /// Locked for moments only.
     queue: Mutex<Queue>,
+    /// What was taken out of the queue to be written. Whoever has it locked writes, and nobody waits for him: he looks
+    /// into the queue again before he goes.
+    writing: Mutex<Parts>,
+    /// Bytes in both.
+    n_unwritten: AtomicUsize,
     /// Tells the writing task that there is something the system did not take.
     waiting: Notify,
     /// Tells who waits for the queue to become shorter.
@@ -196,7 +215,13 @@ struct Queue {
 impl Outgoing {
     fn send<M: Wire>(&self, message: M) -> Result<(), DataError> {
         let mut queue = lock(&self.queue);
-        if queue.broken { Ok(()) } else { queue.parts.push(message) }
+        if queue.broken {
+            return Ok(());
+        }
+        let before = queue.parts.n_bytes();
+        let pushed = queue.parts.push(message);
+        self.n_unwritten.fetch_add(queue.parts.n_bytes() - before, Ordering::Relaxed);
+        pushed
     }
 
     fn flush(&self) {
@@ -205,24 +230,50 @@ impl Outgoing {
         }
     }
 
-    /// Writes what the system takes. False where something is left for when it takes more.
+    /// Writes what the system takes, unless somebody else is at it. False where something is left for when it takes
+    /// more.
     fn write_some(&self) -> bool {
-        let mut queue = lock(&self.queue);
-        while queue.parts.n_bytes() > 0 {
+        while let Ok(mut parts) = self.writing.try_lock() {
+            if !self.write_parts(&mut parts) {
+                return false;
+            }
+            drop(parts);
+            // Who queued something meanwhile found this busy, and left it to this.
+            if lock(&self.queue).parts.n_bytes() == 0 {
+                break;
+            }
+        }
+        true
+    }
+
+    fn write_parts(&self, parts: &mut Parts) -> bool {
+        loop {
+            if parts.n_bytes() == 0 {
+                std::mem::swap(parts, &mut lock(&self.queue).parts);
+                if parts.n_bytes() == 0 {
+                    return true;
+                }
+            }
             let mut slices = [IoSlice::new(&[]); 64];
-            let n = queue.parts.slices(&mut slices);
+            let n = parts.slices(&mut slices);
             match self.socket.try_write_vectored(&slices[..n]) {
-                Ok(n_written) if n_written > 0 => queue.parts.advance(n_written),
+                Ok(n_written) if n_written > 0 => {
+                    parts.advance(n_written);
+                    self.n_unwritten.fetch_sub(n_written, Ordering::Relaxed);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => {
                     // Who receives on this connection learns why.
+                    let mut queue = lock(&self.queue);
                     queue.broken = true;
                     queue.parts.clear();
+                    parts.clear();
+                    self.n_unwritten.store(0, Ordering::Relaxed);
+                    return true;
                 }
             }
         }
-        true
     }
 
     /// Writes what [`flush`](Self::flush) left, until the direction ends.
@@ -252,7 +303,7 @@ impl Outgoing {
     async fn drained(&self, limit: usize) {
         loop {
             let moved = self.moved.notified();
-            if lock(&self.queue).parts.n_bytes() <= limit {
+            if self.n_unwritten.load(Ordering::Relaxed) <= limit {
                 return;
             }
             moved.await;
@@ -350,7 +401,7 @@ impl Arrival {
     pub(crate) async fn of(stream: TcpStream) -> Result<Self, FrameError> {
         let mut link = Link::new(stream);
         link.outgoing.0.flush();
-        let hello: Hello = tokio::time::timeout(PATIENCE, link.hear()).await.map_err(|_| FrameError::Truncated)??;
+        let hello: Hello = tokio::time::timeout(PATIENCE, link.hear()).await.unwrap_or(Err(FrameError::Silent))?;
         let answer = Answer::Tcp(Arc::clone(&link.outgoing));
         let line = match hello.role {
             phalanx_engine::message::Role::Client => {
@@ -393,12 +444,7 @@ impl Destination {
     ) -> Result<(Greeting, Sender<Out>, Receiver<In>)> {
         let (greeting, sender, receiver) = match self {
             Self::Tcp(url) => {
-                let mut link = reach(url, &hello, patience).await?;
-                let greeting = match tokio::time::timeout(PATIENCE, link.hear::<Greeting>()).await {
-                    Ok(Ok(greeting)) => greeting,
-                    Ok(Err(error)) => return Err(not_a_scheduler(url, &error)),
-                    Err(_) => return Err(not_a_scheduler(url, &"it does not answer a greeting")),
-                };
+                let (greeting, link) = reach(url, &hello, patience).await?;
                 let (sender, receiver) = link.typed();
                 (greeting, sender, receiver)
             }
@@ -418,21 +464,19 @@ impl Destination {
     }
 }
 
-fn not_a_scheduler(url: &str, reason: &dyn std::fmt::Display) -> Error {
-    Error::NotAScheduler { url: url.into(), reason: reason.to_string() }
-}
-
-/// Connects and says hello, trying again while nobody is there.
-async fn reach(url: &str, hello: &Hello, patience: Duration) -> Result<Link> {
+/// Connects and says hello, trying again while nobody is there to answer it.
+async fn reach(url: &str, hello: &Hello, patience: Duration) -> Result<(Greeting, Link)> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(20);
     loop {
         let reason = match connect(url).await {
-            Ok(stream) => {
-                let link = Link::new(stream);
-                link.say(hello.clone())?;
-                return Ok(link);
-            }
+            Ok(stream) => match greet(stream, hello).await? {
+                Ok(greeted) => return Ok(greeted),
+                // It went away just now; its successor may be there soon.
+                Err(FrameError::Io { reason }) => reason,
+                Err(error @ FrameError::Truncated) => error.to_string(),
+                Err(error) => return Err(Error::NotAScheduler { url: url.into(), reason: error.to_string() }),
+            },
             Err(Connect::Address(error)) => return Err(error),
             Err(Connect::Io(error)) => plain(&error),
         };
@@ -442,6 +486,13 @@ async fn reach(url: &str, hello: &Hello, patience: Duration) -> Result<Link> {
         tokio::time::sleep(pause).await;
         pause = (2 * pause).min(Duration::from_millis(500));
     }
+}
+
+async fn greet(stream: TcpStream, hello: &Hello) -> Result<Result<(Greeting, Link), FrameError>> {
+    let mut link = Link::new(stream);
+    link.say(hello.clone())?;
+    let heard = tokio::time::timeout(PATIENCE, link.hear()).await.unwrap_or(Err(FrameError::Silent));
+    Ok(heard.map(|greeting| (greeting, link)))
 }
 
 /// Why there is no socket.
@@ -499,113 +550,4 @@ pub(crate) fn plain(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use phalanx_engine::{
-        data::{Buffer, Data},
-        id::{ClientId, TaskId},
-        message::{FromPeer, ToPeer},
-        value::Value,
-    };
-
-    use super::*;
-
-    fn task(sequence: u64) -> TaskId {
-        TaskId::new(ClientId(1), sequence)
-    }
-
-    async fn ends() -> (Link, Link) {
-        let (listener, url) = listen("tcp://127.0.0.1:0").await.unwrap();
-        let (here, there) = tokio::join!(connect(&url), listener.accept());
-        (Link::new(here.unwrap()), Link::new(there.unwrap().0))
-    }
-
-    #[tokio::test]
-    async fn large_values_and_small_messages_keep_their_order() {
-        let (here, there) = ends().await;
-        let (sender, _): (Sender<ToPeer>, Receiver<FromPeer>) = here.typed();
-        let (_back, mut receiver): (Sender<FromPeer>, Receiver<ToPeer>) = there.typed();
-        let value = |n: u64| {
-            let buffer = Buffer::from_vec(vec![n; 1_500_000]);
-            Value::from_data(Data { header: vec![1], buffers: vec![buffer] })
-        };
-        let messages: Vec<ToPeer> = (0..6)
-            .map(|n| match n % 2 {
-                0 => ToPeer::Got { task: task(n), value: Some(value(n)) },
-                _ => ToPeer::Missing { task: task(n) },
-            })
-            .collect();
-        for message in messages.clone() {
-            sender.send(message).unwrap();
-        }
-        sender.flush();
-        let drain = async {
-            sender.drained(0).await;
-            drop(sender);
-        };
-        let mut received = Vec::new();
-        let receive = async { while receiver.recv(&mut received).await.unwrap() {} };
-        tokio::join!(drain, receive);
-        assert_eq!(received, messages);
-    }
-
-    #[tokio::test]
-    async fn who_hangs_up_in_the_middle_of_a_message_is_an_error() {
-        let (listener, url) = listen("tcp://127.0.0.1:0").await.unwrap();
-        let (here, there) = tokio::join!(connect(&url), listener.accept());
-        here.unwrap().try_write(b"PHALANX\n\x10\0").unwrap();
-        let (_sender, mut receiver): (Sender<ToPeer>, Receiver<FromPeer>) = Link::new(there.unwrap().0).typed();
-        assert_eq!(receiver.recv(&mut Vec::new()).await, Err(FrameError::Truncated));
-    }
-
-    #[tokio::test]
-    async fn only_loopback_is_listened_on() {
-        for url in ["tcp://0.0.0.0:0", "tcp://[::]:0", "tcp://192.168.1.1:0"] {
-            assert_eq!(listen(url).await.err(), Some(Error::NotLoopback { url: url.into() }));
-        }
-        assert!(listen("tcp://localhost:0").await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn what_is_no_address_is_said() {
-        for (url, reason) in [
-            ("127.0.0.1:8786", "it does not begin with tcp://"),
-            ("tcp://127.0.0.1", "it has no port"),
-            ("tcp://:8786", "it has no host"),
-            ("tcp://127.0.0.1:99999", "its port is not a number from 0 to 65535"),
-        ] {
-            let error = listen(url).await.err();
-            assert_eq!(error, Some(Error::Address { url: url.into(), reason: reason.into() }));
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_there_is_said_with_what_to_do() {
-        let (listener, url) = listen("tcp://127.0.0.1:0").await.unwrap();
-        drop(listener);
-        let hello = crate::handshake::hello(phalanx_engine::message::Role::Client, "test").unwrap();
-        let joined =
-            Destination::Tcp(url.clone()).join::<FromClient, ToClient>(hello, Duration::ZERO, Line::Client).await;
-        let said = joined.err().unwrap().to_string();
-        let expected = "(connection refused); start one with `phalanx scheduler`";
-        assert_eq!(said, format!("no scheduler answers at {url} {expected}"));
-    }
-
-    #[tokio::test]
-    async fn somebody_else_is_recognised() {
-        let (listener, url) = listen("tcp://127.0.0.1:0").await.unwrap();
-        let hello = crate::handshake::hello(phalanx_engine::message::Role::Client, "test").unwrap();
-        let destination = Destination::Tcp(url.clone());
-        let join = destination.join::<FromClient, ToClient>(hello, Duration::ZERO, Line::Client);
-        let serve = async {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.writable().await.unwrap();
-            stream.try_write(b"220 mail.example.org ESMTP\r\n").unwrap();
-            stream
-        };
-        let (joined, _stream) = tokio::join!(join, serve);
-        let reason = "the other end does not speak Phalanx's protocol".into();
-        assert_eq!(joined.err(), Some(Error::NotAScheduler { url, reason }));
-    }
-}
+mod tests;

@@ -86,7 +86,9 @@ pub(crate) enum FrameError {
     Short { what: &'static str },
     #[error("a frame cannot be read: {reason}")]
     Malformed { reason: String },
-    #[error("the connection ended in the middle of a frame")]
+    #[error("the other end is silent")]
+    Silent,
+    #[error("the other end hung up")]
     Truncated,
     #[error("{reason}")]
     Io { reason: String },

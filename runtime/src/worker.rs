@@ -314,8 +314,9 @@ impl Session {
     /// Tells the machine, carries out what it says, and hands new jobs to the threads.
     fn apply_all(&self, events: impl IntoIterator<Item = Event>) {
         let jobs = self.apply(events);
-        self.scheduler.flush();
+        // First to the threads, whose work takes longer than the system call.
         self.hand_out(jobs);
+        self.scheduler.flush();
     }
 
     fn hand_out(&self, jobs: Vec<Job>) {
@@ -338,7 +339,11 @@ impl Session {
         let ran = Event::Ran { task: job.task, attempt: job.attempt, run_ns, outcome };
         let mut jobs = self.apply([ran]);
         let next = if jobs.is_empty() { None } else { Some(jobs.remove(0)) };
-        self.scheduler.flush();
+        if next.is_some() {
+            self.scheduler.flush_soon();
+        } else {
+            self.scheduler.flush();
+        }
         self.hand_out(jobs);
         next
     }

@@ -12,7 +12,9 @@ use std::{
 
 use common::{LONG, Numbers, add, any_port, dot, leaf, numbers, scheduler, tree, worker};
 use phalanx_engine::{message::WaitReason, task, task::TaskError};
-use phalanx_runtime::{Client, ClientOptions, Error, Notice, Scheduler, SchedulerOptions, WorkerOptions};
+use phalanx_runtime::{
+    Client, ClientOptions, Error, LocalCluster, LocalOptions, Notice, Scheduler, SchedulerOptions, WorkerOptions,
+};
 use serde::{Deserialize, Serialize};
 
 #[tokio::test]
@@ -174,6 +176,29 @@ async fn a_client_that_leaves_disturbs_nobody() {
     drop((held, leaves));
     assert_eq!(sum.await, Ok(4_950));
     assert_eq!(stays.workers().len(), 1);
+}
+
+#[tokio::test]
+async fn others_can_join_a_local_cluster_that_listens() {
+    /// Returns only while its twin is running too, so one of them runs on the worker that joined.
+    #[task]
+    fn met(n: u64, start: f64) -> Numbers {
+        static BOTH: Barrier = Barrier::new(2);
+        BOTH.wait();
+        numbers(n, start)
+    }
+    let listen = Some("tcp://127.0.0.1:0".into());
+    let options = LocalOptions { n_workers: 1, n_threads: Some(1), listen, ..LocalOptions::default() };
+    let cluster = LocalCluster::start(options).unwrap();
+    let _worker = worker(cluster.url().unwrap());
+    let expected = dot(&numbers(100_000, 0.), &numbers(100_000, 1.));
+    for client in [cluster.client().await.unwrap(), Client::connect(cluster.url().unwrap()).await.unwrap()] {
+        client.wait_for_workers(2, LONG).await.unwrap();
+        let product = dot::delayed(met::delayed(100_000, 0.), met::delayed(100_000, 1.));
+        assert_eq!(client.compute(&product).await, Ok(expected));
+        let both = client.map([2., 3.], |start| met::delayed(50_000, start));
+        assert_eq!(client.gather(&both).await, Ok(vec![numbers(50_000, 2.), numbers(50_000, 3.)]));
+    }
 }
 
 /// postcard has no maps of unknown length, which is what `flatten` makes.

@@ -262,3 +262,18 @@ async fn too_few_workers_is_said_with_numbers() {
         panic!("there is one");
     };
 }
+
+#[test]
+fn what_a_program_holds_can_move_between_threads() {
+    fn moves<T: Send + Sync + 'static>() {}
+    fn moves_while_waiting<T: Send>(_: T) {}
+    moves::<(Client, blocking::Client, LocalCluster, phalanx_runtime::Remote<String>, Error)>();
+    async fn futures(client: Client) {
+        moves_while_waiting(client.compute(&leaf::delayed(1)));
+        moves_while_waiting(client.persist(&leaf::delayed(1)));
+        moves_while_waiting(client.wait_for_workers(1, LONG));
+        moves_while_waiting(client.submit(&leaf::delayed(1)).into_future());
+        moves_while_waiting(client.as_completed(client.map(0..2, leaf::delayed)).next());
+    }
+    let _ = futures;
+}

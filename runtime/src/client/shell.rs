@@ -1,0 +1,325 @@
+//! What a client does: its machine, who waits for answers, and the two tasks that never sleep long.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use phalanx_engine::{
+    client::{Client as Machine, Command, Config, Event, Trouble},
+    id::{ClientId, TaskId},
+    message::{FromClient, ToClient, WorkerInfo},
+    value::Value,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, mpsc, oneshot, watch},
+};
+
+use super::Notice;
+use crate::{
+    error::Result,
+    io::{Alarm, Checks, Clock, lock},
+    peers::{Peers, Report, Told},
+    transport::{Receiver, Sender},
+};
+
+/// How long a released handle may wait for something to go along with.
+const SWEEP: Duration = Duration::from_millis(5);
+
+pub(super) type Listener = Arc<dyn Fn(&Notice) + Send + Sync>;
+
+/// The living part of a client: shared by its handles and its sockets.
+pub(crate) struct Shell {
+    me: Weak<Self>,
+    core: Mutex<Core>,
+    scheduler: Sender<FromClient>,
+    /// Whether values become bytes on their way to some worker.
+    pub(super) travels: bool,
+    peers: Peers,
+    clock: Clock,
+    alarm: Alarm,
+    pub(super) workers: watch::Sender<Vec<WorkerInfo>>,
+    pub(super) listeners: Mutex<Vec<Listener>>,
+    /// Handles that are gone, for the machine's next turn.
+    released: Mutex<Vec<TaskId>>,
+    some_released: Notify,
+    /// Whether somebody was told of them.
+    sweeping: AtomicBool,
+}
+
+pub(crate) struct Core {
+    pub(super) machine: Machine,
+    pub(super) client: ClientId,
+    commands: Vec<Command>,
+    next_ticket: u64,
+    waiting: HashMap<u64, Waiter>,
+    checks: Checks,
+}
+
+/// Who is told an answer.
+pub(crate) enum Waiter {
+    /// One of several that are waited for together.
+    Part(Arc<Mutex<Gathering>>, usize),
+    /// One of several whose order of arrival counts.
+    Next(mpsc::UnboundedSender<usize>, usize),
+}
+
+/// Values that are waited for together; the first failure ends it.
+pub(crate) struct Gathering {
+    values: Vec<Option<Value>>,
+    n_missing: usize,
+    done: Option<oneshot::Sender<Gathered>>,
+}
+
+/// One place for each task; a place is empty where only its end was waited for.
+pub(super) type Gathered = Result<Vec<Option<Value>>>;
+
+impl Gathering {
+    pub(super) fn of(n_tasks: usize) -> (Arc<Mutex<Self>>, oneshot::Receiver<Gathered>) {
+        let (done, gathered) = oneshot::channel();
+        (Arc::new(Mutex::new(Self { values: vec![None; n_tasks], n_missing: n_tasks, done: Some(done) })), gathered)
+    }
+}
+
+impl Waiter {
+    fn tell(self, answer: Result<Option<Value>, Trouble>) {
+        match self {
+            Self::Part(gathering, place) => {
+                let mut gathering = lock(&gathering);
+                match answer {
+                    Ok(value) => {
+                        gathering.values[place] = value;
+                        gathering.n_missing -= 1;
+                        if gathering.n_missing == 0 {
+                            let values = std::mem::take(&mut gathering.values);
+                            if let Some(done) = gathering.done.take() {
+                                let _ = done.send(Ok(values));
+                            }
+                        }
+                    }
+                    Err(trouble) => {
+                        if let Some(done) = gathering.done.take() {
+                            let _ = done.send(Err(trouble.into()));
+                        }
+                    }
+                }
+            }
+            // Whether it is done or failed shows when it is awaited.
+            Self::Next(channel, place) => drop(channel.send(place)),
+        }
+    }
+}
+
+/// Answers that somebody waits for, until he does not any more.
+pub(crate) struct Open {
+    shell: Arc<Shell>,
+    tickets: std::ops::Range<u64>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let tickets = self.tickets.clone();
+        let mut gone = Vec::new();
+        self.shell.apply(|core, events| {
+            for ticket in tickets {
+                if let Some(waiter) = core.waiting.remove(&ticket) {
+                    gone.push(waiter);
+                    events.push(Event::Forget { ticket });
+                }
+            }
+        });
+    }
+}
+
+impl Shell {
+    /// The shell of the client with that number, whose sockets live on `handle`.
+    pub(super) fn new(
+        client: ClientId,
+        heartbeat: Duration,
+        scheduler: Sender<FromClient>,
+        travels: bool,
+        handle: Handle,
+    ) -> Arc<Self> {
+        let clock = Clock::start();
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            core: Mutex::new(Core {
+                machine: Machine::new(client, Config { heartbeat, ..Config::default() }, clock.now()),
+                client,
+                commands: Vec::new(),
+                next_ticket: 0,
+                waiting: HashMap::new(),
+                checks: Checks::default(),
+            }),
+            scheduler,
+            travels,
+            peers: Peers::new(handle),
+            clock,
+            alarm: Alarm::new(clock),
+            workers: watch::Sender::new(Vec::new()),
+            listeners: Mutex::default(),
+            released: Mutex::default(),
+            some_released: Notify::new(),
+            sweeping: AtomicBool::new(false),
+        })
+    }
+
+    /// Asks for the values of tasks, or whether they are done.
+    pub(crate) fn ask(self: &Arc<Self>, tasks: &[TaskId], gather: bool, waiter: impl Fn(usize) -> Waiter) -> Open {
+        let tickets = self.apply(|core, events| {
+            let first = core.next_ticket;
+            for (place, task) in tasks.iter().enumerate() {
+                let (task, ticket) = (*task, core.next_ticket);
+                core.next_ticket += 1;
+                core.waiting.insert(ticket, waiter(place));
+                events.push(if gather { Event::Gather { task, ticket } } else { Event::Await { task, ticket } });
+            }
+            first..core.next_ticket
+        });
+        Open { shell: Arc::clone(self), tickets }
+    }
+
+    /// The user no longer holds a result. Only noted here: it goes along with what is said next, or soon after.
+    pub(crate) fn release(&self, task: TaskId) {
+        lock(&self.released).push(task);
+        if !self.sweeping.swap(true, Ordering::SeqCst) {
+            self.some_released.notify_one();
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        lock(&self.core).machine.deadline().is_none()
+    }
+
+    /// Tells the machine what `tell` says, and carries out what it answers.
+    pub(crate) fn apply<R>(&self, tell: impl FnOnce(&mut Core, &mut Vec<Event>) -> R) -> R {
+        let mut answers = Vec::new();
+        let mut notices = Vec::new();
+        let mut core = lock(&self.core);
+        let released = std::mem::take(&mut *lock(&self.released));
+        let mut events: Vec<Event> = released.into_iter().map(|task| Event::Release { task }).collect();
+        let told = tell(&mut core, &mut events);
+        let core_ref = &mut *core;
+        while !events.is_empty() {
+            for event in std::mem::take(&mut events) {
+                core_ref.machine.handle(self.clock.now(), event, &mut core_ref.commands);
+            }
+            let mut released: Vec<TaskId> = Vec::new();
+            for command in core_ref.commands.drain(..) {
+                if let Command::ToScheduler(FromClient::Release { tasks }) = command {
+                    // Many handles that go at once are one message.
+                    released.extend(tasks);
+                    continue;
+                }
+                if !released.is_empty() {
+                    self.say(FromClient::Release { tasks: std::mem::take(&mut released) });
+                }
+                let mut answer = |ticket, answer| {
+                    answers.extend(core_ref.waiting.remove(&ticket).map(|waiter| (waiter, answer)));
+                };
+                match command {
+                    Command::ToScheduler(message) => self.say(message),
+                    Command::Fetch { peer, tasks } => {
+                        events.extend(self.peers.fetch(peer, tasks, &self.me).into_iter().map(event_of));
+                    }
+                    Command::Close { peer } => self.peers.close(&peer),
+                    Command::CloseScheduler => self.peers.close_all(),
+                    Command::Deliver { ticket, value } => answer(ticket, Ok(Some(value))),
+                    Command::Done { ticket } => answer(ticket, Ok(None)),
+                    Command::Fail { ticket, trouble } => answer(ticket, Err(trouble)),
+                    Command::Workers(workers) => drop(self.workers.send_replace(workers)),
+                    Command::Waiting { reason, n_tasks, waited } => {
+                        notices.push(Notice::Waiting { reason, n_tasks, waited });
+                    }
+                }
+            }
+            if !released.is_empty() {
+                self.say(FromClient::Release { tasks: released });
+            }
+        }
+        core_ref.checks.run(|| core_ref.machine.check_invariants());
+        self.alarm.set(core_ref.machine.deadline().map(|(time, _)| time));
+        drop(core);
+        self.scheduler.flush();
+        // Told without the lock: who is told may ask again at once.
+        answers.into_iter().for_each(|(waiter, answer)| waiter.tell(answer));
+        self.notify(&notices);
+        told
+    }
+
+    fn say(&self, message: FromClient) {
+        if let Err(error) = self.scheduler.send(message) {
+            // Constants were made bytes before.
+            tracing::error!(%error, "a message cannot be written");
+        }
+    }
+
+    fn notify(&self, notices: &[Notice]) {
+        for notice in notices {
+            tracing::warn!("{notice}");
+            let listeners = lock(&self.listeners).clone();
+            listeners.iter().for_each(|listener| listener(notice));
+        }
+    }
+}
+
+impl Told for Shell {
+    fn told(self: Arc<Self>, reports: Vec<Report>) {
+        self.apply(|_, events| events.extend(reports.into_iter().map(event_of)));
+    }
+}
+
+fn event_of(report: Report) -> Event {
+    match report {
+        Report::Fetched { peer, task, value } => Event::Fetched { peer, task, value },
+        Report::NotThere { peer, task } => Event::NotThere { peer, task },
+        Report::Lost { peer } => Event::PeerLost { peer },
+    }
+}
+
+/// Tells the machine that the scheduler is lost, whatever way the hearing ends.
+pub(super) struct Lost(pub(super) Arc<Shell>);
+
+impl Drop for Lost {
+    fn drop(&mut self) {
+        self.0.apply(|_, events| events.push(Event::SchedulerLost));
+    }
+}
+
+pub(super) async fn hear(lost: Lost, mut receiver: Receiver<ToClient>) {
+    let mut messages = Vec::new();
+    loop {
+        match receiver.recv(&mut messages).await {
+            Ok(true) if messages.is_empty() => messages.push(ToClient::Heartbeat),
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::debug!(%error, "the connection to the scheduler broke");
+                return;
+            }
+        }
+        lost.0.apply(|_, events| events.extend(messages.drain(..).map(Event::Scheduler)));
+    }
+}
+
+/// Does what nobody else is there for: heartbeats, and releases once a burst of them is over.
+pub(super) async fn tick(shell: Arc<Shell>) {
+    shell.apply(|_, _| ());
+    loop {
+        tokio::select! {
+            () = shell.alarm.wait() => shell.apply(|_, events| events.push(Event::Tick)),
+            () = shell.some_released.notified() => {
+                // A list of handles that goes is one message, and so is a handle that goes with the next request.
+                tokio::time::sleep(SWEEP).await;
+                // Cleared first: what is released from here on is noticed again.
+                shell.sweeping.store(false, Ordering::SeqCst);
+                shell.apply(|_, _| ());
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Programs join, connect, and are struck by faults.
+
+use super::*;
+
+impl World {
+    pub(super) fn worker_joins(&mut self) {
+        let place = self.workers.len();
+        let mut table = oracle::FUNCTIONS.to_vec();
+        if self.has_rare && self.dice.chance(60) {
+            table.retain(|name| *name != RARE);
+        }
+        if self.dice.chance(50) {
+            table.insert(0, "sim.another"); // so that one function has several numbers
+        }
+        let config = worker::Config {
+            n_threads: self.dice.between(1, 3) as u32,
+            peer_silence: Duration::from_secs(2),
+            max_fetches: self.dice.between(1, 3) as u32,
+            inline_bytes: self.dice.pick(&[0, 64, 64 << 10]),
+            ..worker::Config::default()
+        };
+        let role = Role::Worker { n_threads: config.n_threads, address: address(place), name: format!("w{place}") };
+        let connection = self.connect(Node::Worker(place));
+        self.workers.push(WorkerShell {
+            alive: true,
+            silent: false,
+            stalled_until: Time::ZERO,
+            connection,
+            config,
+            table: table.clone(),
+            id: None,
+            machine: None,
+            store: BTreeMap::new(),
+            running: BTreeSet::new(),
+            links: BTreeMap::new(),
+            tick_at: None,
+        });
+        self.say_hello(connection, &table, role);
+    }
+
+    pub(super) fn client_joins(&mut self) {
+        let place = self.clients.len();
+        let connection = self.connect(Node::Client(place));
+        let config = client::Config {
+            peer_silence: Duration::from_secs(2),
+            max_fetches: self.dice.between(1, 3) as u32,
+            ..client::Config::default()
+        };
+        let mut table = oracle::FUNCTIONS.to_vec();
+        if self.dice.chance(50) {
+            table.push("sim.zoo");
+        }
+        let user = User::new(table.clone());
+        self.clients.push(ClientShell {
+            connection,
+            config,
+            machine: None,
+            links: BTreeMap::new(),
+            tick_at: None,
+            user,
+        });
+        self.say_hello(connection, &table, Role::Client);
+    }
+
+    pub(super) fn connect(&mut self, node: Node) -> usize {
+        let slowness = self.slowness.as_micros() as u64;
+        let delay = self.dice.micros(slowness / 2, slowness * 2);
+        let last = [self.now; 2];
+        self.connections.push(Connection { node, open: true, delay, last, worker: None, client: None });
+        self.connections.len() - 1
+    }
+
+    pub(super) fn say_hello(&mut self, connection: usize, table: &[&str], role: Role) {
+        let hello = Hello {
+            protocol: PROTOCOL,
+            version: "simulated".into(),
+            instruction_set: "virtual".into(),
+            functions: oracle::table(table),
+            role,
+        };
+        self.send_up(connection, Up::Hello(hello));
+    }
+
+    pub(super) fn send_up(&mut self, connection: usize, message: Up) {
+        let at = self.arrival(connection, 0);
+        self.plan_at(at, Happening::Hear { connection, message });
+    }
+
+    pub(super) fn send_down(&mut self, connection: usize, message: Down) {
+        let at = self.arrival(connection, 1);
+        self.plan_at(at, Happening::Tell { connection, message });
+    }
+
+    /// When a message sent now arrives: never before one that was sent earlier.
+    pub(super) fn arrival(&mut self, connection: usize, direction: usize) -> Time {
+        let delay = self.connections[connection].delay;
+        let extra = self.dice.micros(0, delay.as_micros() as u64 * 2);
+        let last = &mut self.connections[connection].last[direction];
+        *last = (*last).max(self.now + delay + extra);
+        *last
+    }
+
+    /// A connection to the scheduler breaks; both ends learn of it in their own time, what is under way is lost.
+    pub(super) fn disconnect(&mut self, connection: usize, scheduler_learns: bool, program_learns: bool) {
+        if !std::mem::replace(&mut self.connections[connection].open, false) {
+            return;
+        }
+        let slowness = self.slowness.as_micros() as u64;
+        let (up, down) = (self.dice.micros(0, slowness * 10), self.dice.micros(0, slowness * 10));
+        if scheduler_learns {
+            self.plan(up, Happening::SchedulerLearnsOfLoss { connection });
+        }
+        if program_learns {
+            self.plan(down, Happening::ProgramLearnsOfLoss { connection });
+        }
+    }
+
+    /// A worker's process ends, and with it all that it held.
+    pub(super) fn worker_dies(&mut self, place: usize, silent: bool) {
+        let shell = &mut self.workers[place];
+        if !std::mem::replace(&mut shell.alive, false) {
+            return;
+        }
+        shell.silent = silent;
+        shell.machine = None;
+        shell.store.clear();
+        shell.running.clear();
+        shell.links.clear();
+        shell.tick_at = None;
+        let connection = shell.connection;
+        self.disconnect(connection, !silent, false);
+        for owner in self.owners() {
+            self.break_link(owner, place, !silent);
+        }
+    }
+
+    pub(super) fn owners(&self) -> Vec<Node> {
+        let clients = (0..self.clients.len()).map(Node::Client);
+        (0..self.workers.len()).map(Node::Worker).chain(clients).collect()
+    }
+
+    pub(super) fn fault(&mut self) {
+        let place = if self.workers.is_empty() { None } else { Some(self.dice.below(self.workers.len())) };
+        let (kind, Some(place)) = (self.dice.below(100), place) else { return self.worker_joins() };
+        match kind {
+            0..15 => self.worker_dies(place, false),
+            15..25 => self.worker_dies(place, true),
+            25..35 => {
+                let (scheduler_learns, worker_learns) = (self.dice.chance(60), self.dice.chance(60));
+                self.disconnect(self.workers[place].connection, scheduler_learns, worker_learns);
+            }
+            35..55 => {
+                let longest = self.dice.pick(&[50_000, 1_000_000, 9_000_000]);
+                let time = self.dice.micros(10_000, longest);
+                // A stall is not made longer: what it holds back would get out of order.
+                if self.workers[place].stalled_until <= self.now {
+                    self.workers[place].stalled_until = self.now + time;
+                }
+            }
+            55..60 => {
+                let client = self.dice.below(self.clients.len());
+                let (scheduler_learns, client_learns) = (self.dice.chance(60), self.dice.chance(60));
+                self.disconnect(self.clients[client].connection, scheduler_learns, client_learns);
+            }
+            60..75 => {
+                for owner in self.owners() {
+                    if self.dice.chance(70) {
+                        self.break_link(owner, place, true);
+                    }
+                }
+            }
+            75..85 => self.client_joins(),
+            _ => self.worker_joins(),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What the runtime's shells do, at once and without threads, with every command checked on the way.
+
+use super::*;
+
+impl World {
+    pub(super) fn scheduler_hears(&mut self, connection: usize, message: Up) {
+        let Connection { open: true, worker, client, .. } = self.connections[connection] else { return };
+        match (message, worker, client) {
+            (Up::Hello(hello), None, None) => {
+                self.tell_scheduler(scheduler::Event::Hello { connection: ConnectionId(connection as u64), hello });
+            }
+            (Up::Worker(message), Some(worker), _) => {
+                self.tell_scheduler(scheduler::Event::Worker { worker, message });
+            }
+            (Up::Client(message), _, Some(client)) => {
+                self.tell_scheduler(scheduler::Event::Client { client, message });
+            }
+            (message, ..) => panic!("{message:?} on connection {connection}"),
+        }
+    }
+
+    pub(super) fn tell_scheduler(&mut self, event: scheduler::Event) {
+        let left = if let scheduler::Event::WorkerLeft { worker } = event { Some(worker) } else { None };
+        let mut commands = Vec::new();
+        self.scheduler.handle(self.now, event, &mut commands);
+        self.scheduler.check_invariants();
+        for command in commands {
+            self.trace.note(|| format!("    scheduler: {command:?}"));
+            self.carry_out_for_scheduler(command);
+        }
+        self.worker_is_gone(left);
+        let due = self.scheduler.deadline().map(|(at, _)| at);
+        if due != self.scheduler_tick_at {
+            self.scheduler_tick_at = due;
+            if let Some(due) = due {
+                let late = self.dice.micros(0, 2_000);
+                self.plan_at(due.max(self.now) + late, Happening::SchedulerTick(due));
+            }
+        }
+    }
+
+    pub(super) fn worker_is_gone(&mut self, worker: Option<WorkerId>) {
+        if let Some(worker) = worker {
+            self.oracle.dead.insert(worker);
+            self.known_workers.remove(&worker);
+            self.look_for_the_rare();
+        }
+    }
+
+    pub(super) fn look_for_the_rare(&mut self) {
+        let nobody = !self.known_workers.is_empty() && self.known_workers.values().all(|knows| !knows);
+        self.oracle.rare_was_unknown |= nobody;
+    }
+
+    pub(super) fn carry_out_for_scheduler(&mut self, command: scheduler::Command) {
+        match command {
+            scheduler::Command::Greet { connection, greeting } => {
+                let connection = connection.0 as usize;
+                match (&greeting, self.connections[connection].node) {
+                    (Greeting::Worker { worker, .. }, Node::Worker(place)) => {
+                        self.connections[connection].worker = Some(*worker);
+                        self.known_workers.insert(*worker, self.workers[place].table.contains(&RARE));
+                        self.look_for_the_rare();
+                    }
+                    (Greeting::Client { client, .. }, Node::Client(_)) => {
+                        self.connections[connection].client = Some(*client);
+                    }
+                    (greeting, node) => panic!("{node:?} is greeted with {greeting:?}"),
+                }
+                self.send_down(connection, Down::Greeting(greeting));
+            }
+            scheduler::Command::ToClient { client, message } => {
+                let connection = self.connections.iter().position(|c| c.client == Some(client));
+                self.send_down(connection.expect("clients are known by greeting"), Down::Client(message));
+            }
+            scheduler::Command::ToWorker { worker, message } => {
+                self.send_down(self.connection_of(worker), Down::Worker(message));
+            }
+            scheduler::Command::CloseClient { client } => {
+                let connection = self.connections.iter().position(|c| c.client == Some(client));
+                let again = self.dice.chance(50);
+                self.disconnect(connection.expect("clients are known by greeting"), again, true);
+            }
+            scheduler::Command::CloseWorker { worker } => {
+                let again = self.dice.chance(50);
+                self.disconnect(self.connection_of(worker), again, true);
+                self.worker_is_gone(Some(worker));
+            }
+        }
+    }
+
+    pub(super) fn connection_of(&self, worker: WorkerId) -> usize {
+        let connection = self.connections.iter().position(|c| c.worker == Some(worker));
+        connection.expect("workers are known by greeting")
+    }
+}
+
+impl World {
+    pub(super) fn program_hears(&mut self, connection: usize, message: Down) {
+        let Connection { open: true, node, .. } = self.connections[connection] else { return };
+        match (message, node) {
+            (Down::Greeting(Greeting::Worker { worker, heartbeat_ms }), Node::Worker(place)) => {
+                let shell = &mut self.workers[place];
+                shell.config.heartbeat = Duration::from_millis(heartbeat_ms);
+                shell.id = Some(worker);
+                shell.machine = Some(Worker::new(shell.config.clone(), address(place), self.now));
+                self.set_tick(node);
+            }
+            (Down::Greeting(Greeting::Client { client, heartbeat_ms }), Node::Client(place)) => {
+                let shell = &mut self.clients[place];
+                shell.config.heartbeat = Duration::from_millis(heartbeat_ms);
+                shell.machine = Some(Client::new(client, shell.config.clone(), self.now));
+                self.set_tick(node);
+                self.let_user(place, |user, world, machine, _| user.start(world, machine));
+            }
+            (Down::Worker(message), Node::Worker(place)) => {
+                self.tell_worker(place, worker::Event::Scheduler(message));
+            }
+            (Down::Client(message), Node::Client(place)) => {
+                self.tell_client(place, client::Event::Scheduler(message));
+            }
+            (message, node) => panic!("{message:?} to {node:?}"),
+        }
+    }
+
+    /// Plans when a program's machine next wants to be told the time.
+    pub(super) fn set_tick(&mut self, node: Node) {
+        let (due, tick_at) = match node {
+            Node::Worker(place) => {
+                let shell = &mut self.workers[place];
+                (shell.machine.as_ref().and_then(Worker::deadline).map(|(at, _)| at), &mut shell.tick_at)
+            }
+            Node::Client(place) => {
+                let shell = &mut self.clients[place];
+                (shell.machine.as_ref().and_then(Client::deadline).map(|(at, _)| at), &mut shell.tick_at)
+            }
+        };
+        if *tick_at != due {
+            *tick_at = due;
+            if let Some(due) = due {
+                let at = due.max(self.now) + self.dice.micros(0, 2_000);
+                self.plan_at(at, Happening::Tick(node, due));
+            }
+        }
+    }
+
+    pub(super) fn tell_worker(&mut self, place: usize, event: worker::Event) {
+        let Some(machine) = &mut self.workers[place].machine else { return };
+        let mut commands = Vec::new();
+        machine.handle(self.now, event, &mut commands);
+        machine.check_invariants();
+        for command in commands {
+            self.trace.note(|| format!("    worker {place}: {command:?}"));
+            self.carry_out_for_worker(place, command);
+        }
+        let shell = &self.workers[place];
+        if let Some(machine) = &shell.machine {
+            assert_eq!(machine.n_held(), shell.store.len(), "what worker {place} holds");
+            assert_eq!(machine.n_running() as usize, shell.running.len(), "what worker {place} runs");
+        }
+        self.set_tick(Node::Worker(place));
+    }
+
+    pub(super) fn carry_out_for_worker(&mut self, place: usize, command: worker::Command) {
+        match command {
+            worker::Command::ToScheduler(message) => {
+                if let FromWorker::Missing { task, .. } = &message {
+                    *self.oracle.misses.entry(*task).or_default() += 1;
+                }
+                self.send_up(self.workers[place].connection, Up::Worker(message));
+            }
+            worker::Command::Store { task, value } => {
+                self.oracle.check_value(task, &value);
+                self.oracle.stored.insert(task);
+                let before = self.workers[place].store.insert(task, value);
+                assert!(before.is_none(), "{task} is stored twice on worker {place}");
+            }
+            worker::Command::Run(run) => self.run(place, run),
+            worker::Command::Fetch { peer, tasks } => self.fetch(Node::Worker(place), &peer, tasks),
+            worker::Command::Drop { tasks } => {
+                for task in tasks {
+                    let before = self.workers[place].store.remove(&task);
+                    assert!(before.is_some(), "{task} is dropped from worker {place}, which does not have it");
+                }
+            }
+            worker::Command::Close { peer } => self.close_link(Node::Worker(place), &peer),
+            worker::Command::Stop { .. } => self.worker_dies(place, false),
+        }
+    }
+
+    pub(super) fn run(&mut self, place: usize, run: worker::Run) {
+        let worker::Run { task, attempt, function, arguments, constants } = run;
+        let shell = &mut self.workers[place];
+        assert!(self.runs.insert((task, attempt)), "{task} {attempt} runs twice");
+        shell.running.insert((task, attempt));
+        assert!(shell.running.len() <= shell.config.n_threads as usize, "worker {place} has no thread for {task}");
+        let function = shell.table[function.0 as usize];
+        let payload = self.oracle.run(task, function, &arguments, &constants, &shell.store);
+        self.oracle.ran_on.insert((task, shell.id.expect("a worker that runs was greeted")));
+        let time = match function {
+            "sim.quick" => self.dice.micros(1, 50),
+            "sim.slow" => self.dice.micros(200_000, 2_500_000),
+            _ => self.dice.micros(100, 20_000),
+        };
+        let says = format!("{task} says so");
+        let outcome = match payload {
+            None if function == "sim.panic" => Err(Failure::Panic(says)),
+            None => Err(Failure::Error(says)),
+            Some(_) if function == "sim.flaky" && self.dice.chance(40) => Err(Failure::Error(says)),
+            Some(payload) => Ok(Value::new(payload)),
+        };
+        let run_ns = time.as_nanos() as u64;
+        self.plan(time, Happening::Ran { worker: place, task, attempt, outcome, run_ns });
+    }
+
+    pub(super) fn tell_client(&mut self, place: usize, event: client::Event) {
+        let Some(machine) = &mut self.clients[place].machine else { return };
+        let mut commands = Vec::new();
+        machine.handle(self.now, event, &mut commands);
+        machine.check_invariants();
+        for command in commands {
+            self.trace.note(|| format!("    client {place}: {command:?}"));
+            self.carry_out_for_client(place, command);
+        }
+        self.set_tick(Node::Client(place));
+    }
+
+    pub(super) fn carry_out_for_client(&mut self, place: usize, command: client::Command) {
+        match command {
+            client::Command::ToScheduler(message) => {
+                if let FromClient::Locate { task, .. } = &message {
+                    *self.oracle.misses.entry(*task).or_default() += 1;
+                }
+                self.send_up(self.clients[place].connection, Up::Client(message));
+            }
+            client::Command::Fetch { peer, tasks } => self.fetch(Node::Client(place), &peer, tasks),
+            client::Command::Close { peer } => self.close_link(Node::Client(place), &peer),
+            client::Command::CloseScheduler => {
+                self.clients[place].user.scheduler_is_lost();
+                self.disconnect(self.clients[place].connection, true, false);
+            }
+            client::Command::Deliver { ticket, value } => {
+                let task = self.clients[place].user.answered(ticket, true);
+                self.oracle.check_value(task, &value);
+            }
+            client::Command::Done { ticket } => {
+                let task = self.clients[place].user.answered(ticket, false);
+                assert!(self.oracle.stored.contains(&task), "{task} is said to be done");
+            }
+            client::Command::Fail { ticket, trouble } => {
+                let task = self.clients[place].user.failed(ticket);
+                match trouble {
+                    client::Trouble::Task(error) => {
+                        let (failures, misses) = (self.config.allowed_failures, self.config.allowed_misses);
+                        self.oracle.check_error(task, &error, failures, misses);
+                    }
+                    client::Trouble::SchedulerLost => {
+                        let connection = &self.connections[self.clients[place].connection];
+                        assert!(!connection.open || !self.is_healed, "client {place} lost a scheduler that is there");
+                        self.clients[place].user.scheduler_is_lost();
+                    }
+                    trouble => panic!("client {place} is told {trouble:?} of {task}"),
+                }
+            }
+            client::Command::Workers(_) | client::Command::Waiting { .. } => {}
+        }
+    }
+
+    /// Lets a user do something with his client, and carries out what he asks for.
+    pub(super) fn let_user(
+        &mut self,
+        place: usize,
+        act: impl FnOnce(&mut User, &mut Self, &Client, ClientId) -> UserActs,
+    ) {
+        let Some(machine) = self.clients[place].machine.take() else { return };
+        let Some(client) = self.connections[self.clients[place].connection].client else { return };
+        let mut user = std::mem::take(&mut self.clients[place].user);
+        let acts = act(&mut user, self, &machine, client);
+        self.clients[place].user = user;
+        self.clients[place].machine = Some(machine);
+        for after in acts.later {
+            self.plan(after, Happening::Act(place));
+        }
+        for event in acts.now {
+            self.trace.note(|| format!("  user {place}: {event:?}"));
+            self.tell_client(place, event);
+        }
+    }
+}

@@ -314,9 +314,9 @@ impl Session {
     /// Tells the machine, carries out what it says, and hands new jobs to the threads.
     fn apply_all(&self, events: impl IntoIterator<Item = Event>) {
         let jobs = self.apply(events);
-        // First to the threads, whose work takes longer than the system call.
-        self.hand_out(jobs);
+        // First the scheduler: a function that ends its process at once must be known to have been started.
         self.scheduler.flush();
+        self.hand_out(jobs);
     }
 
     fn hand_out(&self, jobs: Vec<Job>) {
@@ -339,7 +339,9 @@ impl Session {
         let ran = Event::Ran { task: job.task, attempt: job.attempt, run_ns, outcome };
         let mut jobs = self.apply([ran]);
         let next = if jobs.is_empty() { None } else { Some(jobs.remove(0)) };
-        if next.is_some() {
+        // In a stream of small tasks one write carries many answers. A task that was lost with a worker before is under
+        // suspicion: that it was started has to be said before it runs.
+        if jobs.is_empty() && next.as_ref().is_some_and(|job| job.attempt == Attempt(0)) {
             self.scheduler.flush_soon();
         } else {
             self.scheduler.flush();

@@ -74,7 +74,10 @@ impl Scheduler {
         match self.running(worker, task, attempt) {
             Some(slot) => {
                 let function = self.function(slot);
-                self.functions.learn(function, run_ns);
+                // A result that was there already took no time to run, which says nothing about the function.
+                if run_ns > 0 {
+                    self.functions.learn(function, run_ns);
+                }
                 self.note(Record::Tasks, |scheduler| {
                     let function = scheduler.functions.name(function);
                     Kind::TaskFinished { task, attempt, worker, function, run_ns, n_bytes }

@@ -3,7 +3,7 @@
 //! Buffers share their memory with whoever made them, so an array is sent without being copied first, and a
 //! received buffer becomes an array again without a copy. What the bytes mean is not known here.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytemuck::{NoUninit, Pod};
 use bytes::Bytes;
@@ -50,7 +50,7 @@ pub struct Buffer(Repr);
 enum Repr {
     Shared(Bytes),
     /// What was received: words, so that a vector of `f64` takes the memory over as it is.
-    Words(Vec<u64>, usize),
+    Words(Arc<Vec<u64>>, usize),
 }
 
 impl Buffer {
@@ -74,7 +74,7 @@ impl Buffer {
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Shared(bytes) => bytes,
-            Repr::Words(words, len) => &bytemuck::cast_slice(words)[..*len],
+            Repr::Words(words, len) => &bytemuck::cast_slice(words.as_slice())[..*len],
         }
     }
 
@@ -91,7 +91,7 @@ impl Buffer {
         self.len() == 0
     }
 
-    /// The numbers in it: the same memory for a received buffer of an 8-byte type, a copy otherwise.
+    /// The numbers in it: the same memory for a received buffer of an 8-byte type that nobody shares, a copy otherwise.
     ///
     /// # Errors
     /// When the bytes do not divide into whole `T`s.
@@ -101,17 +101,18 @@ impl Buffer {
         if size == 0 || !len.is_multiple_of(size) {
             return Err(DataError::Length { len, size });
         }
-        let words = match self.0 {
-            Repr::Words(words, _) => match bytemuck::allocation::try_cast_vec::<u64, T>(words) {
-                Ok(mut numbers) => {
+        let rest = match self.0 {
+            Repr::Words(words, _) => match Arc::try_unwrap(words).map(bytemuck::allocation::try_cast_vec::<u64, T>) {
+                Ok(Ok(mut numbers)) => {
                     numbers.truncate(len / size);
                     return Ok(numbers);
                 }
-                Err((_, words)) => Repr::Words(words, len),
+                Ok(Err((_, words))) => Repr::Words(Arc::new(words), len),
+                Err(shared) => Repr::Words(shared, len),
             },
             shared @ Repr::Shared(_) => shared,
         };
-        Ok(bytemuck::pod_collect_to_vec(Self(words).as_bytes()))
+        Ok(bytemuck::pod_collect_to_vec(Self(rest).as_bytes()))
     }
 }
 
@@ -153,9 +154,17 @@ impl BufferMut {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
     }
 
+    /// Makes room for `len` bytes in all, zeroed beyond what there was; shorter than now changes nothing.
+    pub fn grow(&mut self, len: usize) {
+        if len > self.len {
+            self.words.resize(len.div_ceil(8), 0);
+            self.len = len;
+        }
+    }
+
     /// Ends the receiving.
     pub fn freeze(self) -> Buffer {
-        Buffer(Repr::Words(self.words, self.len))
+        Buffer(Repr::Words(Arc::new(self.words), self.len))
     }
 }
 
@@ -202,6 +211,18 @@ mod tests {
         let numbers = buffer.into_vec::<f64>().expect("24 bytes are three numbers");
         assert_eq!(numbers, [1.0, -2.0, 0.5]);
         assert_eq!(numbers.as_ptr() as usize, address);
+    }
+
+    #[test]
+    fn a_shared_buffer_is_copied_only_when_it_is_changed_into_numbers() {
+        let mut incoming = BufferMut::zeroed(8);
+        incoming.grow(16);
+        incoming.as_mut_bytes().copy_from_slice(bytemuck::cast_slice(&[4.0_f64, 5.0]));
+        let buffer = incoming.freeze();
+        let copy = buffer.clone();
+        assert_eq!(buffer.as_bytes().as_ptr(), copy.as_bytes().as_ptr());
+        assert_eq!(copy.into_vec::<f64>().expect("16 bytes are two numbers"), [4.0, 5.0]);
+        assert_eq!(buffer.into_vec::<f64>().expect("16 bytes are two numbers"), [4.0, 5.0]);
     }
 
     #[test]

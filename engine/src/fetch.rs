@@ -175,6 +175,14 @@ impl Fetches {
         }
     }
 
+    /// A peer is in the middle of a large result: it is not silent.
+    pub(crate) fn sending(&mut self, now: Time, address: &Address) {
+        let silent_at = now + self.silence;
+        if self.peers.contains_key(address) {
+            self.change(address, |peer| peer.silent_at = peer.silent_at.map(|_| silent_at));
+        }
+    }
+
     /// Counts peers as lost that were silent too long, and names them.
     pub(crate) fn tick(&mut self, now: Time) -> Vec<Address> {
         let mut silent = Vec::new();

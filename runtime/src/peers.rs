@@ -34,9 +34,22 @@ const LARGE: u64 = 1 << 20;
 /// What became of something that was asked of a peer.
 #[derive(Debug)]
 pub(crate) enum Report {
-    Fetched { peer: Address, task: TaskId, value: Value },
-    NotThere { peer: Address, task: TaskId },
-    Lost { peer: Address },
+    Fetched {
+        peer: Address,
+        task: TaskId,
+        value: Value,
+    },
+    NotThere {
+        peer: Address,
+        task: TaskId,
+    },
+    /// Something large is on its way.
+    Sending {
+        peer: Address,
+    },
+    Lost {
+        peer: Address,
+    },
 }
 
 /// Who is told.
@@ -163,16 +176,17 @@ async fn exchange<T: Told>(
                     Err(error) => return error,
                 }
                 let Some(owner) = owner.upgrade() else { return FrameError::Truncated };
+                if answers.is_empty() {
+                    owner.told(vec![Report::Sending { peer: peer.clone() }]);
+                    continue;
+                }
                 let report = |answer| match answer {
                     ToPeer::Got { task, value: Some(value) } => Report::Fetched { peer: peer.clone(), task, value },
                     ToPeer::Got { task, value: None } | ToPeer::Missing { task } => {
                         Report::NotThere { peer: peer.clone(), task }
                     }
                 };
-                let reports: Vec<Report> = answers.drain(..).map(report).collect();
-                if !reports.is_empty() {
-                    owner.told(reports);
-                }
+                owner.told(answers.drain(..).map(report).collect());
             }
         }
     }

@@ -491,9 +491,7 @@ impl Bulk {
             }
             Target::Buffer(buffer) => {
                 if buffer.as_mut_bytes().len() == filled {
-                    let mut larger = BufferMut::zeroed(grown);
-                    larger.as_mut_bytes()[..filled].copy_from_slice(buffer.as_mut_bytes());
-                    *buffer = larger;
+                    buffer.grow(grown);
                 }
                 &mut buffer.as_mut_bytes()[filled..]
             }

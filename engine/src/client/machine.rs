@@ -130,6 +130,7 @@ impl Client {
                 }
             }
             Event::NotThere { peer, task } => self.fetches.not_there(now, &peer, task),
+            Event::PeerSending { peer } => self.fetches.sending(now, &peer),
             Event::PeerLost { peer } => self.fetches.lost(&peer),
             Event::SchedulerLost => self.lose_scheduler(out),
             Event::Tick => self.tick(now, out),

@@ -79,6 +79,11 @@ pub enum Event {
         /// The task.
         task: TaskId,
     },
+    /// A peer is in the middle of sending something large that was asked of it.
+    PeerSending {
+        /// Which.
+        peer: Address,
+    },
     /// A connection to a worker could not be made or broke: whatever was asked of it will not come. Not said of a
     /// connection that was closed by [`Command::Close`].
     PeerLost {

@@ -142,6 +142,7 @@ impl Worker {
                 }
             }
             Event::NotThere { peer, task } => self.fetches.not_there(now, &peer, task),
+            Event::PeerSending { peer } => self.fetches.sending(now, &peer),
             Event::PeerLost { peer } => self.fetches.lost(&peer),
             Event::Tick => self.tick(now, out),
         }

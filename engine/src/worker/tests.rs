@@ -396,6 +396,18 @@ fn a_peer_that_sends_something_is_not_silent() {
 }
 
 #[test]
+fn a_peer_in_the_middle_of_a_large_result_is_not_silent() {
+    let mut world = World::new(1);
+    world.computes(compute(10, 0, &[(0, &[1])]));
+    for _ in 0..5 {
+        assert_eq!(world.waits(9), []);
+        assert_eq!(world.told(Event::PeerSending { peer: peer(1) }), []);
+    }
+    assert_eq!(world.told(Event::PeerSending { peer: peer(2) }), [], "one that was asked for nothing may say so too");
+    assert_eq!(world.waits(10), [Command::Close { peer: peer(1) }, missing(0, peers(&[1]))]);
+}
+
+#[test]
 fn an_input_that_should_be_here_and_is_not_is_told() {
     let mut world = World::new(1);
     assert_eq!(world.computes(compute(10, 0, &[(0, &[])])), [missing(0, vec![own()])]);

@@ -278,6 +278,7 @@ fn event_of(report: Report) -> Event {
     match report {
         Report::Fetched { peer, task, value } => Event::Fetched { peer, task, value },
         Report::NotThere { peer, task } => Event::NotThere { peer, task },
+        Report::Sending { peer } => Event::PeerSending { peer },
         Report::Lost { peer } => Event::PeerLost { peer },
     }
 }

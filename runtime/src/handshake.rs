@@ -22,11 +22,15 @@ pub fn instruction_set() -> String {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::is_x86_feature_detected as has;
-        if has!("avx512f") && has!("avx512dq") && has!("avx512vl") && has!("avx512bw") && has!("avx512cd") {
-            return format!("{arch}+avx512");
+        // The levels between which matrix products choose their kernel; nothing else that Phalanx computes differs.
+        if has!("avx512f") {
+            return format!("{arch}+avx512f");
         }
         if has!("avx2") && has!("fma") {
             return format!("{arch}+avx2+fma");
+        }
+        if has!("avx") {
+            return format!("{arch}+avx");
         }
     }
     arch.into()

@@ -463,7 +463,7 @@ impl Scheduler {
                 {
                     return Err(format!(
                         "its kernels use {}, those of worker {} use {}: results would differ in their last bits; \
-                         set PHALANX_INSTRUCTION_SET to one level for all",
+                         use machines of one instruction set in one cluster",
                         hello.instruction_set, other.name, other.instruction_set
                     ));
                 }

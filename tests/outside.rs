@@ -42,11 +42,11 @@ fn built() -> &'static Path {
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
         let here = format!("path = {:?}", root.to_str().expect("a plain path"));
         fs::write(folder.join("Cargo.toml"), manifest.replace("path = \"../..\"", &here)).expect("a manifest");
-        let target = tmp.parent().expect("the target folder").join("outside");
+        let target = tmp.parent().expect("the target folder");
         let output = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--offline", "--manifest-path"])
             .arg(folder.join("Cargo.toml"))
-            .env("CARGO_TARGET_DIR", &target)
+            .env("CARGO_TARGET_DIR", target)
             .output()
             .expect("cargo runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

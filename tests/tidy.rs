@@ -44,8 +44,18 @@ fn arrows_go_down_only() {
 #[test]
 fn the_engine_is_pure() {
     let banned = [
-        "tokio", "Instant::now", "SystemTime", "std::net", "std::fs", "std::thread", "thread::spawn", "std::process",
-        "std::env", "rand::", "println!", "async fn",
+        "tokio",
+        "Instant::now",
+        "SystemTime",
+        "std::net",
+        "std::fs",
+        "std::thread",
+        "thread::spawn",
+        "std::process",
+        "std::env",
+        "rand::",
+        "println!",
+        "async fn",
     ];
     let mut wrong = Vec::new();
     for file in sources("engine") {
@@ -61,8 +71,9 @@ fn the_engine_is_pure() {
 
 #[test]
 fn nothing_below_the_command_line_prints() {
-    let banned = ["println!(", "print!(", "eprintln!(", "eprint!(", "dbg!(", "io::stdout", "io::stderr"];
-    let wrong: Vec<String> = SILENT.iter().flat_map(|name| sources(name)).flat_map(|file| hits(&file, &banned)).collect();
+    let banned = ["println!(", "print!(", "eprintln!(", "eprint!(", "dbg!(", "stdout().", "stderr()."];
+    let wrong: Vec<String> =
+        SILENT.iter().flat_map(|name| sources(name)).flat_map(|file| hits(&file, &banned)).collect();
     assert_eq!(wrong, Vec::<String>::new());
 }
 
@@ -83,8 +94,10 @@ fn unsafe_is_only_in_kernels_and_says_why() {
         let text = read(&file);
         let lines: Vec<&str> = text.lines().collect();
         for (place, line) in lines.iter().enumerate() {
-            let code = code_of(line);
-            let uses = code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == "unsafe");
+            // A word in quotes is no code: the macro crate names what it refuses.
+            let code = code_of(line).replace("\"unsafe\"", "");
+            let uses =
+                code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == "unsafe");
             if !uses || file.ends_with("tests/tidy.rs") {
                 continue;
             }
@@ -142,7 +155,8 @@ fn no_file_hides_two_ideas() {
 
 #[test]
 fn every_example_is_used_by_a_test() {
-    let tests: String = files(&root().join("tests")).iter().filter(|file| is(file, "rs")).map(|file| read(file)).collect();
+    let tests: String =
+        files(&root().join("tests")).iter().filter(|file| is(file, "rs")).map(|file| read(file)).collect();
     let unused: Vec<String> = files(&root().join("examples"))
         .into_iter()
         .map(|file| file.file_name().expect("a file").to_string_lossy().into_owned())
@@ -159,7 +173,7 @@ fn every_dependency_has_an_allowed_licence() {
     let allowed: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
     let mut wrong = Vec::new();
     for (package, licence) in licences() {
-        if !licence.as_deref().is_some_and(|licence| Expression::new(licence).is_met(&allowed)) {
+        if !licence.as_deref().is_some_and(|licence| Expression::new(licence).meets(&allowed)) {
             wrong.push(format!("{package}: {}", licence.unwrap_or_else(|| "none".to_owned())));
         }
     }
@@ -169,7 +183,7 @@ fn every_dependency_has_an_allowed_licence() {
 #[test]
 fn licence_expressions_are_read_as_spdx_means_them() {
     let allowed = BTreeSet::from(["MIT", "Apache-2.0"]);
-    let met = |text: &str| Expression::new(text).is_met(&allowed);
+    let met = |text: &str| Expression::new(text).meets(&allowed);
     assert!(met("MIT") && met("GPL-3.0 OR MIT") && met("Unlicense/MIT") && met("(MIT OR GPL-2.0) AND Apache-2.0"));
     assert!(met("Apache-2.0 WITH LLVM-exception OR MIT"));
     assert!(!met("GPL-3.0") && !met("MIT AND GPL-2.0") && !met("(MIT OR Apache-2.0) AND GPL-2.0") && !met(""));
@@ -191,7 +205,11 @@ fn licences() -> BTreeMap<String, Option<String>> {
     packages
         .iter()
         .map(|package| {
-            let name = format!("{} {}", package["name"].as_str().expect("a name"), package["version"].as_str().expect("a version"));
+            let name = format!(
+                "{} {}",
+                package["name"].as_str().expect("a name"),
+                package["version"].as_str().expect("a version")
+            );
             (name, package["license"].as_str().map(str::to_owned))
         })
         .collect()
@@ -222,7 +240,7 @@ impl<'a> Expression<'a> {
         Self { words, next: 0 }
     }
 
-    fn is_met(mut self, allowed: &BTreeSet<&str>) -> bool {
+    fn meets(mut self, allowed: &BTreeSet<&str>) -> bool {
         self.any(allowed) && self.next == self.words.len()
     }
 
@@ -297,7 +315,8 @@ fn sources(name: &str) -> Vec<PathBuf> {
 
 /// Every Rust file of the house.
 fn all_sources() -> Vec<PathBuf> {
-    let folders = ["engine", "runtime", "array", "datasets", "learn", "glm", "search", "cli", "src", "tests", "examples"];
+    let folders =
+        ["engine", "runtime", "array", "datasets", "learn", "glm", "search", "cli", "src", "tests", "examples"];
     folders.iter().flat_map(|name| files(&root().join(name))).filter(|file| is(file, "rs")).collect()
 }
 

@@ -65,7 +65,8 @@ impl Coefficients {
     /// The same for people, with decimals that line up.
     pub(crate) fn to_table(&self) -> Table {
         let places: Vec<_> = self.rows().collect();
-        let numbers = |linear: &Linear| column(&places.iter().map(|(place, _)| linear.at(*place)).collect::<Vec<_>>(), 6);
+        let numbers =
+            |linear: &Linear| column(&places.iter().map(|(place, _)| linear.at(*place)).collect::<Vec<_>>(), 6);
         let raw = numbers(&self.raw);
         let names = places.iter().map(|(_, name)| (*name).to_owned());
         match &self.standardized {

@@ -82,7 +82,8 @@ impl Design {
         let options = match &self.selection {
             Selection::Features(features) => {
                 if features.contains(&self.target) {
-                    let message = format!("{:?} is both the target and a feature; remove it from the features", self.target);
+                    let message =
+                        format!("{:?} is both the target and a feature; remove it from the features", self.target);
                     return Err(Error::usage(message));
                 }
                 options.columns(features.iter().chain([&self.target]))
@@ -97,7 +98,10 @@ impl Design {
         let table = read_csv(self.data.clone(), &options).map_err(Error::failed)?;
         table.schema().position(&self.target).map_err(Error::failed)?;
         if table.n_rows() == 0 {
-            return Err(Error::failed(format!("{} has no rows, only a header; there is nothing to learn", self.data.join(", "))));
+            return Err(Error::failed(format!(
+                "{} has no rows, only a header; there is nothing to learn",
+                self.data.join(", ")
+            )));
         }
         Ok(table)
     }
@@ -106,10 +110,15 @@ impl Design {
     fn features(&self, table: &Table) -> Result<Vec<String>> {
         let features: Vec<String> = match &self.selection {
             Selection::Features(features) => features.clone(),
-            Selection::Drop(_) => table.schema().names().filter(|name| *name != self.target).map(str::to_owned).collect(),
+            Selection::Drop(_) => {
+                table.schema().names().filter(|name| *name != self.target).map(str::to_owned).collect()
+            }
         };
         if features.is_empty() {
-            return Err(Error::failed(format!("{:?} is the only column, so there is nothing to learn from", self.target)));
+            return Err(Error::failed(format!(
+                "{:?} is the only column, so there is nothing to learn from",
+                self.target
+            )));
         }
         Ok(features)
     }

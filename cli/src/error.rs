@@ -79,7 +79,10 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let scored = known.into_iter().map(|known| (strsim::jaro_winkler(&lower, &known.to_lowercase()), known));
     // Of equal ones the first wins, so that the answer does not depend on how floats compare.
     scored
-        .fold(None, |best: Option<(f64, &str)>, next| if best.is_some_and(|best| best.0 >= next.0) { best } else { Some(next) })
+        .fold(
+            None,
+            |best: Option<(f64, &str)>, next| if best.is_some_and(|best| best.0 >= next.0) { best } else { Some(next) },
+        )
         .filter(|best| best.0 >= 0.75)
         .map(|best| best.1)
 }

@@ -35,11 +35,11 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use tracing_subscriber::EnvFilter;
 
+pub use crate::error::{Error, Result};
 use crate::{
     args::{Arguments, BenchCommand, Command, FitCommand},
     output::Screen,
 };
-pub use crate::error::{Error, Result};
 
 /// The environment variable that says what of the log is shown.
 const LOG: &str = "PHALANX_LOG";

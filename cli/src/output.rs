@@ -82,7 +82,11 @@ impl Screen {
         if self.terminal {
             let bar = ProgressBar::with_draw_target(Some(n_steps), ProgressDrawTarget::stderr());
             let template = "{msg} [{bar:30}] {pos}/{len}  {elapsed} so far, {eta} to go";
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar.set_style(
+                ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar())
+                    .progress_chars("=> "),
+            );
             bar.set_message(what.to_owned());
             bar.enable_steady_tick(Duration::from_millis(200));
             *lock(&self.bar) = Some(bar);
@@ -316,7 +320,8 @@ rank  what    score
         write_folder(&other, &[("a.txt", Vec::new()), ("no/such/b.txt", Vec::new())]).expect_err("not written");
         assert!(!other.exists());
         // Nothing temporary is left either.
-        let left: Vec<_> = std::fs::read_dir(place.path()).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(place.path()).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
         assert_eq!(left, ["new"]);
     }
 }

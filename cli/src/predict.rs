@@ -19,7 +19,9 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
     let file = ModelFile::load(&arguments.model).map_err(Error::failed)?;
     let names = |wanted: bool| {
         let columns = file.encoder.columns().iter();
-        columns.filter(move |column| matches!(column, EncodedColumn::Categorical { .. }) == wanted).map(EncodedColumn::name)
+        columns
+            .filter(move |column| matches!(column, EncodedColumn::Categorical { .. }) == wanted)
+            .map(EncodedColumn::name)
     };
     let options = CsvOptions::new()
         .columns(file.encoder.columns().iter().map(EncodedColumn::name))
@@ -36,7 +38,8 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
         let path = &arguments.output;
         write_atomically(path, text.as_bytes()).map_err(|error| Error::file("write", path, &error))?;
         if arguments.job.json {
-            let answer = json!({ "rows": predictions.len(), "target": file.target, "output": path.display().to_string() });
+            let answer =
+                json!({ "rows": predictions.len(), "target": file.target, "output": path.display().to_string() });
             return screen.print_json(&answer);
         }
         let rows = count(predictions.len(), "prediction");

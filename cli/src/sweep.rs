@@ -207,8 +207,11 @@ impl Outcome<'_> {
         let names: Vec<&str> = self.file.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         let headings = names.iter().map(|name| format!(">{name}"));
         let score = format!(">{metric}");
-        let headings: Vec<String> =
-            [">rank".to_owned()].into_iter().chain(headings).chain([score, ">std".to_owned(), ">fit time".to_owned()]).collect();
+        let headings: Vec<String> = [">rank".to_owned()]
+            .into_iter()
+            .chain(headings)
+            .chain([score, ">std".to_owned(), ">fit time".to_owned()])
+            .collect();
         let mut table = Table::new(headings.iter().map(String::as_str));
         let numbers = |of: &dyn Fn(usize) -> Option<f64>| {
             let known: Vec<f64> = shown.iter().map(|&candidate| of(candidate).unwrap_or(f64::NAN)).collect();
@@ -237,8 +240,11 @@ impl Outcome<'_> {
         if let Some(first) = failed.first() {
             text += &format!("\n{} failed, the first with: {first}\n", count(failed.len(), "candidate"));
         }
-        let best: Vec<String> =
-            self.params(self.found.best_index).iter().map(|(name, value)| format!("{name} = {}", cell(value))).collect();
+        let best: Vec<String> = self
+            .params(self.found.best_index)
+            .iter()
+            .map(|(name, value)| format!("{name} = {}", cell(value)))
+            .collect();
         text += &format!(
             "\nBest: {}, with {metric} {} ({})\n",
             best.join(", "),

@@ -78,14 +78,20 @@ impl SweepFile {
         match source.text("method", method)?.as_str() {
             "grid" => {}
             other => {
-                return Err(source.wrong(method.line, format!("method is {other:?}, expected grid; other methods come later")));
+                return Err(
+                    source.wrong(method.line, format!("method is {other:?}, expected grid; other methods come later"))
+                );
             }
         }
         let standardize = file.get("standardize").map_or(Ok(false), |node| source.boolean("standardize", node))?;
         let described = file.need("estimator", "what to fit, as in `estimator: poisson_regression`")?;
         let inner = estimator(source, described)?;
         let estimator_name = inner.name().to_owned();
-        let parameters = parameters(source, file.need("parameters", "what to try, as in `parameters: {alpha: {values: [0.1, 1]}}`")?, &*inner)?;
+        let parameters = parameters(
+            source,
+            file.need("parameters", "what to try, as in `parameters: {alpha: {values: [0.1, 1]}}`")?,
+            &*inner,
+        )?;
         let estimator: Box<dyn Estimator> = if standardize {
             Box::new(Pipeline::builder().step("standardize", StandardScaler::new()).boxed_estimator(MODEL_STEP, inner))
         } else {
@@ -96,7 +102,10 @@ impl SweepFile {
             estimator,
             estimator_name,
             standardize,
-            scorer: scorer(source, file.need("metric", "how to judge, as in `metric: {name: mean_squared_error, goal: minimize}`")?)?,
+            scorer: scorer(
+                source,
+                file.need("metric", "how to judge, as in `metric: {name: mean_squared_error, goal: minimize}`")?,
+            )?,
             parameters,
             cv: file.get("cv").map_or(Ok(KFold::default()), |node| cv(source, node))?,
         })
@@ -125,9 +134,8 @@ impl<'a> Keys<'a> {
     }
 
     fn need(&self, name: &str, meaning: &str) -> Result<&'a Node> {
-        self.get(name).ok_or_else(|| {
-            Error::usage(format!("{}: there is no `{name}`; say {meaning}", self.source.0.display()))
-        })
+        self.get(name)
+            .ok_or_else(|| Error::usage(format!("{}: there is no `{name}`; say {meaning}", self.source.0.display())))
     }
 }
 
@@ -242,7 +250,8 @@ fn scorer(source: Source<'_>, node: &Node) -> Result<Scorer> {
     }
     let entries = source.known_map("metric", node, &["name", "goal"])?;
     let get = |name: &str| entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
-    let name = get("name").ok_or_else(|| source.wrong(node.line, "the metric has no `name`; add one, as in `name: mse`"))?;
+    let name =
+        get("name").ok_or_else(|| source.wrong(node.line, "the metric has no `name`; add one, as in `name: mse`"))?;
     let scorer = by_name(name)?;
     if let Some(node) = get("goal") {
         let (natural, word) = match scorer.goal() {
@@ -255,7 +264,8 @@ fn scorer(source: Source<'_>, node: &Node) -> Result<Scorer> {
             return Err(source.wrong(node.line, format!("goal is {goal:?}, expected minimize or maximize{near}")));
         }
         if goal != natural {
-            let message = format!("goal is {goal}, but {} is better when {word}; write `goal: {natural}`", scorer.name());
+            let message =
+                format!("goal is {goal}, but {} is better when {word}; write `goal: {natural}`", scorer.name());
             return Err(source.wrong(node.line, message));
         }
     }
@@ -269,7 +279,10 @@ fn parameters(source: Source<'_>, node: &Node, estimator: &dyn Estimator) -> Res
         let what = format!("parameter {}", key.name);
         let entries = source.known_map(&what, node, &["values", "value"])?;
         let [(kind, given)] = entries else {
-            return Err(source.wrong(node.line, format!("{what} has {} keys, expected `values: [...]` or `value: ...`", entries.len())));
+            return Err(source.wrong(
+                node.line,
+                format!("{what} has {} keys, expected `values: [...]` or `value: ...`", entries.len()),
+            ));
         };
         let given: Vec<&Node> = match (&*kind.name, &given.value) {
             ("value", _) => vec![given],
@@ -282,8 +295,12 @@ fn parameters(source: Source<'_>, node: &Node, estimator: &dyn Estimator) -> Res
         let mut values = Vec::new();
         for node in given {
             let value = node.to_json();
-            let changed = params::set(estimator, [(key.name.as_str(), value.clone())])
-                .map_err(|error| source.wrong(if matches!(error, LearnError::UnknownParameter { .. }) { key.line } else { node.line }, error))?;
+            let changed = params::set(estimator, [(key.name.as_str(), value.clone())]).map_err(|error| {
+                source.wrong(
+                    if matches!(error, LearnError::UnknownParameter { .. }) { key.line } else { node.line },
+                    error,
+                )
+            })?;
             refuse_out_of_range(&*changed).map_err(|error| source.wrong(node.line, error))?;
             if values.contains(&value) {
                 return Err(source.wrong(node.line, format!("{what} lists {value} twice; remove one of them")));
@@ -426,13 +443,22 @@ cv: {n_splits: 3, shuffle: true, seed: 42}
             refused("[mean, median]", "[mean, mode]"),
             "jobs/ride.yaml:9: strategy is \"mode\", expected `mean` or `median`"
         );
-        assert_eq!(refused("[mean, median]", "[]"), "jobs/ride.yaml:9: parameter strategy has no values; list one or more");
+        assert_eq!(
+            refused("[mean, median]", "[]"),
+            "jobs/ride.yaml:9: parameter strategy has no values; list one or more"
+        );
         assert_eq!(
             refused("[mean, median]", "[mean, mean]"),
             "jobs/ride.yaml:9: parameter strategy lists \"mean\" twice; remove one of them"
         );
-        assert_eq!(refused("grid", "bayes"), "jobs/ride.yaml:6: method is \"bayes\", expected grid; other methods come later");
-        assert_eq!(refused("n_splits: 3", "n_splits: 1"), "jobs/ride.yaml:10: n_splits is 1, expected a whole number, 2 or more");
+        assert_eq!(
+            refused("grid", "bayes"),
+            "jobs/ride.yaml:6: method is \"bayes\", expected grid; other methods come later"
+        );
+        assert_eq!(
+            refused("n_splits: 3", "n_splits: 1"),
+            "jobs/ride.yaml:10: n_splits is 1, expected a whole number, 2 or more"
+        );
         assert_eq!(
             refused("shuffle: true", "shuffle: false"),
             "jobs/ride.yaml:10: seed does nothing without `shuffle: true`; add that or remove seed"

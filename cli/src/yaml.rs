@@ -134,9 +134,11 @@ impl Node {
         match &self.value {
             Value::Scalar(value) => value.clone(),
             Value::List(items) => items.iter().map(Self::to_json).collect(),
-            Value::Map(entries) => {
-                entries.iter().map(|(key, node)| (key.name.clone(), node.to_json())).collect::<serde_json::Map<_, _>>().into()
-            }
+            Value::Map(entries) => entries
+                .iter()
+                .map(|(key, node)| (key.name.clone(), node.to_json()))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
         }
     }
 }
@@ -235,7 +237,10 @@ mod tests {
         let tree = parse("a: 1\nb:\n  - x\n  - 1e-3\n  - null\nc: {d: true, e: -2}\n").expect("a tree");
         assert_eq!(tree.to_json(), json!({"a": 1, "b": ["x", 0.001, null], "c": {"d": true, "e": -2}}));
         let Value::Map(entries) = &tree.value else { panic!("a map") };
-        assert_eq!(entries.iter().map(|(key, node)| (key.line, node.line)).collect::<Vec<_>>(), [(1, 1), (2, 3), (6, 6)]);
+        assert_eq!(
+            entries.iter().map(|(key, node)| (key.line, node.line)).collect::<Vec<_>>(),
+            [(1, 1), (2, 3), (6, 6)]
+        );
     }
 
     #[test]

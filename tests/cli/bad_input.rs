@@ -71,10 +71,7 @@ fn a_missing_file() {
         place.refused(["fit", "glm", &missing, "--target", "bikers"]),
         because(1, "there is no file DIR/ride.csv; did you mean DIR/rides.csv?")
     );
-    assert_eq!(
-        place.sweep("rides.csv", "none.csv").1.split(';').next(),
-        Some("there is no file DIR/none.csv"),
-    );
+    assert_eq!(place.sweep("rides.csv", "none.csv").1.split(';').next(), Some("there is no file DIR/none.csv"),);
     assert_eq!(
         place.refused(["sweep", &text(&place.path().join("none.yaml"))]),
         because(1, "cannot read DIR/none.yaml: no such file or directory")
@@ -164,10 +161,8 @@ fn a_scheduler_that_is_not_there() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a port").port();
     let url = format!("tcp://127.0.0.1:{port}");
-    let said = because(
-        1,
-        &format!("no scheduler answers at {url} (connection refused); start one with `phalanx scheduler`"),
-    );
+    let said =
+        because(1, &format!("no scheduler answers at {url} (connection refused); start one with `phalanx scheduler`"));
     assert_eq!(place.fit(RIDES, &["--cluster", &url]), said);
     assert_eq!(place.refused(["worker", &url]), said);
 }
@@ -197,8 +192,7 @@ fn a_model_file_that_is_none_or_no_longer_right() {
     let model = place.path().join("model.json");
     let args = ["fit", "glm", &rides, "--target", "bikers", "--features", "temp", "--output", &text(&model)];
     assert_eq!(run(args).0, 0);
-    let mut broken: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(&model).expect("text")).expect("JSON");
+    let mut broken: serde_json::Value = serde_json::from_str(&fs::read_to_string(&model).expect("text")).expect("JSON");
     broken["model"]["intercept"] = 1.25.into();
     fs::write(&model, broken.to_string()).expect("written");
     let (code, said) = place.refused(["predict", &text(&model), &rides, "--output", &output]);

@@ -71,7 +71,8 @@ fn a_signal_ends_a_sweep_and_all_that_it_started() {
         sweep.signal(signal);
         let (code, stdout, stderr) = sweep.end();
         let name = if signal == "INT" { "Ctrl-C" } else { "SIGTERM" };
-        let expected = format!("error: {name}: the job and its 2 worker processes are ended, and nothing was written\n");
+        let expected =
+            format!("error: {name}: the job and its 2 worker processes are ended, and nothing was written\n");
         assert_eq!((code, stdout.as_str(), stderr), (1, "", expected));
         assert!(workers.iter().all(|worker| cpu_ticks(*worker).is_none()), "a worker is left");
         assert_eq!(listing(place.path()), Vec::<String>::new());

@@ -9,19 +9,31 @@ use crate::support::{csv_columns, folder, listing, root, run, succeed, text, wri
 #[test]
 fn fit_glm_prints_one_json_object_and_writes_no_file() {
     let place = folder();
-    let data = write(place.path(), "rides.csv", "temp,sky,bikers\n1,clear,3\n2,rain,1\n3,clear,9\n4,fog,8\n5,rain,4\n6,clear,20\n");
+    let data = write(
+        place.path(),
+        "rides.csv",
+        "temp,sky,bikers\n1,clear,3\n2,rain,1\n3,clear,9\n4,fog,8\n5,rain,4\n6,clear,20\n",
+    );
     let args = ["fit", "glm", &text(&data), "--target", "bikers", "--family", "poisson", "--alpha", "0.01", "--json"];
     let answer: Value = serde_json::from_str(&succeed(args)).expect("JSON");
     let keys: Vec<&str> = answer.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(
         keys,
         [
-            "coefficients", "converged", "deviance", "intercept", "iterations", "kkt_residual", "null_deviance",
-            "objective", "seconds"
+            "coefficients",
+            "converged",
+            "deviance",
+            "intercept",
+            "iterations",
+            "kkt_residual",
+            "null_deviance",
+            "objective",
+            "seconds"
         ]
     );
     // `clear` is the first level in sorted order and has no column.
-    let columns: Vec<&str> = answer["coefficients"].as_object().expect("an object").keys().map(String::as_str).collect();
+    let columns: Vec<&str> =
+        answer["coefficients"].as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(columns, ["sky=fog", "sky=rain", "temp"]);
     assert_eq!(answer["converged"], json!(true));
     assert_eq!(listing(place.path()), ["rides.csv"]);
@@ -32,8 +44,24 @@ fn both_solvers_and_all_clusters_give_the_same_coefficients() {
     let data = text(&root().join("datasets/data/bikeshare.csv"));
     let fit = |solver: &str, cluster: &str| -> BTreeMap<String, f64> {
         let answer: Value = serde_json::from_str(&succeed([
-            "fit", "glm", &data, "--target", "bikers", "--family", "poisson", "--alpha", "0.1", "--l1-ratio", "0.5",
-            "--features", "temp,hum,weathersit", "--solver", solver, "--cluster", cluster, "--json",
+            "fit",
+            "glm",
+            &data,
+            "--target",
+            "bikers",
+            "--family",
+            "poisson",
+            "--alpha",
+            "0.1",
+            "--l1-ratio",
+            "0.5",
+            "--features",
+            "temp,hum,weathersit",
+            "--solver",
+            solver,
+            "--cluster",
+            cluster,
+            "--json",
         ]))
         .expect("JSON");
         let coefficients = answer["coefficients"].as_object().expect("an object").iter();
@@ -60,9 +88,14 @@ fn a_model_predicts_its_own_rows_in_their_order() {
     let later = write(place.path(), "b.csv", "other,x\na,10\nb,-1\nc,2\n");
     let printed = succeed(["predict", &model, &text(&later), "--output", &output]);
     assert_eq!(printed, format!("3 predictions of y written to {output}.\n"));
-    let predictions: Vec<f64> =
-        csv_columns(&place.path().join("p.csv"))["prediction"].iter().map(|cell| cell.parse().expect("a number")).collect();
-    assert!(predictions.iter().zip([21., -1., 5.]).all(|(found, exact)| (found - exact).abs() < 1e-6), "{predictions:?}");
+    let predictions: Vec<f64> = csv_columns(&place.path().join("p.csv"))["prediction"]
+        .iter()
+        .map(|cell| cell.parse().expect("a number"))
+        .collect();
+    assert!(
+        predictions.iter().zip([21., -1., 5.]).all(|(found, exact)| (found - exact).abs() < 1e-6),
+        "{predictions:?}"
+    );
 }
 
 #[test]
@@ -129,7 +162,11 @@ fn a_sweep_leaves_results_a_model_and_its_coefficients() {
     // The raw coefficients predict what the model file predicts.
     let predicted = place.path().join("p.csv");
     succeed([
-        "predict", &text(&out.join("best_model.json")), &text(&place.path().join("rides.csv")), "--output", &text(&predicted),
+        "predict",
+        &text(&out.join("best_model.json")),
+        &text(&place.path().join("rides.csv")),
+        "--output",
+        &text(&predicted),
     ]);
     let first: f64 = csv_columns(&predicted)["prediction"][0].parse().expect("a number");
     let linear = number("coefficient", 0) + number("coefficient", 1) * 0.;
@@ -153,7 +190,11 @@ fn a_candidate_that_fails_is_a_row_with_its_error_and_the_sweep_goes_on() {
     let results = csv_columns(&out.join("results.csv"));
     assert_eq!(results["rank_test_score"], ["2", "1"]);
     assert_eq!((results["mean_test_score"][0].as_str(), results["error"][1].as_str()), ("", ""));
-    assert!(results["error"][0].contains("0 to 1") || results["error"][0].contains("0 or 1"), "{}", results["error"][0]);
+    assert!(
+        results["error"][0].contains("0 to 1") || results["error"][0].contains("0 or 1"),
+        "{}",
+        results["error"][0]
+    );
 }
 
 #[test]
@@ -164,8 +205,13 @@ fn the_bench_says_what_it_found_in_its_one_form() {
     assert_eq!(
         names,
         [
-            "local 100000 tasks", "local tree-15", "local round trip", "processes:2 100000 tasks", "processes:2 tree-15",
-            "tcp echo", "tcp round trip"
+            "local 100000 tasks",
+            "local tree-15",
+            "local round trip",
+            "processes:2 100000 tasks",
+            "processes:2 tree-15",
+            "tcp echo",
+            "tcp round trip"
         ]
     );
     for row in rows {

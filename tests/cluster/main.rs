@@ -3,12 +3,7 @@
 use std::{error::Error, pin::Pin, process::ExitCode, time::Duration};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use phalanx::{
-    datasets::make_counts,
-    learn::FitOn,
-    prelude::*,
-    runtime::LocalOptions,
-};
+use phalanx::{datasets::make_counts, learn::FitOn, prelude::*, runtime::LocalOptions};
 
 type Outcome = Result<(), Box<dyn Error>>;
 type Test = fn() -> Pin<Box<dyn Future<Output = Outcome>>>;

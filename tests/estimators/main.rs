@@ -32,11 +32,17 @@ fn a_grid_search_over_hitters_scores_as_scikit_learn_does() {
     let found = search.fit(x.view(), y.view()).expect("a winner");
 
     let expected = |name: &str| -> Vec<f64> {
-        answer["cv_results"][name].as_array().expect("a column").iter().map(|cell| cell.as_f64().expect("a number")).collect()
+        answer["cv_results"][name]
+            .as_array()
+            .expect("a column")
+            .iter()
+            .map(|cell| cell.as_f64().expect("a number"))
+            .collect()
     };
     let candidates = found.cv_results.candidates();
     for fold in 0..5 {
-        let scores: Vec<f64> = candidates.iter().map(|candidate| candidate.test_scores()[fold].expect("a score")).collect();
+        let scores: Vec<f64> =
+            candidates.iter().map(|candidate| candidate.test_scores()[fold].expect("a score")).collect();
         close(&format!("fold {fold}"), &scores, &expected(&format!("split{fold}_test_score")));
     }
     let means: Vec<f64> = candidates.iter().map(|candidate| candidate.mean_test_score().expect("a mean")).collect();
@@ -90,7 +96,9 @@ fn numbers(schema: &Schema, block: &TableBlock, name: &str) -> Array1<f64> {
     if let Some(numbers) = column.numbers() {
         return numbers.to_vec().into();
     }
-    let phalanx::array::Kind::Categorical { levels } = &schema.fields()[place].kind else { panic!("{name} has no levels") };
+    let phalanx::array::Kind::Categorical { levels } = &schema.fields()[place].kind else {
+        panic!("{name} has no levels")
+    };
     let last = levels.iter().max().expect("a level");
     let codes = column.codes().expect("codes");
     codes.iter().map(|code| f64::from(u8::from(&levels[*code as usize] == last))).collect()

@@ -12,7 +12,8 @@ pub(super) fn reset() {
 
 /// The sum of the highest marks of this program and its children, in MiB; `None` where Linux's `/proc` is not there.
 pub(super) fn peak_mb() -> Option<f64> {
-    let of = |process: &u32| status(*process, "VmHWM:").and_then(|text| text.trim_end_matches(" kB").parse::<f64>().ok());
+    let of =
+        |process: &u32| status(*process, "VmHWM:").and_then(|text| text.trim_end_matches(" kB").parse::<f64>().ok());
     let marks: Vec<f64> = family().iter().filter_map(of).collect();
     (!marks.is_empty()).then(|| marks.iter().sum::<f64>() / 1024.)
 }

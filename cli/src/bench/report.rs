@@ -85,7 +85,9 @@ impl Row {
         for (name, outcome) in &self.peers {
             match outcome {
                 Outcome::Done(_) => {}
-                Outcome::Stopped(seconds) => text += &format!("; {name} was stopped at {seconds:.0} s and is counted as that"),
+                Outcome::Stopped(seconds) => {
+                    text += &format!("; {name} was stopped at {seconds:.0} s and is counted as that");
+                }
                 // A peer that is missing altogether is said once, with the machine.
                 Outcome::Missing(_) if all.iter().any(|(peer, version)| peer == name && version.is_err()) => {}
                 Outcome::Missing(why) => text += &format!("; {name}: {why}"),
@@ -119,13 +121,22 @@ impl Report {
         let machine = self.machine();
         let text = |key: &str| machine[key].as_str().map_or_else(|| machine[key].to_string(), str::to_owned);
         let mut lines = vec![
-            format!("{}, {} threads, {} MiB; phalanx {} ({} build)", text("cpu"), text("threads"), text("memory_mb"), text("phalanx"), text("build")),
+            format!(
+                "{}, {} threads, {} MiB; phalanx {} ({} build)",
+                text("cpu"),
+                text("threads"),
+                text("memory_mb"),
+                text("phalanx"),
+                text("build")
+            ),
             String::new(),
         ];
         let mut table = Table::new(["row", "unit", ">phalanx", ">dask", ">times dask", ">peak MiB"]);
         for row in &self.rows {
             let peer = |outcome: &Outcome| match (row.peer_value(outcome), outcome) {
-                (Some(value), Outcome::Stopped(_)) => format!("{}{}", if row.unit == Unit::TasksPerSecond { "<" } else { ">" }, round(value)),
+                (Some(value), Outcome::Stopped(_)) => {
+                    format!("{}{}", if row.unit == Unit::TasksPerSecond { "<" } else { ">" }, round(value))
+                }
                 (Some(value), _) => round(value),
                 (None, _) => "-".to_owned(),
             };
@@ -225,7 +236,8 @@ mod tests {
     #[test]
     fn a_missing_peer_is_null_and_said() {
         let peers = vec![("dask", Err("python3 has none".to_owned()))];
-        let report = Report { peers, rows: vec![row(Unit::Microseconds, Outcome::Missing("not installed".to_owned()))] };
+        let report =
+            Report { peers, rows: vec![row(Unit::Microseconds, Outcome::Missing("not installed".to_owned()))] };
         let json = report.to_json();
         assert_eq!(json["rows"][0]["peers"], json!({"dask": null}));
         assert_eq!(json["rows"][0]["ratio_to_fastest_peer"], Value::Null);

@@ -98,13 +98,30 @@ impl Bench {
         let client = Client::local_with(options).await.map_err(Error::failed)?;
         memory::reset();
         let seconds = self.median(async || tasks(&client).await).await?;
-        let limit = format!("{}: describing, deciding and answering share the cores with the tasks", each(seconds, N_TASKS));
-        self.push(report, format!("local {N_TASKS} tasks"), Unit::TasksPerSecond, N_TASKS, seconds, "local-tasks", limit)?;
+        let limit =
+            format!("{}: describing, deciding and answering share the cores with the tasks", each(seconds, N_TASKS));
+        self.push(
+            report,
+            format!("local {N_TASKS} tasks"),
+            Unit::TasksPerSecond,
+            N_TASKS,
+            seconds,
+            "local-tasks",
+            limit,
+        )?;
         progress.set(1, 7);
         memory::reset();
         let seconds = self.median(async || tree(&client).await).await?;
         let limit = format!("{}: each addition waits for two others", each(seconds, 2 * N_LEAVES - 1));
-        self.push(report, "local tree-15".to_owned(), Unit::TasksPerSecond, 2 * N_LEAVES - 1, seconds, "local-tree", limit)?;
+        self.push(
+            report,
+            "local tree-15".to_owned(),
+            Unit::TasksPerSecond,
+            2 * N_LEAVES - 1,
+            seconds,
+            "local-tree",
+            limit,
+        )?;
         progress.set(2, 7);
         memory::reset();
         let seconds = self.median(async || trips(&client).await).await?;
@@ -119,13 +136,15 @@ impl Bench {
         let client = cluster.client().await.map_err(Error::failed)?;
         memory::reset();
         let seconds = self.median(async || tasks(&client).await).await?;
-        let limit = format!("{}: messages are written and read on the cores that run the tasks", each(seconds, N_TASKS));
+        let limit =
+            format!("{}: messages are written and read on the cores that run the tasks", each(seconds, N_TASKS));
         let name = format!("processes:2 {N_TASKS} tasks");
         self.push(report, name, Unit::TasksPerSecond, N_TASKS, seconds, "processes-tasks", limit)?;
         progress.set(4, 7);
         memory::reset();
         let seconds = self.median(async || tree(&client).await).await?;
-        let limit = format!("{}: results that meet in an addition may lie in two processes", each(seconds, 2 * N_LEAVES - 1));
+        let limit =
+            format!("{}: results that meet in an addition may lie in two processes", each(seconds, 2 * N_LEAVES - 1));
         let name = "processes:2 tree-15".to_owned();
         self.push(report, name, Unit::TasksPerSecond, 2 * N_LEAVES - 1, seconds, "processes-tree", limit)?;
         progress.set(5, 7);

@@ -2,10 +2,7 @@
 
 use std::error::Error;
 
-use phalanx::{
-    prelude::*,
-    runtime::LocalOptions,
-};
+use phalanx::{prelude::*, runtime::LocalOptions};
 
 /// The square of a number, and the process that computed it.
 #[task]

@@ -86,6 +86,7 @@ pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>, screen:
         }
         Err(error) => Err(Error::usage(format!("{}; see `{} --help`", plain(&error), command_of(&args)))),
     };
+    screen.clear();
     let Err(error) = done else { return 0 };
     if !matches!(error, Error::ClosedPipe) {
         screen.say(format_args!("error: {error}"));
@@ -134,7 +135,9 @@ fn command_of(args: &[OsString]) -> String {
 
 /// Sends what happens to stderr, as far as PHALANX_LOG asks for it; warnings and errors without it.
 fn log_to(screen: &Screen) {
-    let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new("warn"));
+    // What a client waits for is shown to people by the command that waits.
+    let quiet = || EnvFilter::new("warn,phalanx_runtime::client=error");
+    let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| quiet());
     let screen = screen.clone();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     // A program that has set its own log keeps it.

@@ -138,7 +138,7 @@ pub enum Error {
     Array(#[from] phalanx_array::Error),
     /// A categorical column holds a level that was not there at fit. Rows count from 0.
     #[error(
-        "column {column:?} has the level {level:?} in row {row}, which was not there at fit; \
+        "column {column:?} has the level {level:?} in row {row} (counted from 0), which was not there at fit; \
          known are {}; drop such rows, or encode with unseen levels ignored",
         .known.join(", ")
     )]
@@ -153,7 +153,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A missing value where an encoder needs one. Rows count from 0.
-    #[error("column {column:?} has a missing value in row {row}; drop or fill such rows first")]
+    #[error("column {column:?} has a missing value in row {row} (counted from 0); drop or fill such rows first")]
     Missing {
         /// The column.
         column: String,
@@ -161,7 +161,7 @@ pub enum Error {
         row: usize,
     },
     /// An infinite number in a table's column. Rows count from 0.
-    #[error("column {column:?} has {value} in row {row}; drop or fill such rows first")]
+    #[error("column {column:?} has {value} in row {row} (counted from 0); drop or fill such rows first")]
     Infinite {
         /// The column.
         column: String,

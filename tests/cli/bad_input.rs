@@ -106,7 +106,8 @@ fn text_in_a_column_of_numbers() {
 #[test]
 fn a_missing_value_in_the_target() {
     let place = Place::new();
-    let said = because(1, "column \"bikers\" has a missing value in row 2; drop or fill such rows first");
+    let said =
+        because(1, "column \"bikers\" has a missing value in row 2 (counted from 0); drop or fill such rows first");
     assert_eq!(place.fit(&RIDES.replace("clear,9", "clear,NaN"), &[]), said);
     assert_eq!(place.fit(&RIDES.replace("clear,9", "clear,"), &[]), said);
     // The file of the last call is still there.

@@ -132,6 +132,9 @@ mod tests {
             encoder.encode_raw(&rows).expect_err("refused").to_string()
         };
         assert_eq!(error(r#"[{"a": 1}, {"a": "x"}]"#), r#"column "a" in row 1 is "x", expected a number"#);
-        assert_eq!(error("[{}]"), r#"column "a" has a missing value in row 0; drop or fill such rows first"#);
+        assert_eq!(
+            error("[{}]"),
+            r#"column "a" has a missing value in row 0 (counted from 0); drop or fill such rows first"#
+        );
     }
 }

@@ -417,7 +417,7 @@ mod tests {
         let error = fitted(TableEncoder::new()).encode(&schema, &block, 100).expect_err("refused").to_string();
         assert_eq!(
             error,
-            r#"column "city" has the level "x" in row 101, which was not there at fit; known are a, b, c; drop such rows, or encode with unseen levels ignored"#
+            r#"column "city" has the level "x" in row 101 (counted from 0), which was not there at fit; known are a, b, c; drop such rows, or encode with unseen levels ignored"#
         );
         let ignoring = fitted(TableEncoder::new().unseen(Unseen::Ignore));
         assert_eq!(ignoring.encode(&schema, &block, 0).expect("encoded"), array![[9., 0., 0.], [8., 0., 0.]]);
@@ -430,9 +430,15 @@ mod tests {
             TableEncoder::new().fit((&schema, &block(ages, cities)), ()).expect_err("refused").to_string()
         };
         let remedy = "; drop or fill such rows first";
-        assert_eq!(error(&[1., f64::NAN], &[0, 0]), format!("column \"age\" has a missing value in row 1{remedy}"));
-        assert_eq!(error(&[1., 2.], &[MISSING, 0]), format!("column \"city\" has a missing value in row 0{remedy}"));
-        assert_eq!(error(&[f64::INFINITY], &[0]), format!("column \"age\" has inf in row 0{remedy}"));
+        assert_eq!(
+            error(&[1., f64::NAN], &[0, 0]),
+            format!("column \"age\" has a missing value in row 1 (counted from 0){remedy}")
+        );
+        assert_eq!(
+            error(&[1., 2.], &[MISSING, 0]),
+            format!("column \"city\" has a missing value in row 0 (counted from 0){remedy}")
+        );
+        assert_eq!(error(&[f64::INFINITY], &[0]), format!("column \"age\" has inf in row 0 (counted from 0){remedy}"));
         assert_eq!(error(&[], &[]), "the table is empty, expected at least one row and one column");
     }
 

@@ -3,7 +3,7 @@
 use std::{error::Error, pin::Pin, process::ExitCode, time::Duration};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use phalanx::{datasets::make_counts, learn::FitOn, prelude::*, runtime::LocalOptions};
+use phalanx::{datasets::make_counts, glm::Solver, learn::FitOn, prelude::*, runtime::LocalOptions};
 
 type Outcome = Result<(), Box<dyn Error>>;
 type Test = fn() -> Pin<Box<dyn Future<Output = Outcome>>>;
@@ -29,9 +29,10 @@ fn main() -> ExitCode {
     if let Err(error) = phalanx::init() {
         panic!("{error}");
     }
-    let tests: [(&str, Test); 5] = [
+    let tests: [(&str, Test); 6] = [
         ("tasks_run_in_processes_that_are_not_this_one", || Box::pin(other_processes())),
         ("a_model_has_the_same_bits_in_memory_on_threads_and_on_processes", || Box::pin(same_bits())),
+        ("a_model_has_the_same_bits_when_a_worker_is_killed_under_it", || Box::pin(same_bits_after_a_loss())),
         ("a_grid_search_finds_the_same_on_processes", || Box::pin(same_search())),
         ("a_panic_comes_back_and_a_task_that_kills_workers_fails", || Box::pin(panics_and_crashes())),
         ("workers_end_with_their_cluster", || Box::pin(workers_end())),
@@ -67,6 +68,30 @@ async fn same_bits() -> Outcome {
         let client = cluster.client().await?;
         let model = estimator.fit_on(&client, &there.x, &there.y).await?;
         assert_eq!(bits(&model), expected);
+    }
+    Ok(())
+}
+
+/// Whenever the kill comes, before the first pass or after the last, nothing about the model may show it.
+async fn same_bits_after_a_loss() -> Outcome {
+    let problem = make_counts(12_000, 8).seed(7);
+    let here = problem.in_memory()?;
+    let there = problem.chunks(512)?;
+    for solver in [Solver::GradientDescent, Solver::Admm] {
+        let estimator = PoissonRegression::new().alpha(0.01).l1_ratio(0.5).solver(solver);
+        let expected = estimator.fit(&here.x, &here.y)?;
+        let options = LocalOptions { n_workers: 3, n_threads: Some(1), processes: true, ..LocalOptions::default() };
+        let cluster = LocalCluster::start(options)?;
+        let client = cluster.client().await?;
+        // The chunks lie on all three, so that some of them are lost.
+        let (x, y) = client.persist(&(there.x.clone(), there.y.clone())).await?;
+        let victim = cluster.process_ids()[0].to_string();
+        let kill = async { tokio::process::Command::new("kill").args(["-9", &victim]).status().await };
+        let (model, killed) = tokio::join!(estimator.fit_on(&client, &x, &y), kill);
+        assert!(killed?.success());
+        let model = model?;
+        assert_eq!(model.intercept().to_bits(), expected.intercept().to_bits(), "{solver:?}");
+        assert_eq!(model.coef().mapv(f64::to_bits), expected.coef().mapv(f64::to_bits), "{solver:?}");
     }
     Ok(())
 }

@@ -72,6 +72,13 @@ impl Screen {
         }
     }
 
+    /// Takes the progress bar off, where one was left by work that was broken off.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = lock(&self.bar).take() {
+            bar.finish_and_clear();
+        }
+    }
+
     /// A line of the log in the making; it is written when it is dropped.
     pub(crate) fn log_line(&self) -> LogLine {
         LogLine { screen: self.clone(), text: Vec::new() }
@@ -91,7 +98,7 @@ impl Screen {
             bar.enable_steady_tick(Duration::from_millis(200));
             *lock(&self.bar) = Some(bar);
         }
-        Progress { bar: Arc::clone(&self.bar) }
+        Progress { screen: self.clone() }
     }
 }
 
@@ -122,13 +129,13 @@ impl Drop for LogLine {
 /// A progress bar on the screen; dropping it takes it off.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    bar: Arc<Mutex<Option<ProgressBar>>>,
+    screen: Screen,
 }
 
 impl Progress {
     /// So many steps are done.
     pub(crate) fn set(&self, done: u64, of: u64) {
-        if let Some(bar) = &*lock(&self.bar) {
+        if let Some(bar) = &*lock(&self.screen.bar) {
             bar.set_length(of);
             bar.set_position(done);
         }
@@ -137,9 +144,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = lock(&self.bar).take() {
-            bar.finish_and_clear();
-        }
+        self.screen.clear();
     }
 }
 

@@ -49,7 +49,7 @@ pub enum Command {
 /// What every command that runs work on a cluster can be told.
 #[derive(Debug, Clone, Args)]
 pub struct JobArguments {
-    /// Where to run: local[:THREADS], processes:N or tcp://HOST:PORT
+    /// Where to run: local, local:THREADS, processes:N or tcp://HOST:PORT
     ///
     /// `local` runs in threads of this program (as many as the machine has cores), `processes:N` starts N
     /// worker processes on this machine and ends them with the job, `tcp://HOST:PORT` is the address that

@@ -101,9 +101,11 @@ pub enum FitCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  phalanx fit glm hitters.csv --target Salary --alpha 5 --l1-ratio 0.5
-  phalanx fit glm 'rides/*.csv' --target bikers --family poisson --features temp,hum,hr --categorical hr
-  phalanx fit glm churn.csv.gz --target churn --family binomial --drop id --output model.json --json
+  phalanx fit glm datasets/data/default.csv --target default --family binomial
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family poisson --features temp,hum,hr \\
+    --categorical hr --alpha 0.01 --l1-ratio 0.5
+  phalanx fit glm datasets/data/churn.csv --target churn --family binomial --drop total_charges \\
+    --alpha 0.01 --output model.json --json
 
 Minimises mean half-deviance + alpha * (l1_ratio * |b|_1 + (1 - l1_ratio) / 2 * |b|_2^2); the intercept is
 never penalised. Text columns are categorical: one column a level, the first in sorted order dropped.")]

@@ -84,11 +84,14 @@ impl Screen {
         LogLine { screen: self.clone(), text: Vec::new() }
     }
 
-    /// Shows a progress bar on a terminal until the answer is dropped.
+    /// Shows a progress bar on a terminal until the answer is dropped; without steps to count, that something happens.
     pub(crate) fn progress(&self, what: &str, n_steps: u64) -> Progress {
         if self.terminal {
             let bar = ProgressBar::with_draw_target(Some(n_steps), ProgressDrawTarget::stderr());
-            let template = "{msg} [{bar:30}] {pos}/{len}  {elapsed} so far, {eta} to go";
+            let template = match n_steps {
+                0 => "{msg} {spinner} {elapsed} so far",
+                _ => "{msg} [{bar:30}] {pos}/{len}  {elapsed} so far, {eta} to go",
+            };
             bar.set_style(
                 ProgressStyle::with_template(template)
                     .unwrap_or_else(|_| ProgressStyle::default_bar())

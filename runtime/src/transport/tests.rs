@@ -23,7 +23,8 @@ async fn ends() -> (Link, Link) {
 #[tokio::test]
 async fn large_values_and_small_messages_keep_their_order() {
     let (here, there) = ends().await;
-    let (sender, _): (Sender<ToPeer>, Receiver<FromPeer>) = here.typed();
+    // Both halves stay: a socket that is closed with something unread in it is reset, and what it sent may be lost.
+    let (sender, _unread): (Sender<ToPeer>, Receiver<FromPeer>) = here.typed();
     let (_back, mut receiver): (Sender<FromPeer>, Receiver<ToPeer>) = there.typed();
     let value = |n: u64| {
         let buffer = Buffer::from_vec(vec![n; 1_500_000]);

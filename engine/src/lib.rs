@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`id`], [`time`] | how things are named and when they happen |
 //! | [`value`], [`data`] | what tasks take and give, by pointer or as bytes |
-//! | [`task`], [`graph`] | how a function is found, and how work is described |
+//! | [`task`](mod@task), [`graph`] | how a function is found, and how work is described |
 //! | [`message`] | everything that programs say to each other |
 //! | [`scheduler`], [`worker`], [`client`] | the three machines |
 //! | [`event`] | what has happened, for logs and timelines |

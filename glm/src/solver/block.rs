@@ -1,7 +1,7 @@
 //! One of ADMM's block problems: the loss of a block's rows plus a pull towards a target, minimised by argmin.
 //!
 //! The unknown is the step `d` from the start, and the cost is how far the objective is above its value there,
-//! computed without cancellation ([`Family::remainder`]): late in a fit the steps lower the objective by less than
+//! computed without cancellation (`Family::remainder`): late in a fit the steps lower the objective by less than
 //! its own rounding, and a cost that could not see them would leave the coefficients seven digits short.
 //!
 //! Trust-region Newton with Steihaug's conjugate gradients: J. Nocedal, S. Wright, *Numerical Optimization*, 2nd ed.

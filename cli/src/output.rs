@@ -199,7 +199,8 @@ fn cell(text: &str, right: bool) -> Cell {
     Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
 }
 
-/// Numbers of one column with so many decimals that the largest shows `digits` digits; exact zeros are `0`.
+/// Numbers of one column with so many decimals that the largest shows `digits` digits. Exact zeros are `0`; what is too
+/// small for the decimals, but is not zero, does not look like one.
 pub(crate) fn column(numbers: &[f64], digits: i64) -> Vec<String> {
     let largest = numbers.iter().filter(|number| number.is_finite()).fold(0_f64, |most, number| most.max(number.abs()));
     let before = if largest >= 1. { largest.log10().floor() as i64 + 1 } else { 1 };
@@ -207,6 +208,7 @@ pub(crate) fn column(numbers: &[f64], digits: i64) -> Vec<String> {
     let one = |number: &f64| match *number {
         0. => "0".to_owned(),
         number if number.abs() >= 1e15 => format!("{number:e}"),
+        number if number.abs() < 0.5 * 0.1_f64.powi(decimals as i32) => format!("{number:.2e}"),
         number => format!("{number:.decimals$}"),
     };
     numbers.iter().map(one).collect()
@@ -309,6 +311,7 @@ rank  what    score
         assert_eq!(column(&[4.504345364, -0.0034673, 0.], 6), ["4.50435", "-0.00347", "0"]);
         assert_eq!(column(&[119119.70818, 2.], 6), ["119120", "2"]);
         assert_eq!(column(&[f64::NAN, 0.25], 6), ["NaN", "0.25000"]);
+        assert_eq!(column(&[-10.869, 0.0057, 3.03e-6, 0.], 6), ["-10.8690", "0.0057", "3.03e-6", "0"]);
     }
 
     #[test]

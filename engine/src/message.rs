@@ -11,7 +11,7 @@
 //!         ── Get ──────────────────────────────────────────────►         (a client fetches like a peer)
 //! ```
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -49,7 +49,7 @@ pub struct AttachError {
 
 /// Where a worker's results can be fetched: `tcp://127.0.0.1:40123`, or `inproc://7` inside one process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Address(pub String);
+pub struct Address(pub Arc<str>);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,14 +78,25 @@ pub enum Role {
     /// It submits work.
     Client,
     /// It runs tasks.
-    Worker {
-        /// How many tasks it runs at once, 1 or more.
-        n_threads: u32,
-        /// Where its results can be fetched.
-        address: Address,
-        /// A name for people.
-        name: String,
-    },
+    Worker(WorkerHello),
+}
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerHello {
+    /// How many tasks it runs at once, 1 or more.
+    pub n_threads: u32,
+    /// Where its results can be fetched.
+    pub address: Address,
+    /// A name for people.
+    pub name: String,
+}
+
+impl WorkerHello {
+    /// A worker of which nothing else is to be said.
+    pub fn new(n_threads: u32, address: Address, name: impl Into<String>) -> Self {
+        Self { n_threads, address, name: name.into() }
+    }
 }
 
 /// The scheduler's answer to [`Hello`].

@@ -51,7 +51,7 @@ impl Published {
     /// A new address of the form `inproc://7`.
     pub(crate) fn new(store: Arc<Store>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self::at(Address(format!("inproc://{}", NEXT.fetch_add(1, Ordering::Relaxed))), store)
+        Self::at(Address(format!("inproc://{}", NEXT.fetch_add(1, Ordering::Relaxed)).into()), store)
     }
 
     /// A short cut to what others reach at `address` through a socket.

@@ -408,7 +408,7 @@ impl Arrival {
                 let (sender, receiver) = link.typed();
                 Line::Client(sender, receiver)
             }
-            phalanx_engine::message::Role::Worker { .. } => {
+            phalanx_engine::message::Role::Worker(_) => {
                 let (sender, receiver) = link.typed();
                 Line::Worker(sender, receiver)
             }

@@ -15,7 +15,7 @@ use crossbeam_channel::Sender as Jobs;
 use phalanx_engine::{
     graph::ArgumentCode,
     id::{Attempt, TaskId},
-    message::{Address, Failure, FromWorker, Greeting, Role, ToWorker},
+    message::{Address, Failure, FromWorker, Greeting, Role, ToWorker, WorkerHello},
     task::{Input, Registry, TaskDef},
     value::Value,
     worker::{Command, Config, Event, Run, StopReason, Worker as Machine},
@@ -174,12 +174,12 @@ impl Life {
             }
             Access::Port | Access::Both => {
                 let (port, url) = listen("tcp://127.0.0.1:0").await?;
-                let address = Address(url);
+                let address = Address(url.into());
                 let here = (access == Access::Both).then(|| Published::at(address.clone(), Arc::clone(&store)));
                 (Some(port), here, address)
             }
         };
-        let role = Role::Worker { n_threads, address: address.clone(), name: options.name.clone() };
+        let role = Role::Worker(WorkerHello::new(n_threads, address.clone(), &options.name));
         let hello = hello(role, &options.instruction_set)?;
         let joined = scheduler.join::<FromWorker, ToWorker>(hello, patience, Line::Worker).await?;
         let (Greeting::Worker { heartbeat_ms, .. }, sender, receiver) = joined else {

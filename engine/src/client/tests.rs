@@ -101,7 +101,7 @@ const fn task(sequence: u64) -> TaskId {
 }
 
 fn peer(number: u32) -> Address {
-    Address(format!("tcp://w{number}"))
+    Address(format!("tcp://w{number}").into())
 }
 
 fn peers(numbers: &[u32]) -> Vec<Address> {

@@ -10,7 +10,9 @@ use super::{Command, Scheduler, place::units, tasks::Slot};
 use crate::{
     event::{Kind, Record},
     id::{ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
-    message::{Address, Greeting, Hello, PROTOCOL, Priority, Role, ToClient, ToWorker, WaitReason, WorkerInfo},
+    message::{
+        Address, Greeting, Hello, PROTOCOL, Priority, Role, ToClient, ToWorker, WaitReason, WorkerHello, WorkerInfo,
+    },
     task::FunctionEntry,
     time::Time,
 };
@@ -454,7 +456,7 @@ impl Scheduler {
                 self.clients.insert(client, state);
                 Ok(Greeting::Client { client, heartbeat_ms })
             }
-            Role::Worker { n_threads, address, name } => {
+            Role::Worker(WorkerHello { n_threads, address, name }) => {
                 if n_threads == 0 {
                     return Err("it has 0 threads, expected 1 or more".into());
                 }

@@ -110,7 +110,7 @@ fn own() -> Address {
 }
 
 fn peer(number: u32) -> Address {
-    Address(format!("tcp://w{number}"))
+    Address(format!("tcp://w{number}").into())
 }
 
 fn peers(numbers: &[u32]) -> Vec<Address> {

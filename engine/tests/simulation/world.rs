@@ -15,7 +15,9 @@ use std::{
 use phalanx_engine::{
     client::{self, Client},
     id::{Attempt, ClientId, ConnectionId, TaskId, WorkerId},
-    message::{Address, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Role, ToClient, ToWorker},
+    message::{
+        Address, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Role, ToClient, ToWorker, WorkerHello,
+    },
     scheduler::{self, Scheduler},
     time::Time,
     value::Value,
@@ -464,7 +466,7 @@ pub(crate) struct UserActs {
 }
 
 fn address(place: usize) -> Address {
-    Address(format!("sim://{place}"))
+    Address(format!("sim://{place}").into())
 }
 
 fn place(address: &Address) -> usize {

@@ -13,7 +13,7 @@ use crate::{
     id::{Attempt, ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
     message::{
         Address, Compute, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Priority, Remote, Role, ToClient,
-        ToWorker, WaitReason, WorkerInfo,
+        ToWorker, WaitReason, WorkerHello, WorkerInfo,
     },
     task::{FunctionEntry, TaskError},
     time::Time,
@@ -52,7 +52,7 @@ impl World {
 
     fn joins(&mut self, number: u32, n_threads: u32) -> Vec<Command> {
         let address = address(number);
-        let mut commands = self.told(hello(Role::Worker { n_threads, address, name: format!("w{number}") }));
+        let mut commands = self.told(hello(Role::Worker(WorkerHello::new(n_threads, address, format!("w{number}")))));
         commands.retain(|c| {
             !matches!(c, Command::Greet { .. } | Command::ToClient { message: ToClient::Workers { .. }, .. })
         });
@@ -113,7 +113,7 @@ fn hello(role: Role) -> Event {
 }
 
 fn address(worker: u32) -> Address {
-    Address(format!("tcp://w{worker}"))
+    Address(format!("tcp://w{worker}").into())
 }
 
 const fn task(sequence: u64) -> TaskId {

@@ -39,7 +39,7 @@ fn silence_of_five_heartbeats_is_death() {
 #[test]
 fn newcomers_are_introduced() {
     let mut world = World::new(&[]);
-    let told = world.told(hello(Role::Worker { n_threads: 2, address: address(5), name: "five".into() }));
+    let told = world.told(hello(Role::Worker(WorkerHello::new(2, address(5), "five"))));
     let info = WorkerInfo { worker: WorkerId(0), name: "five".into(), address: address(5), n_threads: 2 };
     assert_eq!(
         told,
@@ -57,9 +57,7 @@ fn newcomers_are_introduced() {
 fn programs_that_do_not_fit_are_refused_with_the_reason() {
     let mut world = World::new(&[1]);
     let mut refused = |change: &dyn Fn(&mut Hello)| {
-        let Event::Hello { connection, mut hello } =
-            hello(Role::Worker { n_threads: 1, address: address(1), name: "w1".into() })
-        else {
+        let Event::Hello { connection, mut hello } = hello(Role::Worker(WorkerHello::new(1, address(1), "w1"))) else {
             unreachable!()
         };
         change(&mut hello);

@@ -66,9 +66,7 @@ fn the_users_priority_comes_before_the_order_of_submission() {
 fn a_task_that_no_worker_knows_fails_by_name() {
     let mut world = World::new(&[]);
     world.submits(graph(&[(SUM, &[])]), &[0]);
-    let Event::Hello { connection, mut hello } =
-        hello(Role::Worker { n_threads: 1, address: address(0), name: "w0".into() })
-    else {
+    let Event::Hello { connection, mut hello } = hello(Role::Worker(WorkerHello::new(1, address(0), "w0"))) else {
         unreachable!()
     };
     hello.functions.truncate(1);

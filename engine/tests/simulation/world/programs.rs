@@ -19,7 +19,7 @@ impl World {
             inline_bytes: self.dice.pick(&[0, 64, 64 << 10]),
             ..worker::Config::default()
         };
-        let role = Role::Worker { n_threads: config.n_threads, address: address(place), name: format!("w{place}") };
+        let role = Role::Worker(WorkerHello::new(config.n_threads, address(place), format!("w{place}")));
         let connection = self.connect(Node::Worker(place));
         self.workers.push(WorkerShell {
             alive: true,

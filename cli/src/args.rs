@@ -44,6 +44,9 @@ pub enum Command {
     /// Measure this machine, and peers beside it
     #[command(subcommand, arg_required_else_help = true)]
     Bench(BenchCommand),
+    /// Look after a cluster
+    #[command(subcommand, arg_required_else_help = true)]
+    Cluster(ClusterCommand),
 }
 
 /// What every command that runs work on a cluster can be told.
@@ -237,6 +240,36 @@ pub struct BenchArguments {
     /// Print one JSON object for programs instead of a table for people
     #[arg(long)]
     pub json: bool,
+}
+
+/// `phalanx cluster`.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Make certificates and a token for a cluster that others must not join
+    Keys(KeysArguments),
+}
+
+/// `phalanx cluster keys`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx cluster keys keys
+  phalanx cluster keys keys --host head.example.org --host 10.0.0.5 --days 30
+
+Writes ca.pem, a certificate and a key for scheduler, worker and client, and a token, readable by their
+owner only, and overwrites nothing. The certificates are good for the name `phalanx`, which every program
+of the cluster accepts, for localhost and for the hosts given. The authority's key is not kept: for more
+certificates make a new set.")]
+pub struct KeysArguments {
+    /// The folder to write into; made where it is missing
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// A host name or address that the scheduler or a worker is reached at; can be given more than once
+    #[arg(long, value_name = "NAME", value_parser = crate::cluster::host)]
+    pub host: Vec<String>,
+    /// For how many days the certificates are good
+    #[arg(long, value_name = "N", default_value = "365", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
 }
 
 /// Where a job runs.

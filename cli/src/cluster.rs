@@ -1,67 +1,76 @@
-//! Opens the cluster that a job was told to run on, and ends all that it started, however the job ends.
+//! `phalanx cluster ...`: what is done to a cluster as a whole, rather than with it.
 
-use phalanx_runtime::{Client, LocalCluster, LocalOptions};
+use std::path::Path;
 
-use crate::{Error, Result, args::ClusterSpec, output::Screen, signals};
+use crate::{
+    Error, Result,
+    args::{ClusterCommand, KeysArguments},
+    keys::{self, Keys},
+    output::{Screen, count},
+};
 
-/// Runs a job on a cluster. Waiting that only people can end is said on stderr; Ctrl-C and SIGTERM end the job.
-pub(crate) fn on_cluster<T>(
-    spec: &ClusterSpec,
-    screen: &Screen,
-    job: impl AsyncFnOnce(&Client) -> Result<T>,
-) -> Result<T> {
-    signals::single_threaded()?.block_on(async {
-        let mut signal = std::pin::pin!(signals::listen()?);
-        let interrupted = |signal| Err(Error::Interrupted { message: format!("{signal}: {}", ended(spec)) });
-        let open = tokio::select! {
-            open = open(spec) => open?,
-            signal = &mut signal => return interrupted(signal),
-        };
-        let notices = screen.clone();
-        open.client.on_notice(move |notice| notices.say(notice));
-        let done = tokio::select! {
-            done = job(&open.client) => done,
-            // The job is dropped here, and with it its work.
-            signal = signal => interrupted(signal),
-        };
-        drop(open.client);
-        if let Some(cluster) = open.cluster {
-            cluster.shutdown().await;
-        }
-        done
-    })
-}
-
-/// A client, and the cluster behind it where it is ours.
-struct Open {
-    client: Client,
-    cluster: Option<LocalCluster>,
-}
-
-async fn open(spec: &ClusterSpec) -> Result<Open> {
-    match spec {
-        ClusterSpec::Local(None) => Ok(Open { client: Client::local().await.map_err(Error::failed)?, cluster: None }),
-        ClusterSpec::Local(Some(threads)) => {
-            let options = LocalOptions { n_threads: Some(threads.get()), ..LocalOptions::default() };
-            Ok(Open { client: Client::local_with(options).await.map_err(Error::failed)?, cluster: None })
-        }
-        ClusterSpec::Processes(processes) => {
-            let cluster = LocalCluster::processes(processes.get()).map_err(Error::failed)?;
-            let client = cluster.client().await.map_err(Error::failed)?;
-            Ok(Open { client, cluster: Some(cluster) })
-        }
-        ClusterSpec::Tcp(address) => {
-            Ok(Open { client: Client::connect(address.as_str()).await.map_err(Error::failed)?, cluster: None })
-        }
+/// Does what `phalanx cluster` was told.
+pub(crate) fn cluster(command: &ClusterCommand, screen: &Screen) -> Result<()> {
+    match command {
+        ClusterCommand::Keys(arguments) => make_keys(arguments, screen),
     }
 }
 
-/// What a signal has ended.
-fn ended(spec: &ClusterSpec) -> String {
-    let what = match spec {
-        ClusterSpec::Local(_) => "the job is ended".to_owned(),
-        ClusterSpec::Processes(processes) => format!("the job and its {processes} worker processes are ended"),
-        ClusterSpec::Tcp(address) => format!("the job is ended; the cluster at {address} goes on"),
+/// Makes a set of keys and says what each is for.
+fn make_keys(arguments: &KeysArguments, screen: &Screen) -> Result<()> {
+    let keys = Keys::new(&arguments.host, arguments.days)?;
+    let folder = arguments.folder.as_path();
+    let files = keys.write(folder)?;
+    let n_days = count(arguments.days as usize, "day");
+    screen.print(format_args!("{} in {}, good for {n_days}:", count(files.len(), "file"), folder.display()))?;
+    screen.print(flags_of(folder, "scheduler"))?;
+    screen.print(flags_of(folder, "worker"))?;
+    screen.print(flags_of(folder, "client"))?;
+    screen.print(format_args!(
+        "Give each machine ca.pem, the token and its own pair, over a channel you trust; who has them can run tasks."
+    ))
+}
+
+/// The flags that a role is started with.
+fn flags_of(folder: &Path, role: &str) -> String {
+    let file = |name: String| folder.join(name).display().to_string();
+    format!(
+        "  {role:<9}  --token-file {} --tls-ca {} --tls-cert {} --tls-key {}",
+        file(keys::TOKEN.into()),
+        file(keys::CA.into()),
+        file(format!("{role}.pem")),
+        file(format!("{role}-key.pem")),
+    )
+}
+
+/// What makes a host name or address one that a certificate can carry.
+///
+/// # Errors
+/// In the words of the command line.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    let is_name = |text: &str| {
+        !text.is_empty()
+            && text.len() <= 253
+            && text.split('.').all(|label| {
+                (1..=63).contains(&label.len())
+                    && label.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_')
+            })
     };
-    format!("{what}, and nothing was written")
+    if text.parse::<std::net::IpAddr>().is_ok() || is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected a host name or an IP address without a port, as in head.example.org or 10.0.0.5".to_owned())
+}
+
+impl From<keys::KeysError> for Error {
+    fn from(error: keys::KeysError) -> Self {
+        match error {
+            keys::KeysError::Exists(path) => {
+                let path = path.display();
+                Self::failed(format!("{path} is there already and is not overwritten; name an empty folder"))
+            }
+            keys::KeysError::File { doing, path, error } => Self::file(doing, &path, &error),
+            keys::KeysError::Making(reason) => Self::failed(format!("cannot make certificates: {reason}")),
+        }
+    }
 }

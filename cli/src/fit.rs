@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     Error, Result,
     args::FitGlmArguments,
-    cluster,
     coef::Coefficients,
     data::{Design, Selection},
+    job,
     output::{self, Screen, count, number, seconds},
     sweep_file::refuse_out_of_range,
 };
@@ -31,7 +31,7 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
         },
         categorical: arguments.categorical.clone(),
     };
-    cluster::on_cluster(&arguments.job.cluster, screen, async |client| {
+    job::on_cluster(&arguments.job.cluster, screen, async |client| {
         let loaded = design.load(client).await?;
         if let (Some(positive), false) = (&loaded.positive, glm.family == Family::Binomial) {
             let message = format!(

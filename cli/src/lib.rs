@@ -21,6 +21,8 @@ mod coef;
 mod data;
 pub mod error;
 mod fit;
+mod job;
+mod keys;
 pub mod output;
 mod predict;
 mod scheduler;
@@ -102,6 +104,7 @@ fn carry_out(command: Command, screen: &Screen) -> Result<()> {
         Command::Scheduler(arguments) => scheduler::scheduler(&arguments, screen),
         Command::Worker(arguments) => worker::worker(&arguments, screen),
         Command::Bench(BenchCommand::Runtime(arguments)) => bench::runtime(&arguments, screen),
+        Command::Cluster(command) => cluster::cluster(&command, screen),
     }
 }
 

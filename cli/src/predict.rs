@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::{
     Error, Result,
     args::PredictArguments,
-    cluster,
     data::on_cluster,
+    job,
     output::{self, Screen, count},
 };
 
@@ -28,7 +28,7 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
         .categorical(names(true))
         .numeric(names(false));
     let table = read_csv(arguments.data.clone(), &options).map_err(Error::failed)?;
-    cluster::on_cluster(&arguments.job.cluster, screen, async |client| {
+    job::on_cluster(&arguments.job.cluster, screen, async |client| {
         let predictions = file.predict_table(&table).map_err(Error::failed)?;
         let predictions = client.compute(&predictions).await.map_err(on_cluster)?;
         let mut text = "prediction\n".to_owned();

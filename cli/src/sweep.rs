@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     Error, Result,
     args::SweepArguments,
-    cluster,
     coef::{Coefficients, csv_cell},
     data::Loaded,
+    job,
     output::{self, Screen, Table, column, count, seconds},
     sweep_file::{MODEL_STEP, SweepFile},
 };
@@ -31,7 +31,7 @@ pub(crate) fn sweep(arguments: &SweepArguments, screen: &Screen) -> Result<()> {
     if arguments.dry_run {
         return plan(&file, &folder, n_fits, arguments, screen);
     }
-    cluster::on_cluster(&arguments.job.cluster, screen, async |client| {
+    job::on_cluster(&arguments.job.cluster, screen, async |client| {
         let start = Instant::now();
         let progress = screen.progress("reading the data", 0);
         let loaded = file.design.load(client).await?;

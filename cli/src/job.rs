@@ -1,0 +1,67 @@
+//! Opens the cluster that a job was told to run on, and ends all that it started, however the job ends.
+
+use phalanx_runtime::{Client, LocalCluster, LocalOptions};
+
+use crate::{Error, Result, args::ClusterSpec, output::Screen, signals};
+
+/// Runs a job on a cluster. Waiting that only people can end is said on stderr; Ctrl-C and SIGTERM end the job.
+pub(crate) fn on_cluster<T>(
+    spec: &ClusterSpec,
+    screen: &Screen,
+    job: impl AsyncFnOnce(&Client) -> Result<T>,
+) -> Result<T> {
+    signals::single_threaded()?.block_on(async {
+        let mut signal = std::pin::pin!(signals::listen()?);
+        let interrupted = |signal| Err(Error::Interrupted { message: format!("{signal}: {}", ended(spec)) });
+        let open = tokio::select! {
+            open = open(spec) => open?,
+            signal = &mut signal => return interrupted(signal),
+        };
+        let notices = screen.clone();
+        open.client.on_notice(move |notice| notices.say(notice));
+        let done = tokio::select! {
+            done = job(&open.client) => done,
+            // The job is dropped here, and with it its work.
+            signal = signal => interrupted(signal),
+        };
+        drop(open.client);
+        if let Some(cluster) = open.cluster {
+            cluster.shutdown().await;
+        }
+        done
+    })
+}
+
+/// A client, and the cluster behind it where it is ours.
+struct Open {
+    client: Client,
+    cluster: Option<LocalCluster>,
+}
+
+async fn open(spec: &ClusterSpec) -> Result<Open> {
+    match spec {
+        ClusterSpec::Local(None) => Ok(Open { client: Client::local().await.map_err(Error::failed)?, cluster: None }),
+        ClusterSpec::Local(Some(threads)) => {
+            let options = LocalOptions { n_threads: Some(threads.get()), ..LocalOptions::default() };
+            Ok(Open { client: Client::local_with(options).await.map_err(Error::failed)?, cluster: None })
+        }
+        ClusterSpec::Processes(processes) => {
+            let cluster = LocalCluster::processes(processes.get()).map_err(Error::failed)?;
+            let client = cluster.client().await.map_err(Error::failed)?;
+            Ok(Open { client, cluster: Some(cluster) })
+        }
+        ClusterSpec::Tcp(address) => {
+            Ok(Open { client: Client::connect(address.as_str()).await.map_err(Error::failed)?, cluster: None })
+        }
+    }
+}
+
+/// What a signal has ended.
+fn ended(spec: &ClusterSpec) -> String {
+    let what = match spec {
+        ClusterSpec::Local(_) => "the job is ended".to_owned(),
+        ClusterSpec::Processes(processes) => format!("the job and its {processes} worker processes are ended"),
+        ClusterSpec::Tcp(address) => format!("the job is ended; the cluster at {address} goes on"),
+    };
+    format!("{what}, and nothing was written")
+}

@@ -11,7 +11,7 @@
 //!         ── Get ──────────────────────────────────────────────►         (a client fetches like a peer)
 //! ```
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Reverse, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -134,6 +134,8 @@ pub enum FromClient {
         graph: Graph,
         /// The nodes whose results the client wants to keep, each once.
         wanted: Vec<u32>,
+        /// The running task that submits it, where it is one: the work runs in that task's turn.
+        parent: Option<TaskId>,
     },
     /// The client no longer wants these results.
     Release {
@@ -284,7 +286,8 @@ pub struct Remote {
     pub holders: Vec<Address>,
 }
 
-/// The order in which tasks run: smaller first. Negated user priority, then submission, then depth-first place.
+/// The order in which tasks run: smaller first. Negated user priority, then submission, then depth-first place, then
+/// how deep below that the task was submitted by tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Priority {
     /// The negated priority the user gave.
@@ -293,12 +296,21 @@ pub struct Priority {
     pub submission: u32,
     /// The node's place in its graph.
     pub node: u32,
+    /// How many tasks wait above it: 0 for what users submit. A task that tasks submitted runs in the turn of the
+    /// uppermost of them, and before it: somebody waits.
+    pub depth: Reverse<u32>,
 }
 
 impl Priority {
     /// The priority of a node with the user's wish in `options`.
     pub const fn new(options: &TaskOptions, submission: u32, node: u32) -> Self {
-        Self { user: options.priority.saturating_neg(), submission, node }
+        Self { user: options.priority.saturating_neg(), submission, node, depth: Reverse(0) }
+    }
+
+    /// The priority of a task that a task of this priority submitted.
+    pub const fn inside(self, options: &TaskOptions) -> Self {
+        let user = self.user.saturating_sub(options.priority);
+        Self { user, depth: Reverse(self.depth.0.saturating_add(1)), ..self }
     }
 }
 
@@ -352,6 +364,20 @@ pub enum FromWorker {
     },
     /// I am here.
     Heartbeat,
+    /// Its function waits, and its thread's place was given to another task.
+    Seceded {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+    },
+    /// Its function no longer waits.
+    Rejoined {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+    },
 }
 
 /// Why an attempt has no result.
@@ -394,7 +420,7 @@ pub enum ToPeer {
 impl FromClient {
     /// A submission; see [`FromClient::Submit`].
     pub const fn submit(first: u64, graph: Graph, wanted: Vec<u32>) -> Self {
-        Self::Submit { first, graph, wanted }
+        Self::Submit { first, graph, wanted, parent: None }
     }
 }
 
@@ -503,7 +529,9 @@ impl Message for FromWorker {
             | Self::Failed { .. }
             | Self::Holds { .. }
             | Self::Missing { .. }
-            | Self::Heartbeat => Vec::new(),
+            | Self::Heartbeat
+            | Self::Seceded { .. }
+            | Self::Rejoined { .. } => Vec::new(),
         }
     }
 
@@ -518,7 +546,9 @@ impl Message for FromWorker {
             | Self::Failed { .. }
             | Self::Holds { .. }
             | Self::Missing { .. }
-            | Self::Heartbeat => expect(0, &values),
+            | Self::Heartbeat
+            | Self::Seceded { .. }
+            | Self::Rejoined { .. } => expect(0, &values),
         }
     }
 }

@@ -9,12 +9,13 @@ use std::{
     thread::Thread,
 };
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
     client::{Client as AsyncClient, ClientOptions},
     error::{Error, Result},
     local::LocalOptions,
+    worker::Away,
 };
 
 /// A [`Client`](crate::Client) that can wait for any future: its own methods', those of other crates, yours.
@@ -73,12 +74,23 @@ impl Client {
         Ok(Self { client, runtime: Waiting::new()? })
     }
 
+    /// A client that lives on somebody else's runtime.
+    pub(crate) const fn on(client: AsyncClient, handle: Handle) -> Self {
+        Self { client, runtime: Waiting::On(handle) }
+    }
+
     /// Waits for `future` on this thread, with a tokio runtime at its hand.
+    ///
+    /// Inside of a task, whichever client it is, the thread's place belongs to another task meanwhile.
     ///
     /// Works from everywhere. From inside of async code it blocks the thread it is called on, so that what else runs
     /// there stands still meanwhile, timers and sockets that were made there included: await there instead.
-    pub fn wait<F: Future>(&self, future: F) -> F::Output {
-        self.runtime.wait(future)
+    ///
+    /// # Panics
+    /// Inside of a task, when 1,000 tasks of the worker wait already. The panic is the task's failure, with that as its
+    /// message.
+    pub fn wait<F: IntoFuture>(&self, future: F) -> F::Output {
+        self.runtime.wait(future.into_future())
     }
 }
 
@@ -98,33 +110,57 @@ impl fmt::Debug for Client {
 
 /// A runtime whose own thread drives timers and sockets. `Runtime::block_on` would panic inside of another runtime;
 /// parking the thread does not.
-struct Waiting(Option<Runtime>);
+enum Waiting {
+    Own(Option<Runtime>),
+    On(Handle),
+}
 
 impl Waiting {
     fn new() -> Result<Self> {
         let failed = |error: std::io::Error| Error::Start { what: "a runtime".into(), reason: error.to_string() };
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).thread_name("phalanx-wait").enable_all().build().map_err(failed)?;
-        Ok(Self(Some(runtime)))
+        Ok(Self::Own(Some(runtime)))
     }
 
     fn wait<F: Future>(&self, future: F) -> F::Output {
-        let _entered = self.0.as_ref().map(Runtime::enter);
-        let mut future = pin!(future);
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        let mut context = Context::from_waker(&waker);
-        loop {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-                return output;
-            }
-            std::thread::park();
+        let _entered = match self {
+            Self::Own(runtime) => runtime.as_ref().map(Runtime::enter),
+            Self::On(handle) => Some(handle.enter()),
+        };
+        let mut away = None;
+        park_until(future, || match away {
+            Some(_) => std::thread::park(),
+            // Giving the place back may use up a wake-up that came meanwhile, so the future is asked once more.
+            None => away = Some(Away::go()),
+        })
+    }
+}
+
+/// Waits for `future` on this thread with `handle` at its hand, and keeps the thread's place.
+pub(crate) fn park_on<F: Future>(handle: &Handle, future: F) -> F::Output {
+    let _entered = handle.enter();
+    park_until(future, std::thread::park)
+}
+
+/// Asks `future` until it is ready; in between, `park` returns when it should be asked again.
+fn park_until<F: Future>(future: F, mut park: impl FnMut()) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
         }
+        park();
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Self::Own(runtime) = self
+            && let Some(runtime) = runtime.take()
+        {
             // Waiting for its threads is not allowed inside of another runtime.
             runtime.shutdown_background();
         }

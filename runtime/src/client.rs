@@ -327,6 +327,11 @@ impl Client {
         lock(&self.shell().listeners).push(Arc::new(listener));
     }
 
+    /// Whoever waits for something learns that the cluster is gone.
+    pub(crate) fn close(&self) {
+        self.shell().apply(|_, events| events.push(Event::SchedulerLost));
+    }
+
     pub(crate) fn shell(&self) -> &Arc<Shell> {
         &self.0.shell
     }
@@ -358,8 +363,9 @@ impl Client {
         wanted.sort_unstable();
         wanted.dedup();
         let nodes = wanted.clone();
+        let parent = self.shell().parent();
         let (client, first) = self.shell().apply(|core, events| {
-            events.push(Event::Submit { graph, wanted });
+            events.push(Event::Submit { graph, wanted, parent });
             (core.client, core.machine.first_of_next())
         });
         for node in nodes {

@@ -119,6 +119,18 @@ pub enum Error {
          call it there, or use threads"
     )]
     InitMissing,
+    /// Only a task has a client of the cluster that runs it.
+    #[error("this thread runs no task; outside of tasks, connect with Client::connect or start a cluster")]
+    NotInTask,
+    /// A worker has no thread left on which one more task could wait.
+    #[error(
+        "{limit} tasks of this worker already wait for others, each on a thread of its own; submit less work from \
+         inside of tasks, or let fewer tasks wait at a time"
+    )]
+    TooManyWaiting {
+        /// How many may wait.
+        limit: usize,
+    },
     /// A worker process was asked to start worker processes.
     #[error("this process is itself a worker of a local cluster and starts no workers of its own")]
     InsideWorker,

@@ -32,6 +32,7 @@
 //! |---|---|
 //! | `client`, `remote`, [`blocking`] | what a program can ask for |
 //! | `local`, `process` | how a program starts its own cluster |
+//! | [`worker_client`], [`secede`] | how tasks submit tasks, and wait |
 //! | `scheduler`, `worker`, `peers` | the loops around the machines |
 //! | `wire`, `transport` | how messages become bytes, and move |
 //! | `pool`, `store`, `io` | the threads, the results, the clock |
@@ -59,4 +60,4 @@ pub use local::{LocalCluster, LocalOptions};
 pub use process::init;
 pub use remote::{AsCompleted, Remote, RemoteFuture};
 pub use scheduler::{Scheduler, SchedulerOptions, run_scheduler};
-pub use worker::{WorkerOptions, run_worker};
+pub use worker::{WorkerOptions, run_worker, secede, worker_client};

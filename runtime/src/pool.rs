@@ -5,25 +5,48 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Once},
+    sync::{Arc, Mutex, Once},
     thread::JoinHandle,
 };
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use phalanx_engine::{
     message::Failure,
     task::{Input, TaskDef},
     value::Value,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    io::lock,
+};
+
+/// Spare threads that stay when nobody needs them, for the next job that waits.
+const SPARE: usize = 4;
 
 /// Threads that do jobs. Dropping it lets every thread finish the job it is at, and end.
 #[derive(Debug)]
 pub(crate) struct Pool<J> {
     jobs: Sender<J>,
-    threads: Vec<JoinHandle<()>>,
+    crew: Arc<Crew<J>>,
+}
+
+/// What the threads share.
+struct Crew<J> {
+    name: String,
+    queue: Receiver<J>,
+    work: Box<dyn Fn(J) -> Option<J> + Send + Sync>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    n_started: u32,
+    /// Threads beyond those that jobs which do not wait can use.
+    n_spare: usize,
 }
 
 impl<J: Send + 'static> Pool<J> {
@@ -38,24 +61,31 @@ impl<J: Send + 'static> Pool<J> {
         work: impl Fn(J) -> Option<J> + Send + Sync + 'static,
     ) -> Result<Self> {
         let (jobs, queue) = crossbeam_channel::unbounded::<J>();
-        let work = Arc::new(work);
-        let mut threads = Vec::new();
-        for place in 0..n_threads {
-            let (queue, work) = (queue.clone(), Arc::clone(&work));
-            let name = format!("{name}-{place}");
-            let run = move || {
-                while let Ok(job) = queue.recv() {
-                    let mut next = Some(job);
-                    while let Some(job) = next {
-                        next = work(job);
-                    }
-                }
-            };
-            let failed =
-                |error: std::io::Error| Error::Start { what: format!("thread {name}"), reason: error.to_string() };
-            threads.push(std::thread::Builder::new().name(name.clone()).spawn(run).map_err(failed)?);
+        let crew = Arc::new(Crew { name: name.into(), queue, work: Box::new(work), threads: Mutex::default() });
+        for _ in 0..n_threads {
+            crew.add()?;
         }
-        Ok(Self { jobs, threads })
+        Ok(Self { jobs, crew })
+    }
+
+    /// A job is about to wait on its thread: another thread is there for others.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub(crate) fn lend(&self) -> Result<()> {
+        {
+            let mut threads = lock(&self.crew.threads);
+            if threads.n_spare > 0 {
+                threads.n_spare -= 1;
+                return Ok(());
+            }
+        }
+        self.crew.add()
+    }
+
+    /// A job no longer waits: there is a thread too many.
+    pub(crate) fn take_back(&self) {
+        lock(&self.crew.threads).n_spare += 1;
     }
 
     /// Where jobs go.
@@ -66,10 +96,50 @@ impl<J: Send + 'static> Pool<J> {
     /// Waits for the threads to finish what they are at. Other holders of [`jobs`](Self::jobs) must have dropped it.
     pub(crate) fn join(self) {
         drop(self.jobs);
-        for thread in self.threads {
+        let handles = std::mem::take(&mut lock(&self.crew.threads).handles);
+        for thread in handles {
             // Jobs do not panic: functions are called under `call`.
             let _ = thread.join();
         }
+    }
+}
+
+impl<J: Send + 'static> Crew<J> {
+    fn add(self: &Arc<Self>) -> Result<()> {
+        let crew = Arc::clone(self);
+        let mut threads = lock(&self.threads);
+        let name = format!("{}-{}", self.name, threads.n_started);
+        let failed = |error: std::io::Error| Error::Start { what: format!("thread {name}"), reason: error.to_string() };
+        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || crew.run()).map_err(failed)?;
+        threads.n_started += 1;
+        threads.handles.retain(|thread| !thread.is_finished());
+        threads.handles.push(thread);
+        Ok(())
+    }
+
+    /// On a thread: does jobs until nobody can give any, or there are threads enough without this one.
+    fn run(&self) {
+        while !self.leave()
+            && let Ok(job) = self.queue.recv()
+        {
+            let mut next = Some(job);
+            while let Some(job) = next {
+                next = (self.work)(job);
+            }
+        }
+    }
+
+    fn leave(&self) -> bool {
+        let mut threads = lock(&self.threads);
+        let leaves = threads.n_spare > SPARE;
+        threads.n_spare -= usize::from(leaves);
+        leaves
+    }
+}
+
+impl<J> fmt::Debug for Crew<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crew").field("name", &self.name).field("threads", &self.threads).finish_non_exhaustive()
     }
 }
 

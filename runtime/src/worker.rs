@@ -4,6 +4,8 @@
 //! task from the answer, so between two small tasks no thread is woken. The machine's lock is held for its decision
 //! only, never while a task runs or a socket is waited for.
 
+mod context;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -31,6 +33,9 @@ use crate::{
     store::{Published, Store},
     transport::{Destination, Line, Receiver, Sender, listen},
 };
+
+pub(crate) use context::{Away, current_task};
+pub use context::{secede, worker_client};
 
 /// Results up to this size are tried before they count as results: whether they can be written at all.
 const TRIED: u64 = 64 << 10;
@@ -213,6 +218,7 @@ impl Life {
             clock,
             alarm: Alarm::new(clock),
             end,
+            inside: context::Inside::new(scheduler.clone(), options.instruction_set.clone(), access != Access::Pointer),
         });
         let work = |job: Job| job.session.upgrade().and_then(|session| session.work(job));
         let pool = Pool::start(&options.name, n_threads, work)?;
@@ -265,6 +271,7 @@ impl Drop for Over {
         // The threads of the pool end when nobody can give them work any more.
         *lock(&self.0.jobs) = None;
         self.0.peers.close_all();
+        self.0.inside.close();
     }
 }
 
@@ -281,6 +288,7 @@ pub(crate) struct Session {
     clock: Clock,
     alarm: Alarm,
     end: watch::Sender<Option<End>>,
+    inside: context::Inside,
 }
 
 struct Core {
@@ -334,8 +342,11 @@ impl Session {
             return None;
         }
         let start = Instant::now();
-        let outcome = job.call.and_then(|(def, inputs)| pool::call(def, &inputs)).and_then(|value| self.tried(value));
-        let run_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let (outcome, waited) = context::run(&job.session, job.task, job.attempt, || {
+            job.call.and_then(|(def, inputs)| pool::call(def, &inputs)).and_then(|value| self.tried(value))
+        });
+        // What it waited for says nothing of the function.
+        let run_ns = u64::try_from(start.elapsed().saturating_sub(waited).as_nanos()).unwrap_or(u64::MAX);
         let ran = Event::Ran { task: job.task, attempt: job.attempt, run_ns, outcome };
         let mut jobs = self.apply([ran]);
         let next = if jobs.is_empty() { None } else { Some(jobs.remove(0)) };

@@ -5,10 +5,10 @@ mod common;
 
 use std::process::{Command, ExitCode};
 
-use common::{LONG, Numbers, dot, leaf, numbers, tree};
+use common::{LONG, Numbers, dot, fibonacci, leaf, numbers, tree};
 use libtest_mimic::{Arguments, Failed, Trial};
 use phalanx_engine::{graph::Delayed, task, task::TaskError};
-use phalanx_runtime::{Client, Error, LocalCluster, LocalOptions};
+use phalanx_runtime::{Client, Error, LocalCluster, LocalOptions, worker_client};
 
 fn main() -> ExitCode {
     phalanx_runtime::init().unwrap();
@@ -25,6 +25,9 @@ fn main() -> ExitCode {
         test("a_worker_starts_no_workers", a_worker_starts_no_workers),
         test("what_a_task_starts_is_no_worker", what_a_task_starts_is_no_worker),
         test("workers_end_with_their_cluster", workers_end_with_their_cluster),
+        test("tasks_of_processes_submit_tasks", tasks_of_processes_submit_tasks),
+        test("a_killed_worker_takes_what_its_tasks_submitted", a_killed_worker_takes_what_its_tasks_submitted),
+        test("a_task_that_kills_through_another_fails_too", a_task_that_kills_through_another_fails_too),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
@@ -174,5 +177,71 @@ fn workers_end_with_their_cluster() {
         assert!(is_alive(process));
         drop(client);
         assert!(!is_alive(process));
+    });
+}
+
+fn tasks_of_processes_submit_tasks() {
+    block_on(async {
+        let cluster = LocalCluster::start(LocalOptions {
+            n_workers: 2,
+            n_threads: Some(1),
+            processes: true,
+            ..LocalOptions::default()
+        });
+        let cluster = cluster.unwrap();
+        let client = cluster.client().await.unwrap();
+        assert_eq!(client.compute(&fibonacci::delayed(12)).await, Ok(144));
+    });
+}
+
+/// Submits leaves, says by a file where it runs, and waits for them.
+#[task]
+fn sum_of_leaves(said: String, n: u64) -> Result<u64, Error> {
+    let client = worker_client()?;
+    let leaves = client.map(0..n, slow_leaf::delayed);
+    client.wait(leaves[0].done())?;
+    // Appended in one write: two lives of the task may overlap.
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&said).unwrap();
+    std::io::Write::write_all(&mut file, format!("{}\n", std::process::id()).as_bytes()).unwrap();
+    Ok(client.wait(client.gather(&leaves))?.iter().sum())
+}
+
+fn a_killed_worker_takes_what_its_tasks_submitted() {
+    block_on(async {
+        let cluster = LocalCluster::processes(2).unwrap();
+        let client = cluster.client().await.unwrap();
+        let said = std::env::temp_dir().join(format!("phalanx-inside-{}", std::process::id()));
+        let _ = std::fs::remove_file(&said);
+        let sum = client.submit(&sum_of_leaves::delayed(said.to_str().unwrap(), 400_u64));
+        let end = std::time::Instant::now() + LONG;
+        let process = loop {
+            let text = std::fs::read_to_string(&said).unwrap_or_default();
+            if let Some((process, _)) = text.split_once('\n') {
+                break process.parse().unwrap();
+            }
+            assert!(std::time::Instant::now() < end, "the task never began to wait");
+            tokio::task::yield_now().await;
+        };
+        kill(process);
+        assert_eq!(sum.await, Ok(399 * 400 / 2));
+        std::fs::remove_file(&said).unwrap();
+    });
+}
+
+#[task]
+fn exits_inside(code: i32) -> Result<u64, Error> {
+    let client = worker_client()?;
+    client.wait(client.compute(&exit::delayed(code)))
+}
+
+fn a_task_that_kills_through_another_fails_too() {
+    block_on(async {
+        let cluster = LocalCluster::processes(4).unwrap();
+        let client = cluster.client().await.unwrap();
+        let failed = client.compute(&exits_inside::delayed(3)).await;
+        // Where the two run apart, the inner one is tried three times; else the outer one.
+        let said = failed.unwrap_err().to_string();
+        assert!(said.contains("when they died"), "{said}");
+        assert_eq!(client.compute(&leaf::delayed(1)).await, Ok(1), "a worker lives");
     });
 }

@@ -32,7 +32,7 @@ const SILENT_HEARTBEATS: u32 = 5;
 /// let task = TaskId::new(ClientId(0), client.first_of_next());
 /// let graph = Graph { functions: vec![FunctionId(0)], ends: vec![0], ..Graph::default() };
 /// let mut commands = Vec::new();
-/// client.handle(Time::ZERO, Event::Submit { graph: graph.clone(), wanted: vec![0] }, &mut commands);
+/// client.handle(Time::ZERO, Event::Submit { graph: graph.clone(), wanted: vec![0], parent: None }, &mut commands);
 /// client.handle(Time::ZERO, Event::Gather { task, ticket: 1 }, &mut commands);
 /// let value = Value::new(42);
 /// let finished = ToClient::finished(task, value.n_bytes(), vec![], Some(value.clone()));
@@ -111,7 +111,7 @@ impl Client {
     /// Takes in what happened at `now` and adds to `out` what must be done, in that order.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Command>) {
         match event {
-            Event::Submit { graph, wanted } => self.submit(graph, wanted, out),
+            Event::Submit { graph, wanted, parent } => self.submit(graph, wanted, parent, out),
             Event::Gather { task, ticket } => self.ask(task, ticket, true, out),
             Event::Await { task, ticket } => self.ask(task, ticket, false, out),
             Event::Release { task } => self.release(task, out),
@@ -179,7 +179,7 @@ impl Client {
         out.extend(tickets.into_keys().map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
     }
 
-    fn submit(&mut self, graph: Graph, wanted: Vec<u32>, out: &mut Vec<Command>) {
+    fn submit(&mut self, graph: Graph, wanted: Vec<u32>, parent: Option<TaskId>, out: &mut Vec<Command>) {
         let first = self.next;
         self.next += graph.len() as u64;
         if self.lost {
@@ -190,7 +190,7 @@ impl Client {
             let (gathers, awaits) = (BTreeSet::new(), BTreeSet::new());
             self.held.insert(task, Held { handle: true, state: State::Pending, gathers, awaits });
         }
-        out.push(Command::ToScheduler(FromClient::submit(first, graph, wanted)));
+        out.push(Command::ToScheduler(FromClient::Submit { first, graph, wanted, parent }));
     }
 
     fn ask(&mut self, task: TaskId, ticket: u64, gather: bool, out: &mut Vec<Command>) {

@@ -28,6 +28,8 @@ pub enum Event {
         graph: Graph,
         /// The nodes the user keeps.
         wanted: Vec<u32>,
+        /// The task that submits it, where it is one.
+        parent: Option<TaskId>,
     },
     /// The user dropped the last handle on a result. Answers that are still open are given, and only then does the
     /// scheduler learn that the result is no longer held.

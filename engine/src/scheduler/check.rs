@@ -36,9 +36,13 @@ impl Scheduler {
             match state {
                 State::Assigned => {
                     let Some(host) = self.workers.get(worker) else { panic!("{id} runs on {worker}, which is gone") };
-                    assert!(host.in_flight.contains_key(&slot), "{id} is in flight on {worker}");
-                    occupancy.entry(worker).or_default().0 += estimate;
                     n_in_flight += 1;
+                    if host.seceded.contains_key(&slot) {
+                        assert!(!host.in_flight.contains_key(&slot), "{id} waits on {worker} and keeps a thread");
+                    } else {
+                        assert!(host.in_flight.contains_key(&slot), "{id} is in flight on {worker}");
+                        occupancy.entry(worker).or_default().0 += estimate;
+                    }
                 }
                 State::Ready if worker.0 != NONE => {
                     let Some(host) = self.workers.get(worker) else { panic!("{id} waits for {worker}, which is gone") };
@@ -73,7 +77,7 @@ impl Scheduler {
             let worker = self.workers.get(id).expect("an alive worker is there");
             let expected = occupancy.get(&id).copied().unwrap_or_default();
             assert_eq!((worker.occupancy, worker.queued), expected, "{id} adds up its estimates");
-            n_in_flight -= worker.in_flight.len();
+            n_in_flight -= worker.in_flight.len() + worker.seceded.len();
             n_queued -= worker.queue.len();
         }
         assert_eq!((n_in_flight, n_queued), (0, 0), "nothing is in flight or queued that is not in the table");

@@ -55,7 +55,9 @@ impl Scheduler {
         if let Some(slot) = self.running(worker, task, attempt)
             && let Some(state) = self.workers.get_mut(worker)
         {
-            state.in_flight.insert(slot, true);
+            // Late or doubled, it may be of one that waits meanwhile.
+            let Some(is_running) = state.in_flight.get_mut(&slot) else { return };
+            *is_running = true;
             self.note(Record::Tasks, |_| Kind::TaskStarted { task, attempt, worker });
         }
     }
@@ -151,7 +153,7 @@ impl Scheduler {
         let dependents: Vec<Slot> = self.tasks.dependents(input).collect();
         for slot in dependents {
             let is_there = self.tasks.state[slot] == State::Assigned && self.tasks.worker[slot] == worker.0;
-            let is_running = self.workers.get(worker).is_some_and(|w| w.in_flight.get(&slot) == Some(&true));
+            let is_running = self.is_running_on(worker, slot);
             if is_there && !is_running {
                 self.cancel_attempt(slot, out);
                 self.wait_again(slot, out);
@@ -473,7 +475,7 @@ impl Scheduler {
     }
 
     /// The task, if this very attempt of it is on this worker.
-    fn running(&self, worker: WorkerId, task: TaskId, attempt: Attempt) -> Option<Slot> {
+    pub(super) fn running(&self, worker: WorkerId, task: TaskId, attempt: Attempt) -> Option<Slot> {
         let slot = self.tasks.find(task)?;
         let tasks = &self.tasks;
         let is_current = tasks.state[slot] == State::Assigned

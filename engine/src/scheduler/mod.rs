@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `tasks`, `queue` | the table of tasks, and ready tasks in order |
 //! | `submit` | how a graph becomes tasks |
+//! | `seceded` | tasks that wait for tasks they submitted, and hold no thread meanwhile |
 //! | `life` | how a task comes to be needed, ready, done, failed, lost and forgotten |
 //! | `place` | which worker runs a ready task, and when an idle one steals |
 //! | `peers` | who is connected, what they know, and when silence is death |
@@ -16,6 +17,7 @@ mod life;
 mod peers;
 mod place;
 mod queue;
+mod seceded;
 mod submit;
 mod tasks;
 #[cfg(test)]
@@ -299,7 +301,9 @@ impl Scheduler {
         let Some(state) = self.clients.get_mut(&client) else { return };
         state.last_heard = now;
         match message {
-            FromClient::Submit { first, graph, wanted } => self.submit(client, first, graph, &wanted, out),
+            FromClient::Submit { first, graph, wanted, parent } => {
+                self.submit(client, first, graph, &wanted, parent, out);
+            }
             FromClient::Release { tasks } => tasks.into_iter().for_each(|task| self.client_releases(client, task, out)),
             FromClient::Cancel { tasks } => tasks.into_iter().for_each(|task| self.client_cancels(client, task, out)),
             FromClient::Locate { task, tried } => self.client_misses(client, task, &tried, out),
@@ -319,6 +323,8 @@ impl Scheduler {
             FromWorker::Holds { tasks } => tasks.into_iter().for_each(|task| self.worker_holds(worker, task, out)),
             FromWorker::Missing { task, tried } => self.worker_misses(worker, task, &tried, out),
             FromWorker::Heartbeat => {}
+            FromWorker::Seceded { task, attempt } => self.attempt_seceded(worker, task, attempt),
+            FromWorker::Rejoined { task, attempt } => self.attempt_rejoined(worker, task, attempt),
         }
     }
 }

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Command, Scheduler, place::units, tasks::Slot};
+use super::{
+    Command, Scheduler,
+    place::{UNKNOWN, units},
+    tasks::Slot,
+};
 use crate::{
     event::{Kind, Record},
     id::{ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
@@ -54,6 +58,9 @@ pub(super) struct Worker {
     /// Bytes of results it keeps.
     pub(super) n_stored: u64,
     pub(super) last_heard: Time,
+    /// Tasks that run there and wait, holding no thread; and whether a task that one of them submitted was running
+    /// there when its client was lost.
+    pub(super) seceded: BTreeMap<Slot, bool>,
 }
 
 /// All workers, and those among them that placement asks for.
@@ -86,6 +93,8 @@ struct Function {
     n_workers: u32,
     /// What it takes, in nanoseconds: an average in which the last run counts a quarter.
     mean_run: Option<u64>,
+    /// Whether a run of it ever waited for other tasks: then how long it keeps a thread says little.
+    waits: bool,
 }
 
 /// There is work and no worker.
@@ -104,7 +113,9 @@ impl Functions {
 
     /// What a run of it is expected to take, in units, once it has run.
     pub(super) fn estimate(&self, function: u32) -> Option<u32> {
-        self.all.get(function as usize)?.mean_run.map(units)
+        let function = self.all.get(function as usize)?;
+        let estimate = function.mean_run.map(units)?;
+        Some(if function.waits { estimate.max(UNKNOWN) } else { estimate })
     }
 
     pub(super) fn n_workers(&self, function: u32) -> u32 {
@@ -138,7 +149,13 @@ impl Functions {
             let next = self.all.len() as u32;
             let number = *self.by_name.entry(entry.name.clone()).or_insert(next);
             if number == next {
-                self.all.push(Function { entry: entry.clone(), n_programs: 0, n_workers: 0, mean_run: None });
+                self.all.push(Function {
+                    entry: entry.clone(),
+                    n_programs: 0,
+                    n_workers: 0,
+                    mean_run: None,
+                    waits: false,
+                });
             }
             let function = &mut self.all[number as usize];
             if function.n_programs == 0 {
@@ -150,6 +167,13 @@ impl Functions {
             number
         };
         Ok(table.iter().map(enter).collect())
+    }
+
+    /// A run of it gave its thread back while it waits.
+    pub(super) fn learn_wait(&mut self, function: u32) {
+        if let Some(function) = self.all.get_mut(function as usize) {
+            function.waits = true;
+        }
     }
 
     fn leave(&mut self, numbers: impl IntoIterator<Item = u32>, is_worker: bool) {
@@ -254,6 +278,9 @@ impl Workers {
 
     pub(super) fn unassign(&mut self, worker: WorkerId, slot: Slot, estimate: u32) {
         self.change(worker, |state| {
+            if state.seceded.remove(&slot).is_some() {
+                return;
+            }
             state.in_flight.remove(&slot);
             state.occupancy -= u64::from(estimate);
         });
@@ -306,7 +333,7 @@ impl Workers {
     }
 
     /// Changes a worker and then the sets it belongs to.
-    fn change(&mut self, worker: WorkerId, change: impl FnOnce(&mut Worker)) {
+    pub(super) fn change(&mut self, worker: WorkerId, change: impl FnOnce(&mut Worker)) {
         let Some(Some(state)) = self.all.get_mut(worker.0 as usize) else { return };
         let old_length = state.queue.len();
         change(state);
@@ -367,6 +394,7 @@ impl Scheduler {
     pub(super) fn client_left(&mut self, client: ClientId, out: &mut Vec<Command>) {
         if let Some(state) = self.clients.remove(&client) {
             self.note(Record::Cluster, |_| Kind::ClientLeft { client });
+            self.blame_parents(client);
             self.forget_client(client, out);
             self.functions.leave(state.functions.iter().copied(), false);
         }
@@ -374,11 +402,12 @@ impl Scheduler {
 
     pub(super) fn worker_left(&mut self, worker: WorkerId, out: &mut Vec<Command>) {
         let Some(state) = self.workers.remove(worker) else { return };
-        self.functions.leave(state.local.into_keys(), true);
+        self.functions.leave(state.local.keys().copied(), true);
         self.drops.remove(&worker);
-        let queued = state.queue.into_iter().map(|(_, slot)| slot).collect();
-        let (name, n_tasks) = (state.name, state.in_flight.len() as u64);
-        let n_lost = self.forget_worker(worker, state.in_flight.into_iter().collect(), queued, out);
+        let queued = state.queue.iter().map(|(_, slot)| *slot).collect();
+        let in_flight = self.suspects(&state);
+        let (name, n_tasks) = (state.name, in_flight.len() as u64);
+        let n_lost = self.forget_worker(worker, in_flight, queued, out);
         self.note(Record::Cluster, |_| Kind::WorkerLeft { worker, name, n_tasks, n_lost });
         self.announce_workers(out);
     }
@@ -483,6 +512,7 @@ impl Scheduler {
                     queued: 0,
                     n_stored: 0,
                     last_heard: now,
+                    seceded: BTreeMap::new(),
                 });
                 Ok(Greeting::Worker { worker, heartbeat_ms })
             }

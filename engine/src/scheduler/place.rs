@@ -25,7 +25,7 @@ const UNIT_NS: u64 = 128;
 /// How long a fetch takes beside its bytes: 200 us, a round trip between busy processes.
 const FETCH_LATENCY: u64 = 200_000 / UNIT_NS;
 /// What a task of a function that never ran is taken to need: 10 ms, long enough to send each thread one only.
-const UNKNOWN: u32 = (10_000_000 / UNIT_NS) as u32;
+pub(super) const UNKNOWN: u32 = (10_000_000 / UNIT_NS) as u32;
 /// Expected work that a worker's thread has in hand at most beside the task it runs: 1 ms.
 const PREFILL: u64 = 1_000_000 / UNIT_NS;
 /// Tasks that a worker's thread has in hand at most.

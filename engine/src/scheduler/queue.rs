@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
 };
 
 use super::tasks::Slot;
@@ -16,6 +16,8 @@ use crate::message::Priority;
 pub(super) struct Queue {
     /// By negated user priority and submission.
     lines: BTreeMap<(i32, u32), Line>,
+    /// Those that tasks submitted: few at a time, since somebody waits for each.
+    inside: BTreeSet<(Priority, Slot)>,
     len: usize,
 }
 
@@ -33,6 +35,10 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, priority: Priority, slot: Slot) {
+        if priority.depth != Reverse(0) {
+            self.len += usize::from(self.inside.insert((priority, slot)));
+            return;
+        }
         let line = self.lines.entry((priority.user, priority.submission)).or_default();
         match line.in_turn.back() {
             Some((last, _)) if *last > priority.node => line.out_of_turn.push(Reverse((priority.node, slot))),
@@ -43,12 +49,20 @@ impl Queue {
 
     /// The entry that should run first.
     pub(super) fn peek(&self) -> Option<(Priority, Slot)> {
-        let ((user, submission), line) = self.lines.first_key_value()?;
-        let (node, slot) = line.first()?;
-        Some((Priority { user: *user, submission: *submission, node }, slot))
+        let outer = self.peek_lines();
+        match self.inside.first() {
+            Some(inner) if outer.is_none_or(|outer| *inner < outer) => Some(*inner),
+            _ => outer,
+        }
     }
 
     pub(super) fn pop(&mut self) -> Option<(Priority, Slot)> {
+        if let Some(inner) = self.inside.first()
+            && self.peek_lines().is_none_or(|outer| *inner < outer)
+        {
+            self.len -= 1;
+            return self.inside.pop_first();
+        }
         let mut first = self.lines.first_entry()?;
         let (user, submission) = *first.key();
         let line = first.get_mut();
@@ -57,24 +71,31 @@ impl Queue {
             first.remove();
         }
         self.len -= 1;
-        Some((Priority { user, submission, node }, slot))
+        Some((Priority { user, submission, node, depth: Reverse(0) }, slot))
     }
 
     /// All entries, in no order that matters.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Priority, Slot)> + '_ {
-        self.lines.iter().flat_map(|((user, submission), line)| {
-            let out_of_turn = line.out_of_turn.iter().map(|entry| entry.0);
-            line.in_turn
-                .iter()
-                .copied()
-                .chain(out_of_turn)
-                .map(|(node, slot)| (Priority { user: *user, submission: *submission, node }, slot))
-        })
+        let outer =
+            self.lines.iter().flat_map(|((user, submission), line)| {
+                let out_of_turn = line.out_of_turn.iter().map(|entry| entry.0);
+                line.in_turn.iter().copied().chain(out_of_turn).map(|(node, slot)| {
+                    (Priority { user: *user, submission: *submission, node, depth: Reverse(0) }, slot)
+                })
+            });
+        outer.chain(self.inside.iter().copied())
     }
 
     /// Takes everything out, in order.
     pub(super) fn drain(&mut self) -> Vec<(Priority, Slot)> {
         std::iter::from_fn(|| self.pop()).collect()
+    }
+
+    /// The first entry of those that users submitted.
+    fn peek_lines(&self) -> Option<(Priority, Slot)> {
+        let ((user, submission), line) = self.lines.first_key_value()?;
+        let (node, slot) = line.first()?;
+        Some((Priority { user: *user, submission: *submission, node, depth: Reverse(0) }, slot))
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Submission {
     functions: Arc<[u32]>,
     /// How many of its tasks are in the table.
     pub(super) n_tasks: u32,
+    /// The task that submitted it, and that task's priority; none for what users submit.
+    pub(super) parent: Option<(TaskId, Priority)>,
 }
 
 impl Submission {
@@ -43,10 +45,17 @@ impl Submission {
 }
 
 impl Submissions {
-    pub(super) fn insert(&mut self, client: ClientId, first: u64, graph: Graph, functions: Arc<[u32]>) -> u32 {
+    pub(super) fn insert(
+        &mut self,
+        client: ClientId,
+        first: u64,
+        graph: Graph,
+        functions: Arc<[u32]>,
+        parent: Option<(TaskId, Priority)>,
+    ) -> u32 {
         let number = self.n_ever;
         self.n_ever = self.n_ever.wrapping_add(1);
-        let submission = Some(Submission { graph, client, first, number, functions, n_tasks: 0 });
+        let submission = Some(Submission { graph, client, first, number, functions, n_tasks: 0, parent });
         match self.free.pop() {
             Some(place) => {
                 self.slab[place as usize] = submission;
@@ -94,6 +103,7 @@ impl Scheduler {
         first: u64,
         graph: Graph,
         wanted: &[u32],
+        parent: Option<TaskId>,
         out: &mut Vec<Command>,
     ) {
         if let Err(message) = self.check_submission(client, first, &graph, wanted) {
@@ -111,7 +121,9 @@ impl Scheduler {
         if n_nodes == 0 {
             return;
         }
-        let place = self.submissions.insert(client, first, graph, functions);
+        // A parent that is forgotten needs nothing any more; its work runs as any.
+        let parent = parent.and_then(|task| Some((task, self.priority(self.tasks.find(task)?))));
+        let place = self.submissions.insert(client, first, graph, functions, parent);
         let slots: Vec<Slot> = (0..n_nodes).map(|node| self.write_task(place, node)).collect();
         for node in wanted {
             self.tasks.wanted[slots[*node as usize]] += 1;
@@ -129,7 +141,11 @@ impl Scheduler {
     /// The priority of a task.
     pub(super) fn priority(&self, slot: Slot) -> Priority {
         let Some((submission, node)) = self.recipe(slot) else { return Priority::default() };
-        Priority::new(&submission.graph.options_of(node), submission.number, node)
+        let options = submission.graph.options_of(node);
+        match submission.parent {
+            Some((_, parent)) => parent.inside(&options),
+            None => Priority::new(&options, submission.number, node),
+        }
     }
 
     /// The function that a task calls, by the scheduler's number.

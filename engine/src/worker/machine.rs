@@ -57,7 +57,9 @@ pub struct Worker {
     needed_by: BTreeMap<TaskId, BTreeSet<Key>>,
     /// Attempts that have everything but a thread, the next one first.
     ready: BTreeSet<(Priority, u64, Key)>,
+    /// Functions that are being run, without those that wait.
     n_running: u32,
+    n_seceded: u32,
     n_arrived: u64,
     fetches: Fetches,
     heartbeat_at: Time,
@@ -88,7 +90,18 @@ enum State {
     /// All inputs are in the store, no thread was free.
     Ready,
     /// A thread runs it. Once it is cancelled, what it returns is nobody's.
-    Running { cancelled: bool },
+    Running { cancelled: bool, turn: Turn },
+}
+
+/// How a running function counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// It took a free thread and keeps it.
+    Thread,
+    /// It waits, and counts as none.
+    Seceded,
+    /// It waited and goes on, be a thread free or not.
+    Rejoined,
 }
 
 impl Work {
@@ -117,6 +130,7 @@ impl Worker {
             needed_by: BTreeMap::new(),
             ready: BTreeSet::new(),
             n_running: 0,
+            n_seceded: 0,
             n_arrived: 0,
             fetches,
             stopped: false,
@@ -145,6 +159,8 @@ impl Worker {
             Event::PeerSending { peer } => self.fetches.sending(now, &peer),
             Event::PeerLost { peer } => self.fetches.lost(&peer),
             Event::Tick => self.tick(now, out),
+            Event::Seceded { task, attempt } => self.secede((task, attempt), out),
+            Event::Rejoined { task, attempt } => self.rejoin((task, attempt), out),
         }
         if !self.stopped {
             self.settle(now, out);
@@ -161,14 +177,19 @@ impl Worker {
         own.into_iter().chain(peer).min_by_key(|(at, _)| *at)
     }
 
-    /// Tasks that run on a thread, cancelled ones among them.
+    /// Functions that are being run, those of cancelled tasks among them, without those that wait.
     pub const fn n_running(&self) -> u32 {
         self.n_running
     }
 
+    /// Functions that wait and have given their thread's place to another task.
+    pub const fn n_seceded(&self) -> u32 {
+        self.n_seceded
+    }
+
     /// Attempts that wait for inputs or for a thread.
     pub fn n_waiting(&self) -> usize {
-        self.attempts.len() - self.n_running as usize
+        self.attempts.len() - (self.n_running + self.n_seceded) as usize
     }
 
     /// Results in the store.
@@ -257,7 +278,7 @@ impl Worker {
 
     fn cancel(&mut self, key: Key) {
         let Some(work) = self.attempts.get_mut(&key) else { return };
-        if let State::Running { cancelled } = &mut work.state {
+        if let State::Running { cancelled, .. } = &mut work.state {
             *cancelled = true;
             return;
         }
@@ -281,10 +302,15 @@ impl Worker {
 
     fn ran(&mut self, key: Key, run_ns: u64, outcome: Result<Value, Failure>, out: &mut Vec<Command>) {
         let (task, attempt) = key;
-        let Some(Work { state: State::Running { cancelled }, wanted, .. }) = self.attempts.get(&key) else { return };
-        let (cancelled, wanted) = (*cancelled, *wanted);
+        let Some(Work { state: State::Running { cancelled, turn }, wanted, .. }) = self.attempts.get(&key) else {
+            return;
+        };
+        let (cancelled, turn, wanted) = (*cancelled, *turn, *wanted);
         self.attempts.remove(&key);
-        self.n_running -= 1;
+        match turn {
+            Turn::Seceded => self.n_seceded -= 1,
+            Turn::Thread | Turn::Rejoined => self.n_running -= 1,
+        }
         if cancelled {
             return;
         }
@@ -300,6 +326,32 @@ impl Worker {
             }
         };
         out.push(Command::ToScheduler(message));
+    }
+
+    fn secede(&mut self, key: Key, out: &mut Vec<Command>) {
+        let Some(Work { state: State::Running { cancelled, turn }, .. }) = self.attempts.get_mut(&key) else { return };
+        if *turn != Turn::Seceded {
+            *turn = Turn::Seceded;
+            self.n_running -= 1;
+            self.n_seceded += 1;
+            if !*cancelled {
+                let (task, attempt) = key;
+                out.push(Command::ToScheduler(FromWorker::Seceded { task, attempt }));
+            }
+        }
+    }
+
+    fn rejoin(&mut self, key: Key, out: &mut Vec<Command>) {
+        let Some(Work { state: State::Running { cancelled, turn }, .. }) = self.attempts.get_mut(&key) else { return };
+        if *turn == Turn::Seceded {
+            *turn = Turn::Rejoined;
+            self.n_running += 1;
+            self.n_seceded -= 1;
+            if !*cancelled {
+                let (task, attempt) = key;
+                out.push(Command::ToScheduler(FromWorker::Rejoined { task, attempt }));
+            }
+        }
     }
 
     /// Puts a result into the store and wakes who waited for it.
@@ -342,7 +394,7 @@ impl Worker {
         {
             self.leave_inputs(key);
             let Some(work) = self.attempts.get_mut(&key) else { continue };
-            work.state = State::Running { cancelled: false };
+            work.state = State::Running { cancelled: false, turn: Turn::Thread };
             self.n_running += 1;
             let (task, attempt) = key;
             let (arguments, constants) = (std::mem::take(&mut work.arguments), std::mem::take(&mut work.constants));
@@ -363,7 +415,7 @@ impl Worker {
             return;
         }
         self.fetches.check_invariants();
-        let (mut needed_by, mut ready, mut n_running) = (BTreeMap::new(), BTreeSet::new(), 0);
+        let (mut needed_by, mut ready, mut turns) = (BTreeMap::new(), BTreeSet::new(), [0; 3]);
         let mut missing_somewhere = BTreeSet::new();
         for (key, work) in &self.attempts {
             let missing: BTreeSet<TaskId> = match &work.state {
@@ -375,8 +427,8 @@ impl Worker {
                     ready.insert((work.priority, work.arrival, *key));
                     BTreeSet::new()
                 }
-                State::Running { .. } => {
-                    n_running += 1;
+                State::Running { turn, .. } => {
+                    turns[*turn as usize] += 1;
                     assert!(work.arguments.is_empty(), "{key:?} runs and still has arguments");
                     continue;
                 }
@@ -391,10 +443,11 @@ impl Worker {
         }
         assert_eq!(self.needed_by, needed_by, "who needs what");
         assert_eq!(self.ready, ready, "ready attempts");
-        assert_eq!(self.n_running, n_running, "running attempts");
+        let [on_threads, seceded, rejoined] = turns;
+        assert_eq!((self.n_running, self.n_seceded), (on_threads + rejoined, seceded), "running and waiting functions");
         let threads = self.config.n_threads.max(1);
-        assert!(n_running <= threads, "{n_running} run on {threads} threads");
-        assert!(ready.is_empty() || n_running == threads, "a thread is idle beside {ready:?}");
+        assert!(on_threads <= threads, "{on_threads} run on {threads} threads");
+        assert!(ready.is_empty() || self.n_running >= threads, "a thread is idle beside {ready:?}");
         assert_eq!(self.fetches.len(), missing_somewhere.len(), "what is fetched");
         for input in &missing_somewhere {
             assert!(self.fetches.is_wanted(*input), "{input} is missing and not fetched");

@@ -64,6 +64,21 @@ pub enum Event {
     },
     /// A deadline has come; see [`Worker::deadline`].
     Tick,
+    /// A task's function waits for something, and a spare thread is there for another task.
+    Seceded {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+    },
+    /// A task's function no longer waits. It goes on at once, be there more functions then than threads: what it waited
+    /// for may be held up by one of those that would have to end first.
+    Rejoined {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+    },
 }
 
 /// What a worker wants done. Commands are carried out in the order in which they are given.

@@ -1,5 +1,7 @@
 //! The worker machine as a specification: what it is told, and all that it answers, so silence is tested too.
 
+mod seceded;
+
 use std::time::Duration;
 
 use super::{Command, Config, Event, Reason, Run, StopReason, Worker};
@@ -128,7 +130,7 @@ fn compute(sequence: u64, attempt: u32, inputs: &[(u64, &[u32])]) -> Compute {
         task: task(sequence),
         attempt: Attempt(attempt),
         function: FunctionId(3),
-        priority: Priority { user: 0, submission: 0, node: sequence as u32 },
+        priority: Priority { user: 0, submission: 0, node: sequence as u32, ..Priority::default() },
         wanted: false,
         arguments: inputs.iter().map(|(input, _)| ArgumentCode::Task(task(*input))).collect(),
         fetch: elsewhere.map(|(i, h)| Remote { task: task(*i), n_bytes: 8, holders: peers(h) }).collect(),

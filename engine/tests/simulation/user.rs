@@ -138,7 +138,14 @@ impl User {
         if !self.is_lost {
             self.held.extend(wanted.iter().map(|node| task_of(*node)));
         }
-        Event::Submit { graph, wanted }
+        // Some work is submitted by tasks: of this client or another, live or long gone.
+        let n_known = world.oracle.tasks.len();
+        let parent = if world.dice.chance(30) && n_known > 0 {
+            world.oracle.tasks.keys().nth(world.dice.below(n_known)).copied()
+        } else {
+            None
+        };
+        Event::Submit { graph, wanted, parent }
     }
 
     /// Random work: a chain, a fan that is gathered into a list, or anything.

@@ -40,18 +40,56 @@ pub(crate) enum Node {
 /// Something that will happen.
 #[derive(Debug)]
 enum Happening {
-    Hear { connection: usize, message: Up },
-    Tell { connection: usize, message: Down },
-    SchedulerLearnsOfLoss { connection: usize },
-    ProgramLearnsOfLoss { connection: usize },
-    Ran { worker: usize, task: TaskId, attempt: Attempt, outcome: Result<Value, Failure>, run_ns: u64 },
-    Get { owner: Node, target: usize, epoch: u64, tasks: Vec<TaskId> },
-    Answer { owner: Node, target: usize, epoch: u64, task: TaskId, value: Option<Value> },
-    LinkLost { owner: Node, target: usize, epoch: u64 },
+    Hear {
+        connection: usize,
+        message: Up,
+    },
+    Tell {
+        connection: usize,
+        message: Down,
+    },
+    SchedulerLearnsOfLoss {
+        connection: usize,
+    },
+    ProgramLearnsOfLoss {
+        connection: usize,
+    },
+    Ran {
+        worker: usize,
+        task: TaskId,
+        attempt: Attempt,
+        outcome: Result<Value, Failure>,
+        run_ns: u64,
+    },
+    Get {
+        owner: Node,
+        target: usize,
+        epoch: u64,
+        tasks: Vec<TaskId>,
+    },
+    Answer {
+        owner: Node,
+        target: usize,
+        epoch: u64,
+        task: TaskId,
+        value: Option<Value>,
+    },
+    LinkLost {
+        owner: Node,
+        target: usize,
+        epoch: u64,
+    },
     SchedulerTick(Time),
     Tick(Node, Time),
     Act(usize),
     Fault,
+    /// A function begins to wait, or goes on.
+    Turn {
+        worker: usize,
+        task: TaskId,
+        attempt: Attempt,
+        waits: bool,
+    },
 }
 
 /// What programs say to the scheduler.
@@ -108,6 +146,8 @@ struct WorkerShell {
     machine: Option<Worker>,
     store: BTreeMap<TaskId, Value>,
     running: BTreeSet<(TaskId, Attempt)>,
+    /// Those of them that ever gave their thread back.
+    waited: BTreeSet<(TaskId, Attempt)>,
     links: BTreeMap<usize, Link>,
     tick_at: Option<Time>,
 }
@@ -380,6 +420,7 @@ impl World {
             },
             Happening::Ran { worker, task, attempt, outcome, run_ns } => {
                 if self.workers[worker].running.remove(&(task, attempt)) {
+                    self.workers[worker].waited.remove(&(task, attempt));
                     if outcome.is_err() {
                         *self.oracle.failures.entry(task).or_default() += 1;
                     }
@@ -436,6 +477,16 @@ impl World {
                 }
             }
             Happening::Fault => self.fault(),
+            Happening::Turn { worker, task, attempt, waits } => {
+                if self.workers[worker].running.contains(&(task, attempt)) {
+                    self.workers[worker].waited.insert((task, attempt));
+                    let event = match waits {
+                        true => worker::Event::Seceded { task, attempt },
+                        false => worker::Event::Rejoined { task, attempt },
+                    };
+                    self.tell_worker(worker, event);
+                }
+            }
         }
     }
 
@@ -448,7 +499,7 @@ impl World {
                     Node::Client(_) => None,
                 }
             }
-            Happening::Ran { worker, .. } => Some(*worker),
+            Happening::Ran { worker, .. } | Happening::Turn { worker, .. } => Some(*worker),
             Happening::Get { target, .. } => Some(*target),
             Happening::Answer { owner: Node::Worker(place), .. }
             | Happening::LinkLost { owner: Node::Worker(place), .. }

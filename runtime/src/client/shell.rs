@@ -26,6 +26,7 @@ use crate::{
     io::{Alarm, Checks, Clock, lock},
     peers::{Peers, Report, Told},
     transport::{Receiver, Sender},
+    worker::current_task,
 };
 
 /// How long a released handle may wait for something to go along with.
@@ -50,6 +51,8 @@ pub(crate) struct Shell {
     some_released: Notify,
     /// Whether somebody was told of them.
     sweeping: AtomicBool,
+    /// Whether it is a worker's, for its tasks.
+    inside: AtomicBool,
 }
 
 pub(crate) struct Core {
@@ -166,6 +169,7 @@ impl Shell {
             released: Mutex::default(),
             some_released: Notify::new(),
             sweeping: AtomicBool::new(false),
+            inside: AtomicBool::new(false),
         })
     }
 
@@ -190,6 +194,16 @@ impl Shell {
         if !self.sweeping.swap(true, Ordering::SeqCst) {
             self.some_released.notify_one();
         }
+    }
+
+    /// From now on, what a task submits through this client runs in that task's turn.
+    pub(crate) fn be_inside(&self) {
+        self.inside.store(true, Ordering::Relaxed);
+    }
+
+    /// The task on whose behalf this thread submits.
+    pub(super) fn parent(&self) -> Option<TaskId> {
+        if self.inside.load(Ordering::Relaxed) { current_task() } else { None }
     }
 
     pub(super) fn is_lost(&self) -> bool {

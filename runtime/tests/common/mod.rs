@@ -14,7 +14,7 @@ use phalanx_engine::{
     task,
     value::Portable,
 };
-use phalanx_runtime::{Error, Scheduler, SchedulerOptions, WorkerOptions};
+use phalanx_runtime::{Error, Scheduler, SchedulerOptions, WorkerOptions, worker_client};
 use tokio::sync::oneshot;
 
 /// Where a wait that should be short gives up, so that a failure is a failure and not a hang.
@@ -28,6 +28,17 @@ pub fn add(a: u64, b: u64) -> u64 {
 #[task]
 pub fn leaf(n: u64) -> u64 {
     n
+}
+
+/// By tasks that submit tasks.
+#[task]
+pub fn fibonacci(n: u64) -> Result<u64, Error> {
+    if n < 2 {
+        return Ok(n);
+    }
+    let client = worker_client()?;
+    let parts = client.map([n - 1, n - 2], fibonacci::delayed);
+    Ok(client.wait(client.gather(&parts))?.iter().sum())
 }
 
 /// The sum of 0, 1, ..., n - 1 as a tree of tasks.

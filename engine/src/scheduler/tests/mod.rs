@@ -3,6 +3,7 @@
 mod life;
 mod peers;
 mod place;
+mod seceded;
 
 use std::time::Duration;
 
@@ -168,7 +169,7 @@ fn compute_of(
             task: task(sequence),
             attempt: Attempt(attempt),
             function,
-            priority: Priority { user: 0, submission, node },
+            priority: Priority { user: 0, submission, node, ..Priority::default() },
             wanted,
             arguments: inputs.iter().map(|input| ArgumentCode::Task(task(*input))).collect(),
             fetch,

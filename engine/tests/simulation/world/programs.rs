@@ -32,6 +32,7 @@ impl World {
             machine: None,
             store: BTreeMap::new(),
             running: BTreeSet::new(),
+            waited: BTreeSet::new(),
             links: BTreeMap::new(),
             tick_at: None,
         });
@@ -125,6 +126,7 @@ impl World {
         shell.machine = None;
         shell.store.clear();
         shell.running.clear();
+        shell.waited.clear();
         shell.links.clear();
         shell.tick_at = None;
         let connection = shell.connection;

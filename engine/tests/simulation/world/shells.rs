@@ -156,7 +156,8 @@ impl World {
         let shell = &self.workers[place];
         if let Some(machine) = &shell.machine {
             assert_eq!(machine.n_held(), shell.store.len(), "what worker {place} holds");
-            assert_eq!(machine.n_running() as usize, shell.running.len(), "what worker {place} runs");
+            let n_running = machine.n_running() + machine.n_seceded();
+            assert_eq!(n_running as usize, shell.running.len(), "what worker {place} runs");
         }
         self.set_tick(Node::Worker(place));
     }
@@ -193,7 +194,8 @@ impl World {
         let shell = &mut self.workers[place];
         assert!(self.runs.insert((task, attempt)), "{task} {attempt} runs twice");
         shell.running.insert((task, attempt));
-        assert!(shell.running.len() <= shell.config.n_threads as usize, "worker {place} has no thread for {task}");
+        let n_on_threads = shell.running.len() - shell.waited.len();
+        assert!(n_on_threads <= shell.config.n_threads as usize, "worker {place} has no thread for {task}");
         let function = shell.table[function.0 as usize];
         let payload = self.oracle.run(task, function, &arguments, &constants, &shell.store);
         self.oracle.ran_on.insert((task, shell.id.expect("a worker that runs was greeted")));
@@ -210,6 +212,12 @@ impl World {
             Some(payload) => Ok(Value::new(payload)),
         };
         let run_ns = time.as_nanos() as u64;
+        if self.dice.chance(10) {
+            // It waits for a part of its time, and the network may be slower than it.
+            let (from, to) = (time / 4, time / 2);
+            self.plan(from, Happening::Turn { worker: place, task, attempt, waits: true });
+            self.plan(to, Happening::Turn { worker: place, task, attempt, waits: false });
+        }
         self.plan(time, Happening::Ran { worker: place, task, attempt, outcome, run_ns });
     }
 

@@ -16,6 +16,7 @@
 //! | [`value`], [`data`] | what tasks take and give, by pointer or as bytes |
 //! | [`task`](mod@task), [`graph`] | how a function is found, and how work is described |
 //! | [`message`] | everything that programs say to each other |
+//! | [`request`] | what clients ask about the cluster, and the answers |
 //! | [`scheduler`], [`worker`], [`client`] | the three machines |
 //! | [`event`] | what has happened, for logs and timelines |
 
@@ -29,6 +30,7 @@ mod fetch;
 pub mod graph;
 pub mod id;
 pub mod message;
+pub mod request;
 pub mod scheduler;
 pub mod task;
 pub mod time;

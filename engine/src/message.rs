@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     graph::{ArgumentCode, Graph, TaskOptions},
     id::{Attempt, ClientId, FunctionId, TaskId, WorkerId},
+    request::{Reply, Request},
     task::{FunctionEntry, TaskError},
     value::Value,
 };
@@ -156,6 +157,13 @@ pub enum FromClient {
     },
     /// I am here.
     Heartbeat,
+    /// A question about the cluster; answered by one [`ToClient::Reply`].
+    Ask {
+        /// To tell answers apart; never used again by this client.
+        ticket: u64,
+        /// What is asked.
+        request: Request,
+    },
 }
 
 /// What the scheduler says to a client.
@@ -198,6 +206,13 @@ pub enum ToClient {
     },
     /// I am here.
     Heartbeat,
+    /// The answer to [`FromClient::Ask`].
+    Reply {
+        /// Of which.
+        ticket: u64,
+        /// What.
+        reply: Reply,
+    },
 }
 
 /// A worker, as clients see it.
@@ -248,6 +263,12 @@ pub enum ToWorker {
     Shutdown,
     /// I am here.
     Heartbeat,
+    /// Fetch copies of these results and keep them until [`ToWorker::Drop`]; each is answered by
+    /// [`FromWorker::Holds`], or by [`FromWorker::Missing`] when it is nowhere.
+    Acquire {
+        /// Which, and who has them.
+        results: Vec<Remote>,
+    },
 }
 
 /// One attempt at a task, with all that a worker needs for it.
@@ -302,6 +323,9 @@ pub struct Priority {
 }
 
 impl Priority {
+    /// After everything else.
+    pub const LAST: Self = Self { user: i32::MAX, submission: u32::MAX, node: u32::MAX, depth: Reverse(0) };
+
     /// The priority of a node with the user's wish in `options`.
     pub const fn new(options: &TaskOptions, submission: u32, node: u32) -> Self {
         Self { user: options.priority.saturating_neg(), submission, node, depth: Reverse(0) }
@@ -461,7 +485,9 @@ impl Message for FromClient {
     fn detach(&mut self) -> Vec<Value> {
         match self {
             Self::Submit { graph, .. } => std::mem::take(&mut graph.constants),
-            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat => Vec::new(),
+            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat | Self::Ask { .. } => {
+                Vec::new()
+            }
         }
     }
 
@@ -472,7 +498,9 @@ impl Message for FromClient {
                 graph.constants = values;
                 Ok(())
             }
-            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat => expect(0, &values),
+            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat | Self::Ask { .. } => {
+                expect(0, &values)
+            }
         }
     }
 }
@@ -481,7 +509,11 @@ impl Message for ToClient {
     fn detach(&mut self) -> Vec<Value> {
         match self {
             Self::Finished { value, .. } => value.take().into_iter().collect(),
-            Self::Failed { .. } | Self::Workers { .. } | Self::Waiting { .. } | Self::Heartbeat => Vec::new(),
+            Self::Failed { .. }
+            | Self::Workers { .. }
+            | Self::Waiting { .. }
+            | Self::Heartbeat
+            | Self::Reply { .. } => Vec::new(),
         }
     }
 
@@ -492,7 +524,11 @@ impl Message for ToClient {
                 *value = values.into_iter().next();
                 Ok(())
             }
-            Self::Failed { .. } | Self::Workers { .. } | Self::Waiting { .. } | Self::Heartbeat => expect(0, &values),
+            Self::Failed { .. }
+            | Self::Workers { .. }
+            | Self::Waiting { .. }
+            | Self::Heartbeat
+            | Self::Reply { .. } => expect(0, &values),
         }
     }
 }
@@ -501,9 +537,12 @@ impl Message for ToWorker {
     fn detach(&mut self) -> Vec<Value> {
         match self {
             Self::Compute(compute) => std::mem::take(&mut compute.constants),
-            Self::Located { .. } | Self::Drop { .. } | Self::Cancel { .. } | Self::Shutdown | Self::Heartbeat => {
-                Vec::new()
-            }
+            Self::Located { .. }
+            | Self::Drop { .. }
+            | Self::Cancel { .. }
+            | Self::Shutdown
+            | Self::Heartbeat
+            | Self::Acquire { .. } => Vec::new(),
         }
     }
 
@@ -514,9 +553,12 @@ impl Message for ToWorker {
                 compute.constants = values;
                 Ok(())
             }
-            Self::Located { .. } | Self::Drop { .. } | Self::Cancel { .. } | Self::Shutdown | Self::Heartbeat => {
-                expect(0, &values)
-            }
+            Self::Located { .. }
+            | Self::Drop { .. }
+            | Self::Cancel { .. }
+            | Self::Shutdown
+            | Self::Heartbeat
+            | Self::Acquire { .. } => expect(0, &values),
         }
     }
 }

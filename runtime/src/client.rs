@@ -30,6 +30,7 @@ use crate::{
     transport::{Destination, Line},
 };
 
+mod retire;
 mod shell;
 
 use shell::{Gathering, Lost, hear, tick};

@@ -142,6 +142,16 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// No worker, or more than one, is called so.
+    #[error("{n_named} workers are named {text:?}, expected one; connected are {known}")]
+    NoSuchWorker {
+        /// What was given.
+        text: String,
+        /// How many have that name.
+        n_named: usize,
+        /// All workers.
+        known: String,
+    },
     /// An option is out of its range.
     #[error("{name} is {value}, expected {expected}")]
     Option {

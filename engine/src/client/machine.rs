@@ -8,6 +8,7 @@ use crate::{
     graph::Graph,
     id::{ClientId, TaskId},
     message::{Address, FromClient, Priority, ToClient},
+    request::Request,
     task::TaskError,
     time::Time,
     value::Value,
@@ -48,6 +49,8 @@ pub struct Client {
     held: BTreeMap<TaskId, Held>,
     /// What each open answer is about.
     tickets: BTreeMap<u64, TaskId>,
+    /// Questions that the scheduler has not answered, and that somebody still waits for.
+    asked: BTreeSet<u64>,
     fetches: Fetches,
     heartbeat_at: Time,
     heard_at: Time,
@@ -85,6 +88,7 @@ impl Client {
             next: 0,
             held: BTreeMap::new(),
             tickets: BTreeMap::new(),
+            asked: BTreeSet::new(),
             fetches,
             heartbeat_at: now + config.heartbeat,
             heard_at: now,
@@ -105,13 +109,14 @@ impl Client {
 
     /// Answers that are open.
     pub fn n_open(&self) -> usize {
-        self.tickets.len()
+        self.tickets.len() + self.asked.len()
     }
 
     /// Takes in what happened at `now` and adds to `out` what must be done, in that order.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Command>) {
         match event {
             Event::Submit { graph, wanted, parent } => self.submit(graph, wanted, parent, out),
+            Event::Ask { request, ticket } => self.inquire(request, ticket, out),
             Event::Gather { task, ticket } => self.ask(task, ticket, true, out),
             Event::Await { task, ticket } => self.ask(task, ticket, false, out),
             Event::Release { task } => self.release(task, out),
@@ -175,8 +180,8 @@ impl Client {
     fn lose_scheduler(&mut self, out: &mut Vec<Command>) {
         self.lost = true;
         self.held.clear();
-        let tickets = std::mem::take(&mut self.tickets);
-        out.extend(tickets.into_keys().map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
+        let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked));
+        out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
     }
 
     fn submit(&mut self, graph: Graph, wanted: Vec<u32>, parent: Option<TaskId>, out: &mut Vec<Command>) {
@@ -222,6 +227,15 @@ impl Client {
         }
     }
 
+    fn inquire(&mut self, request: Request, ticket: u64, out: &mut Vec<Command>) {
+        if self.lost {
+            out.push(Command::Fail { ticket, trouble: Trouble::SchedulerLost });
+            return;
+        }
+        self.asked.insert(ticket);
+        out.push(Command::ToScheduler(FromClient::Ask { ticket, request }));
+    }
+
     fn release(&mut self, task: TaskId, out: &mut Vec<Command>) {
         if let Some(held) = self.held.get_mut(&task) {
             held.handle = false;
@@ -230,6 +244,7 @@ impl Client {
     }
 
     fn forget(&mut self, ticket: u64, out: &mut Vec<Command>) {
+        self.asked.remove(&ticket);
         let Some(task) = self.tickets.remove(&ticket) else { return };
         if let Some(held) = self.held.get_mut(&task) {
             held.awaits.remove(&ticket);
@@ -261,6 +276,11 @@ impl Client {
                 out.push(Command::Waiting { reason, n_tasks, waited });
             }
             ToClient::Heartbeat => {}
+            ToClient::Reply { ticket, reply } => {
+                if self.asked.remove(&ticket) {
+                    out.push(Command::Reply { ticket, reply });
+                }
+            }
         }
     }
 
@@ -333,7 +353,8 @@ impl Client {
     /// everything, so its time grows with what the client holds.
     pub fn check_invariants(&self) {
         if self.lost {
-            assert!(self.held.is_empty() && self.tickets.is_empty(), "answers are open without a scheduler");
+            let is_empty = self.held.is_empty() && self.tickets.is_empty() && self.asked.is_empty();
+            assert!(is_empty, "answers are open without a scheduler");
             return;
         }
         self.fetches.check_invariants();

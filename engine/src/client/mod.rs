@@ -8,6 +8,7 @@ use crate::{
     graph::Graph,
     id::TaskId,
     message::{Address, FromClient, ToClient, WaitReason, WorkerInfo},
+    request::{Reply, Request},
     task::TaskError,
     value::Value,
 };
@@ -55,6 +56,13 @@ pub enum Event {
     Await {
         /// The task, one the user holds.
         task: TaskId,
+        /// To tell answers apart; never used again.
+        ticket: u64,
+    },
+    /// The user asks something about the cluster. Answered by [`Command::Reply`] or [`Command::Fail`].
+    Ask {
+        /// What.
+        request: Request,
         /// To tell answers apart; never used again.
         ticket: u64,
     },
@@ -130,6 +138,13 @@ pub enum Command {
     Done {
         /// Which.
         ticket: u64,
+    },
+    /// The answer to a [`Event::Ask`].
+    Reply {
+        /// Which.
+        ticket: u64,
+        /// What.
+        reply: Reply,
     },
     /// There will be no answer but this.
     Fail {

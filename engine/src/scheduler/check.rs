@@ -82,6 +82,8 @@ impl Scheduler {
         }
         assert_eq!((n_in_flight, n_queued), (0, 0), "nothing is in flight or queued that is not in the table");
         self.workers.check();
+        self.check_replicas();
+        self.check_retiring();
         assert!(self.drops.is_empty() && self.touched.is_empty(), "an event leaves nothing unsaid");
         let has_room = self.workers.ids().any(|worker| self.workers.has_room(worker));
         let is_waiting = self.shared_has_current();

@@ -118,8 +118,10 @@ impl Scheduler {
 
     /// A worker has a copy that it fetched. Where the result was thought lost, this brings it back.
     pub(super) fn worker_holds(&mut self, worker: WorkerId, task: TaskId, out: &mut Vec<Command>) {
+        self.replicas.ended(task, worker);
         let Some(slot) = self.tasks.find(task) else { return self.drop_stray(worker, task) };
         match self.tasks.state[slot] {
+            State::Memory if self.tasks.holds(worker, slot) => {}
             State::Memory => {
                 self.tasks.add_holder(slot, worker);
                 self.workers.stored(worker, self.tasks.n_bytes[slot] as i64);
@@ -136,8 +138,9 @@ impl Scheduler {
 
     pub(super) fn worker_misses(&mut self, worker: WorkerId, task: TaskId, tried: &[Address], out: &mut Vec<Command>) {
         // Where nothing is known of the task, the attempt that needed it is cancelled already.
-        let Some(slot) = self.tasks.find(task) else { return };
+        let Some(slot) = self.tasks.find(task) else { return self.copy_missing(worker, task) };
         self.note_miss(slot, tried, out);
+        self.copy_missing(worker, task);
         match self.tasks.state[slot] {
             State::Memory => {
                 self.tell_worker(worker, ToWorker::Located { task, holders: self.addresses(slot) }, out);
@@ -358,7 +361,7 @@ impl Scheduler {
     }
 
     /// An active task that was ready or assigned goes back to the start, where all its inputs count anew.
-    fn wait_again(&mut self, slot: Slot, out: &mut Vec<Command>) {
+    pub(super) fn wait_again(&mut self, slot: Slot, out: &mut Vec<Command>) {
         self.leave_place(slot);
         self.tasks.state[slot] = State::Waiting;
         let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
@@ -400,6 +403,9 @@ impl Scheduler {
                     self.tasks.more_holders.remove(&slot);
                     self.tasks.worker[slot] = NONE;
                     self.tasks.state[slot] = State::Released;
+                    if self.replicas.n_pending(task) > 0 {
+                        self.copies_unneeded(task);
+                    }
                 }
                 state if state.is_active() => {
                     self.cancel_attempt(slot, out);
@@ -454,7 +460,7 @@ impl Scheduler {
     }
 
     /// Tells the worker of an assigned task to stop; the caller takes the task off it.
-    fn cancel_attempt(&mut self, slot: Slot, out: &mut Vec<Command>) {
+    pub(super) fn cancel_attempt(&mut self, slot: Slot, out: &mut Vec<Command>) {
         if self.tasks.state[slot] == State::Assigned {
             let attempt = Attempt(self.tasks.tries[slot] - 1);
             let message = ToWorker::Cancel { task: self.tasks.id(slot), attempt };

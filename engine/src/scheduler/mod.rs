@@ -10,6 +10,8 @@
 //! | `life` | how a task comes to be needed, ready, done, failed, lost and forgotten |
 //! | `place` | which worker runs a ready task, and when an idle one steals |
 //! | `peers` | who is connected, what they know, and when silence is death |
+//! | `replicas`, `retire` | copies that are made on demand, and how a worker goes without losing anything |
+//! | `requests` | who answers what clients ask beside submitting |
 //! | `check` | what must be true after every event |
 
 mod check;
@@ -17,6 +19,9 @@ mod life;
 mod peers;
 mod place;
 mod queue;
+mod replicas;
+mod requests;
+mod retire;
 mod seceded;
 mod submit;
 mod tasks;
@@ -34,6 +39,8 @@ use crate::{
 };
 use peers::{Client, Functions, Lonely, Workers};
 use queue::Queue;
+use replicas::Replicas;
+use retire::Retiring;
 use submit::Submissions;
 use tasks::Tasks;
 
@@ -118,6 +125,8 @@ pub enum Reason {
     Heartbeat,
     /// There is work and no worker: clients are told.
     NoWorkers,
+    /// A worker that is being retired leaves, whatever it still has.
+    Retire(WorkerId),
 }
 
 /// How the scheduler behaves.
@@ -211,6 +220,8 @@ pub struct Scheduler {
     /// The time of the event being handled.
     now: Time,
     events: Vec<crate::event::Event>,
+    replicas: Replicas,
+    retiring: Retiring,
 }
 
 impl Scheduler {
@@ -232,6 +243,8 @@ impl Scheduler {
             lonely: None,
             now,
             events: Vec::new(),
+            replicas: Replicas::default(),
+            retiring: Retiring::default(),
         }
     }
 
@@ -248,9 +261,15 @@ impl Scheduler {
             Event::WorkerLeft { worker } => self.worker_left(worker, out),
             Event::Tick => self.tick(now, out),
         }
+        if !self.retiring.is_empty() {
+            self.retire_step(out);
+        }
         // What is dropped is said before what is to be computed: a task may be both in one event.
         for (worker, tasks) in std::mem::take(&mut self.drops) {
             self.tell_worker(worker, ToWorker::Drop { tasks }, out);
+        }
+        if !self.replicas.is_settled() {
+            self.say_copies(out);
         }
         self.dispatch(out);
         self.watch_for_loneliness(now);
@@ -264,7 +283,8 @@ impl Scheduler {
         let beat =
             (!self.clients.is_empty() || !self.workers.is_empty()).then_some((self.next_beat, Reason::Heartbeat));
         let lonely = self.lonely.as_ref().map(|lonely| (lonely.next, Reason::NoWorkers));
-        beat.into_iter().chain(lonely).min_by_key(|(time, _)| *time)
+        let retire = self.retiring.deadline().map(|(time, worker)| (time, Reason::Retire(worker)));
+        beat.into_iter().chain(lonely).chain(retire).min_by_key(|(time, _)| *time)
     }
 
     /// What has happened since this was last called, as far as [`Config::record`] asks for it.
@@ -308,6 +328,7 @@ impl Scheduler {
             FromClient::Cancel { tasks } => tasks.into_iter().for_each(|task| self.client_cancels(client, task, out)),
             FromClient::Locate { task, tried } => self.client_misses(client, task, &tried, out),
             FromClient::Heartbeat => {}
+            FromClient::Ask { ticket, request } => self.asked(now, client, ticket, request, out),
         }
     }
 

@@ -61,6 +61,8 @@ pub(super) struct Worker {
     /// Tasks that run there and wait, holding no thread; and whether a task that one of them submitted was running
     /// there when its client was lost.
     pub(super) seceded: BTreeMap<Slot, bool>,
+    /// Whether it is on its way out, and takes no new task.
+    pub(super) retiring: bool,
 }
 
 /// All workers, and those among them that placement asks for.
@@ -75,6 +77,7 @@ pub(super) struct Workers {
     by_queue: BTreeSet<(usize, WorkerId)>,
     /// Whose turn it was last, so that idle workers are given work in turn.
     last: u32,
+    n_retiring: usize,
 }
 
 /// Every function that a connected program ever named.
@@ -89,7 +92,7 @@ struct Function {
     entry: FunctionEntry,
     /// Connected programs that have it.
     n_programs: u32,
-    /// Connected workers that have it.
+    /// Connected workers that have it and take tasks.
     n_workers: u32,
     /// What it takes, in nanoseconds: an average in which the last run counts a quarter.
     mean_run: Option<u64>,
@@ -169,6 +172,15 @@ impl Functions {
         Ok(table.iter().map(enter).collect())
     }
 
+    /// A worker that has these functions takes tasks again, or no longer.
+    fn taken(&mut self, numbers: impl IntoIterator<Item = u32>, takes: bool) {
+        for number in numbers {
+            if let Some(function) = self.all.get_mut(number as usize) {
+                function.n_workers = if takes { function.n_workers + 1 } else { function.n_workers - 1 };
+            }
+        }
+    }
+
     /// A run of it gave its thread back while it waits.
     pub(super) fn learn_wait(&mut self, function: u32) {
         if let Some(function) = self.all.get_mut(function as usize) {
@@ -193,6 +205,28 @@ impl Workers {
 
     pub(super) fn is_empty(&self) -> bool {
         self.alive.is_empty()
+    }
+
+    /// How many take new tasks.
+    pub(super) fn n_taking(&self) -> usize {
+        self.alive.len() - self.n_retiring
+    }
+
+    /// Whether a worker takes new tasks and copies.
+    pub(super) fn takes(&self, worker: WorkerId) -> bool {
+        self.get(worker).is_some_and(|state| !state.retiring)
+    }
+
+    /// A worker takes no new task from now on.
+    pub(super) fn retire(&mut self, worker: WorkerId) {
+        self.n_retiring += 1;
+        self.change(worker, |state| state.retiring = true);
+    }
+
+    /// A worker that was to go stays.
+    pub(super) fn unretire(&mut self, worker: WorkerId) {
+        self.n_retiring -= 1;
+        self.change(worker, |state| state.retiring = false);
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = WorkerId> + '_ {
@@ -326,6 +360,7 @@ impl Workers {
     fn remove(&mut self, worker: WorkerId) -> Option<Box<Worker>> {
         let state = self.all.get_mut(worker.0 as usize)?.take()?;
         self.alive.remove(&worker);
+        self.n_retiring -= usize::from(state.retiring);
         self.idle.remove(&worker);
         self.open.remove(&worker);
         self.by_queue.remove(&(state.queue.len(), worker));
@@ -393,6 +428,7 @@ impl Scheduler {
 
     pub(super) fn client_left(&mut self, client: ClientId, out: &mut Vec<Command>) {
         if let Some(state) = self.clients.remove(&client) {
+            self.retiring.client_left(client);
             self.note(Record::Cluster, |_| Kind::ClientLeft { client });
             self.blame_parents(client);
             self.forget_client(client, out);
@@ -401,11 +437,19 @@ impl Scheduler {
     }
 
     pub(super) fn worker_left(&mut self, worker: WorkerId, out: &mut Vec<Command>) {
+        self.worker_goes(worker, true, out);
+    }
+
+    /// A worker is no longer there. What it was running is suspected of it, unless it was sent away.
+    pub(super) fn worker_goes(&mut self, worker: WorkerId, suspect: bool, out: &mut Vec<Command>) {
         let Some(state) = self.workers.remove(worker) else { return };
-        self.functions.leave(state.local.keys().copied(), true);
+        self.functions.leave(state.local.keys().copied(), !state.retiring);
         self.drops.remove(&worker);
+        self.replicas.worker_left(worker);
+        self.retiring_left(worker);
         let queued = state.queue.iter().map(|(_, slot)| *slot).collect();
-        let in_flight = self.suspects(&state);
+        let mut in_flight = self.suspects(&state);
+        in_flight.iter_mut().for_each(|(_, is_suspect)| *is_suspect &= suspect);
         let (name, n_tasks) = (state.name, in_flight.len() as u64);
         let n_lost = self.forget_worker(worker, in_flight, queued, out);
         self.note(Record::Cluster, |_| Kind::WorkerLeft { worker, name, n_tasks, n_lost });
@@ -417,6 +461,7 @@ impl Scheduler {
             self.next_beat = now + self.config.heartbeat;
             self.beat(now, out);
         }
+        self.retire_tick(now, out);
         if let Some(lonely) = &mut self.lonely
             && now >= lonely.next
         {
@@ -437,7 +482,7 @@ impl Scheduler {
 
     /// Notes when work began to wait for a first worker, and when it stopped to.
     pub(super) fn watch_for_loneliness(&mut self, now: Time) {
-        let is_lonely = self.workers.is_empty() && self.clients.values().any(|client| client.n_active > 0);
+        let is_lonely = self.workers.n_taking() == 0 && self.clients.values().any(|client| client.n_active > 0);
         if !is_lonely {
             self.lonely = None;
         } else if self.lonely.is_none() {
@@ -513,9 +558,17 @@ impl Scheduler {
                     n_stored: 0,
                     last_heard: now,
                     seceded: BTreeMap::new(),
+                    retiring: false,
                 });
                 Ok(Greeting::Worker { worker, heartbeat_ms })
             }
+        }
+    }
+
+    /// Counts a worker among those that can be given its functions' tasks, or no longer.
+    pub(super) fn set_functions_taken(&mut self, worker: WorkerId, takes: bool) {
+        if let Some(state) = self.workers.get(worker) {
+            self.functions.taken(state.local.keys().copied(), takes);
         }
     }
 

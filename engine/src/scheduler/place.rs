@@ -47,21 +47,22 @@ impl Scheduler {
     pub(super) fn make_ready(&mut self, slot: Slot, out: &mut Vec<Command>) {
         let function = self.function(slot);
         let n_knowing = self.functions.n_workers(function);
-        if n_knowing == 0 && !self.workers.is_empty() {
+        if n_knowing == 0 && self.workers.n_taking() > 0 {
             let function = self.functions.name(function);
             self.fail(slot, TaskError::UnknownFunction { function }.into(), out);
             return;
         }
         let priority = self.priority(slot);
         self.tasks.state[slot] = State::Ready;
-        let everyone_knows = n_knowing as usize == self.workers.len();
+        let everyone_knows = n_knowing as usize == self.workers.n_taking();
         let has_inputs = self.tasks.dependencies(slot).next().is_some();
-        let place = if everyone_knows && (!has_inputs || self.workers.is_empty()) {
+        let place = if everyone_knows && (!has_inputs || self.workers.n_taking() == 0) {
             None
         } else if everyone_knows {
             self.best_worker(slot)
         } else {
-            self.best_of(slot, self.workers.ids().filter(|w| self.workers.knows(*w, function)).collect())
+            let able = |w: &WorkerId| self.workers.takes(*w) && self.workers.knows(*w, function);
+            self.best_of(slot, self.workers.ids().filter(able).collect())
         };
         match place {
             Some(worker) => {
@@ -229,7 +230,7 @@ impl Scheduler {
         let mut candidates = Vec::new();
         for input in self.tasks.dependencies(slot).take(STEAL_INPUTS) {
             for holder in self.tasks.holders(input) {
-                if !candidates.contains(&holder) {
+                if self.workers.takes(holder) && !candidates.contains(&holder) {
                     candidates.push(holder);
                 }
             }
@@ -304,14 +305,15 @@ impl Worker {
 
     /// Whether a thread has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.len() < self.n_threads as usize
+        !self.retiring && self.in_flight.len() < self.n_threads as usize
     }
 
     /// Whether it should be sent more.
     pub(super) fn is_open(&self) -> bool {
         let n_threads = self.n_threads as usize;
         self.is_idle()
-            || (self.in_flight.len() < n_threads * PREFILL_TASKS
+            || (!self.retiring
+                && self.in_flight.len() < n_threads * PREFILL_TASKS
                 && self.occupancy < PREFILL * u64::from(self.n_threads))
     }
 }

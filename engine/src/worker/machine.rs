@@ -55,6 +55,8 @@ pub struct Worker {
     held: BTreeMap<TaskId, u64>,
     /// Who has to have an input before it can run: every attempt that does not run yet, by each of its inputs.
     needed_by: BTreeMap<TaskId, BTreeSet<Key>>,
+    /// Results that the scheduler wants a copy of here, and that did not come yet.
+    acquiring: BTreeSet<TaskId>,
     /// Attempts that have everything but a thread, the next one first.
     ready: BTreeSet<(Priority, u64, Key)>,
     /// Functions that are being run, without those that wait.
@@ -128,6 +130,7 @@ impl Worker {
             attempts: BTreeMap::new(),
             held: BTreeMap::new(),
             needed_by: BTreeMap::new(),
+            acquiring: BTreeSet::new(),
             ready: BTreeSet::new(),
             n_running: 0,
             n_seceded: 0,
@@ -192,6 +195,11 @@ impl Worker {
         self.attempts.len() - (self.n_running + self.n_seceded) as usize
     }
 
+    /// Copies that it was told to fetch, and that did not come yet.
+    pub fn n_acquiring(&self) -> usize {
+        self.acquiring.len()
+    }
+
     /// Results in the store.
     pub fn n_held(&self) -> usize {
         self.held.len()
@@ -209,6 +217,7 @@ impl Worker {
             ToWorker::Cancel { task, attempt } => self.cancel((task, attempt)),
             ToWorker::Shutdown => self.stop(StopReason::Told, out),
             ToWorker::Heartbeat => {}
+            ToWorker::Acquire { results } => self.acquire(results, out),
         }
     }
 
@@ -295,7 +304,9 @@ impl Worker {
             attempts.remove(&key);
             if attempts.is_empty() {
                 self.needed_by.remove(&input);
-                self.fetches.forget(input);
+                if !self.acquiring.contains(&input) {
+                    self.fetches.forget(input);
+                }
             }
         }
     }
@@ -357,6 +368,7 @@ impl Worker {
     /// Puts a result into the store and wakes who waited for it.
     fn store(&mut self, task: TaskId, value: Value, out: &mut Vec<Command>) {
         self.held.insert(task, value.n_bytes());
+        self.acquiring.remove(&task);
         self.fetches.forget(task);
         out.push(Command::Store { task, value });
         for key in self.needed_by.get(&task).cloned().unwrap_or_default() {
@@ -368,7 +380,26 @@ impl Worker {
         }
     }
 
+    /// Fetches copies that no task here asked for, after everything that one did.
+    fn acquire(&mut self, results: Vec<Remote>, out: &mut Vec<Command>) {
+        let (here, elsewhere): (Vec<Remote>, Vec<Remote>) =
+            results.into_iter().partition(|remote| self.held.contains_key(&remote.task));
+        for Remote { task, n_bytes, holders } in elsewhere {
+            self.acquiring.insert(task);
+            self.fetches.want(task, Priority::LAST, n_bytes, holders);
+        }
+        if !here.is_empty() {
+            let tasks = here.into_iter().map(|remote| remote.task).collect();
+            out.push(Command::ToScheduler(FromWorker::Holds { tasks }));
+        }
+    }
+
     fn drop_results(&mut self, tasks: Vec<TaskId>, out: &mut Vec<Command>) {
+        for task in &tasks {
+            if self.acquiring.remove(task) && !self.needed_by.contains_key(task) {
+                self.fetches.forget(*task);
+            }
+        }
         let tasks: Vec<TaskId> = tasks.into_iter().filter(|task| self.held.remove(task).is_some()).collect();
         for task in &tasks {
             for key in self.needed_by.get(task).cloned().unwrap_or_default() {
@@ -448,6 +479,8 @@ impl Worker {
         let threads = self.config.n_threads.max(1);
         assert!(on_threads <= threads, "{on_threads} run on {threads} threads");
         assert!(ready.is_empty() || self.n_running >= threads, "a thread is idle beside {ready:?}");
+        assert!(self.acquiring.iter().all(|task| !self.held.contains_key(task)), "what is here is still acquired");
+        missing_somewhere.extend(&self.acquiring);
         assert_eq!(self.fetches.len(), missing_somewhere.len(), "what is fetched");
         for input in &missing_somewhere {
             assert!(self.fetches.is_wanted(*input), "{input} is missing and not fetched");

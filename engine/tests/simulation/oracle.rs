@@ -49,6 +49,10 @@ pub(crate) struct Oracle {
     /// Which workers ever ran a task.
     pub(crate) ran_on: BTreeSet<(TaskId, WorkerId)>,
     pub(crate) dead: BTreeSet<WorkerId>,
+    /// Workers that are gone as far as the scheduler knows: dead, or sent away.
+    pub(crate) left: BTreeSet<WorkerId>,
+    /// Workers that somebody wanted to send away: they may take no new task.
+    pub(crate) leaving: BTreeSet<WorkerId>,
     pub(crate) cancelled: BTreeSet<TaskId>,
     /// How often somebody said that he could not fetch a result.
     pub(crate) misses: BTreeMap<TaskId, u32>,

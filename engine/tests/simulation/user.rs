@@ -6,6 +6,7 @@ use phalanx_engine::{
     client::{Client, Event},
     graph::{ArgumentCode, Graph, TaskOptions},
     id::{ClientId, TaskId},
+    request::Request,
     value::Value,
 };
 
@@ -26,10 +27,12 @@ pub(crate) struct User {
 }
 
 /// An answer that is waited for.
-#[derive(Debug, Clone, Copy)]
-struct Ask {
-    task: TaskId,
-    gather: bool,
+#[derive(Debug, Clone)]
+enum Ask {
+    /// About a task, with its value or without.
+    Task { task: TaskId, gather: bool },
+    /// About the cluster.
+    Cluster(Request),
 }
 
 impl User {
@@ -71,6 +74,12 @@ impl User {
                 world.oracle.cancelled.insert(task);
                 acts.now.push(Event::Cancel { tasks: vec![task] });
             }
+            94..96 => {
+                if let Some(request) = world.draw_request() {
+                    let ticket = self.ticket(Ask::Cluster(request.clone()));
+                    acts.now.push(Event::Ask { request, ticket });
+                }
+            }
             _ => {
                 let tickets: Vec<u64> = self.open.keys().copied().collect();
                 if !tickets.is_empty() {
@@ -98,14 +107,25 @@ impl User {
     /// An answer came; says what it is about.
     pub(crate) fn answered(&mut self, ticket: u64, with_value: bool) -> TaskId {
         let ask = self.open.remove(&ticket);
-        let Some(Ask { task, gather }) = ask else { panic!("answer {ticket} is given to nobody") };
+        let Some(Ask::Task { task, gather }) = ask else { panic!("answer {ticket} is given to nobody") };
         assert_eq!(gather, with_value, "the answer about {task} is of another kind");
         task
     }
 
-    /// There will be no answer; says about what.
-    pub(crate) fn failed(&mut self, ticket: u64) -> TaskId {
-        self.open.remove(&ticket).unwrap_or_else(|| panic!("failure {ticket} is told to nobody")).task
+    /// There will be no answer; says about which task, where it is one.
+    pub(crate) fn failed(&mut self, ticket: u64) -> Option<TaskId> {
+        match self.open.remove(&ticket) {
+            Some(Ask::Task { task, .. }) => Some(task),
+            Some(Ask::Cluster(_)) => None,
+            None => panic!("failure {ticket} is told to nobody"),
+        }
+    }
+
+    /// A question about the cluster is answered; says which.
+    pub(crate) fn replied(&mut self, ticket: u64) -> Request {
+        let ask = self.open.remove(&ticket);
+        let Some(Ask::Cluster(request)) = ask else { panic!("reply {ticket} is given to nobody") };
+        request
     }
 
     pub(crate) fn scheduler_is_lost(&mut self) {
@@ -121,10 +141,15 @@ impl User {
     }
 
     fn ask(&mut self, task: TaskId, gather: bool) -> Event {
+        let ticket = self.ticket(Ask::Task { task, gather });
+        if gather { Event::Gather { task, ticket } } else { Event::Await { task, ticket } }
+    }
+
+    fn ticket(&mut self, ask: Ask) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.open.insert(ticket, Ask { task, gather });
-        if gather { Event::Gather { task, ticket } } else { Event::Await { task, ticket } }
+        self.open.insert(ticket, ask);
+        ticket
     }
 
     fn submit(&mut self, world: &mut World, machine: &Client, client: ClientId) -> Event {

@@ -5,6 +5,7 @@
 
 mod links;
 mod programs;
+mod requests;
 mod shells;
 
 use std::{
@@ -18,6 +19,7 @@ use phalanx_engine::{
     message::{
         Address, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Role, ToClient, ToWorker, WorkerHello,
     },
+    request::Request,
     scheduler::{self, Scheduler},
     time::Time,
     value::Value,
@@ -317,6 +319,8 @@ impl World {
         self.heal();
         self.live_until(ACTS_END);
         self.is_evening = true;
+        // People may have sent the last worker away.
+        self.worker_joins();
         for place in 0..self.clients.len() {
             self.let_user(place, User::gather_everything);
         }

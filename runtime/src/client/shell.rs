@@ -13,6 +13,7 @@ use phalanx_engine::{
     client::{Client as Machine, Command, Config, Event, Trouble},
     id::{ClientId, TaskId},
     message::{FromClient, ToClient, WorkerInfo},
+    request::{Reply, Request},
     value::Value,
 };
 use tokio::{
@@ -70,6 +71,8 @@ pub(crate) enum Waiter {
     Part(Arc<Mutex<Gathering>>, usize),
     /// One of several whose order of arrival counts.
     Next(mpsc::UnboundedSender<usize>, usize),
+    /// Somebody who asked something about the cluster.
+    Reply(oneshot::Sender<Result<Reply>>),
 }
 
 /// Values that are waited for together; the first failure ends it.
@@ -114,6 +117,17 @@ impl Waiter {
             }
             // Whether it is done or failed shows when it is awaited.
             Self::Next(channel, place) => drop(channel.send(place)),
+            Self::Reply(done) => {
+                let trouble = answer.err().unwrap_or(Trouble::SchedulerLost);
+                let _ = done.send(Err(trouble.into()));
+            }
+        }
+    }
+
+    /// The scheduler answered a question.
+    fn reply(self, reply: Reply) {
+        if let Self::Reply(done) = self {
+            let _ = done.send(Ok(reply));
         }
     }
 }
@@ -188,6 +202,18 @@ impl Shell {
         Open { shell: Arc::clone(self), tickets }
     }
 
+    /// Asks the scheduler something about the cluster.
+    pub(super) fn inquire(self: &Arc<Self>, request: Request, done: oneshot::Sender<Result<Reply>>) -> Open {
+        let ticket = self.apply(|core, events| {
+            let ticket = core.next_ticket;
+            core.next_ticket += 1;
+            core.waiting.insert(ticket, Waiter::Reply(done));
+            events.push(Event::Ask { request, ticket });
+            ticket
+        });
+        Open { shell: Arc::clone(self), tickets: ticket..ticket + 1 }
+    }
+
     /// The user no longer holds a result. Only noted here: it goes along with what is said next, or soon after.
     pub(crate) fn release(&self, task: TaskId) {
         lock(&self.released).push(task);
@@ -213,6 +239,7 @@ impl Shell {
     /// Tells the machine what `tell` says, and carries out what it answers.
     pub(crate) fn apply<R>(&self, tell: impl FnOnce(&mut Core, &mut Vec<Event>) -> R) -> R {
         let mut answers = Vec::new();
+        let mut replies = Vec::new();
         let mut notices = Vec::new();
         let mut core = lock(&self.core);
         let released = std::mem::take(&mut *lock(&self.released));
@@ -246,6 +273,9 @@ impl Shell {
                     Command::Deliver { ticket, value } => answer(ticket, Ok(Some(value))),
                     Command::Done { ticket } => answer(ticket, Ok(None)),
                     Command::Fail { ticket, trouble } => answer(ticket, Err(trouble)),
+                    Command::Reply { ticket, reply } => {
+                        replies.extend(core_ref.waiting.remove(&ticket).map(|waiter| (waiter, reply)));
+                    }
                     Command::Workers(workers) => drop(self.workers.send_replace(workers)),
                     Command::Waiting { reason, n_tasks, waited } => {
                         notices.push(Notice::Waiting { reason, n_tasks, waited });
@@ -262,6 +292,7 @@ impl Shell {
         self.scheduler.flush();
         // Told without the lock: who is told may ask again at once.
         answers.into_iter().for_each(|(waiter, answer)| waiter.tell(answer));
+        replies.into_iter().for_each(|(waiter, reply)| waiter.reply(reply));
         self.notify(&notices);
         told
     }

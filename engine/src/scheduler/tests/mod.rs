@@ -3,6 +3,7 @@
 mod life;
 mod peers;
 mod place;
+mod retire;
 mod seceded;
 
 use std::time::Duration;

@@ -13,6 +13,10 @@ impl World {
                 self.tell_scheduler(scheduler::Event::Worker { worker, message });
             }
             (Up::Client(message), _, Some(client)) => {
+                if let FromClient::Ask { request: Request::Retire { workers, .. }, .. } = &message {
+                    self.oracle.leaving.extend(workers);
+                    self.look_for_the_rare();
+                }
                 self.tell_scheduler(scheduler::Event::Client { client, message });
             }
             (message, ..) => panic!("{message:?} on connection {connection}"),
@@ -42,13 +46,16 @@ impl World {
     pub(super) fn worker_is_gone(&mut self, worker: Option<WorkerId>) {
         if let Some(worker) = worker {
             self.oracle.dead.insert(worker);
+            self.oracle.left.insert(worker);
             self.known_workers.remove(&worker);
             self.look_for_the_rare();
         }
     }
 
     pub(super) fn look_for_the_rare(&mut self) {
-        let nobody = !self.known_workers.is_empty() && self.known_workers.values().all(|knows| !knows);
+        let mut staying =
+            self.known_workers.iter().filter(|(worker, _)| !self.oracle.leaving.contains(worker)).peekable();
+        let nobody = staying.peek().is_some() && staying.all(|(_, knows)| !knows);
         self.oracle.rare_was_unknown |= nobody;
     }
 
@@ -74,6 +81,12 @@ impl World {
                 self.send_down(connection.expect("clients are known by greeting"), Down::Client(message));
             }
             scheduler::Command::ToWorker { worker, message } => {
+                if message == ToWorker::Shutdown {
+                    // It is forgotten from here on. Who is sent away is nobody's death.
+                    self.oracle.left.insert(worker);
+                    self.known_workers.remove(&worker);
+                    self.look_for_the_rare();
+                }
                 self.send_down(self.connection_of(worker), Down::Worker(message));
             }
             scheduler::Command::CloseClient { client } => {
@@ -259,6 +272,7 @@ impl World {
                 let task = self.clients[place].user.failed(ticket);
                 match trouble {
                     client::Trouble::Task(error) => {
+                        let Some(task) = task else { panic!("a question about the cluster fails with {error}") };
                         let (failures, misses) = (self.config.allowed_failures, self.config.allowed_misses);
                         self.oracle.check_error(task, &error, failures, misses);
                     }
@@ -267,8 +281,12 @@ impl World {
                         assert!(!connection.open || !self.is_healed, "client {place} lost a scheduler that is there");
                         self.clients[place].user.scheduler_is_lost();
                     }
-                    trouble => panic!("client {place} is told {trouble:?} of {task}"),
+                    trouble => panic!("client {place} is told {trouble:?} of {task:?}"),
                 }
+            }
+            client::Command::Reply { ticket, reply } => {
+                let request = self.clients[place].user.replied(ticket);
+                self.check_reply(&request, &reply);
             }
             client::Command::Workers(_) | client::Command::Waiting { .. } => {}
         }

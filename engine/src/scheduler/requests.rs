@@ -1,0 +1,18 @@
+//! Questions of clients: who decides the answer.
+
+use std::time::Duration;
+
+use super::{Command, Scheduler};
+use crate::{id::ClientId, request::Request, time::Time};
+
+impl Scheduler {
+    /// A client asks something. It gets one answer, now or when there is one.
+    pub(super) fn asked(&mut self, now: Time, client: ClientId, ticket: u64, request: Request, out: &mut Vec<Command>) {
+        match request {
+            Request::Retire { workers, grace_ms } => {
+                let leave_at = grace_ms.map(|ms| now + Duration::from_millis(ms));
+                self.retire(client, ticket, workers, leave_at, out);
+            }
+        }
+    }
+}

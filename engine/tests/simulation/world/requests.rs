@@ -1,0 +1,40 @@
+//! Questions about the cluster, and whether the answers are right.
+
+use phalanx_engine::request::{Reply, Retirement};
+
+use super::*;
+
+impl World {
+    /// Something that people ask about a cluster.
+    pub(crate) fn draw_request(&mut self) -> Option<Request> {
+        let known: Vec<WorkerId> = self.workers.iter().filter_map(|shell| shell.id).collect();
+        if known.is_empty() {
+            return None;
+        }
+        let workers = (0..self.dice.between(1, 2)).map(|_| self.dice.pick(&known)).collect();
+        let grace_ms = self.dice.pick(&[None, Some(0), Some(100), Some(4_000)]);
+        Some(Request::Retire { workers, grace_ms })
+    }
+
+    /// Checks that a question may be answered so.
+    pub(super) fn check_reply(&mut self, request: &Request, reply: &Reply) {
+        match (request, reply) {
+            (Request::Retire { workers, grace_ms }, Reply::Retired { workers: ends }) => {
+                assert!(workers.iter().eq(ends.iter().map(|(worker, _)| worker)), "{ends:?} answers {request:?}");
+                for (worker, end) in ends {
+                    match end {
+                        Retirement::Done { .. }
+                        | Retirement::Died
+                        | Retirement::Unknown
+                        | Retirement::TimedOut { .. } => {
+                            assert!(self.oracle.left.contains(worker), "{worker} is said to be gone: {end:?}");
+                        }
+                        Retirement::Refused { .. } => assert!(grace_ms.is_none(), "{worker} stays: {end:?}"),
+                        end => panic!("{worker} ended with {end:?}"),
+                    }
+                }
+            }
+            (request, reply) => panic!("{reply:?} answers {request:?}"),
+        }
+    }
+}

@@ -46,6 +46,30 @@ id! {
     WorkerId(u32), "worker-"
 }
 
+/// One scheduler's memory, from its first start on: a random number.
+///
+/// Every other number is given by a scheduler and means something inside of its cluster only. A scheduler that comes
+/// back with its journal is the same cluster; one that comes back without is another.
+///
+/// ```
+/// use phalanx_engine::id::ClusterId;
+/// assert_eq!(ClusterId(255).to_string(), "cluster-000000000000000000000000000000ff");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct ClusterId(pub u128);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cluster-{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 id! {
     /// A connection to the scheduler, before it is known who is at its other end.
     ///

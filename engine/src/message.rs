@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     graph::{ArgumentCode, Graph, TaskOptions},
-    id::{Attempt, ClientId, FunctionId, TaskId, WorkerId},
+    id::{Attempt, ClientId, ClusterId, FunctionId, TaskId, WorkerId},
     request::{Reply, Request},
     task::{FunctionEntry, TaskError},
     value::Value,
@@ -91,12 +91,23 @@ pub struct WorkerHello {
     pub address: Address,
     /// A name for people.
     pub name: String,
+    /// Where it was before its connection broke, if it still holds what it held there.
+    pub rejoins: Option<Rejoin>,
+}
+
+/// Who a worker was before its connection broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejoin {
+    /// In which cluster. Another one answers [`Greeting::Stranger`].
+    pub cluster: ClusterId,
+    /// Under which number; it gets a new one.
+    pub worker: WorkerId,
 }
 
 impl WorkerHello {
     /// A worker of which nothing else is to be said.
     pub fn new(n_threads: u32, address: Address, name: impl Into<String>) -> Self {
-        Self { n_threads, address, name: name.into() }
+        Self { n_threads, address, name: name.into(), rejoins: None }
     }
 }
 
@@ -116,11 +127,19 @@ pub enum Greeting {
         worker: WorkerId,
         /// How often to say something, in milliseconds; silence of five times that is death.
         heartbeat_ms: u64,
+        /// Where your number and those of tasks mean something. Who rejoins says next what it holds and runs, in
+        /// [`FromWorker::Announce`].
+        cluster: ClusterId,
     },
     /// You cannot join; trying again gives the same answer.
     Refused {
         /// Why, in a sentence.
         reason: String,
+    },
+    /// You rejoin a cluster of which this scheduler knows nothing: forget what you held there and say hello anew.
+    Stranger {
+        /// Which cluster this is.
+        cluster: ClusterId,
     },
 }
 
@@ -402,6 +421,15 @@ pub enum FromWorker {
         /// Which try at it.
         attempt: Attempt,
     },
+    /// What a worker that rejoins held and ran all the time: its first words, in as many pieces as it takes.
+    Announce {
+        /// Results it holds, with their sizes in bytes.
+        results: Vec<(TaskId, u64)>,
+        /// What it runs.
+        running: Vec<(TaskId, Attempt)>,
+        /// Whether there are more pieces.
+        more: bool,
+    },
 }
 
 /// Why an attempt has no result.
@@ -573,7 +601,8 @@ impl Message for FromWorker {
             | Self::Missing { .. }
             | Self::Heartbeat
             | Self::Seceded { .. }
-            | Self::Rejoined { .. } => Vec::new(),
+            | Self::Rejoined { .. }
+            | Self::Announce { .. } => Vec::new(),
         }
     }
 
@@ -590,7 +619,8 @@ impl Message for FromWorker {
             | Self::Missing { .. }
             | Self::Heartbeat
             | Self::Seceded { .. }
-            | Self::Rejoined { .. } => expect(0, &values),
+            | Self::Rejoined { .. }
+            | Self::Announce { .. } => expect(0, &values),
         }
     }
 }

@@ -318,7 +318,7 @@ impl Shell {
                 self.workers.insert(worker, Peer { sender, _reader: reader, unsent: false });
             }
             (Greeting::Refused { reason }, _) => tracing::warn!(reason, "refused a connection"),
-            (Greeting::Client { .. } | Greeting::Worker { .. }, _) => {}
+            (Greeting::Client { .. } | Greeting::Worker { .. } | Greeting::Stranger { .. }, _) => {}
         }
         // Dropping the answer of a refused connection closes it once the refusal is written.
         answer.give(greeting);

@@ -9,7 +9,7 @@ mod context;
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::{Duration, Instant},
 };
 
@@ -17,12 +17,12 @@ use crossbeam_channel::Sender as Jobs;
 use phalanx_engine::{
     graph::ArgumentCode,
     id::{Attempt, TaskId},
-    message::{Address, Failure, FromWorker, Greeting, Role, ToWorker, WorkerHello},
+    message::{Address, Failure, FromWorker, Greeting, Rejoin, Role, ToWorker, WorkerHello},
     task::{Input, Registry, TaskDef},
     value::Value,
     worker::{Command, Config, Event, Run, StopReason, Worker as Machine},
 };
-use tokio::{net::TcpListener, runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     error::{Error, Result},
@@ -48,7 +48,7 @@ const TRIED: u64 = 64 << 10;
 /// | `name` | `worker-` and the process number | for people | text |
 /// | `instruction_set` | [`instruction_set()`] | compared with the other programs of the cluster | text |
 /// | `connect_for` | 10 s | how long the scheduler is looked for at the start | any |
-/// | `reconnect_for` | 60 s | how long a lost scheduler is looked for; results are forgotten then, it joins as a new worker | any |
+/// | `reconnect_for` | 60 s | how long a lost scheduler is looked for; results stay, and count again where it knows of them | any |
 ///
 /// ```
 /// use phalanx_runtime::WorkerOptions;
@@ -100,8 +100,9 @@ pub(crate) enum Access {
 /// Runs a worker for the scheduler at `url`, `tcp://127.0.0.1:8786`, until `shutdown` is there or the scheduler says
 /// that it is time. Fastest on a single-threaded runtime; tasks run on threads of their own.
 ///
-/// A worker that loses its scheduler forgets everything and joins again as a new one, for as long as
-/// [`WorkerOptions::reconnect_for`] says.
+/// A worker that loses its scheduler keeps its results, finishes what it runs, and looks for the scheduler for as long as
+/// [`WorkerOptions::reconnect_for`] says. One that still knows its work takes both over; for any other it forgets
+/// everything and joins as a new worker.
 ///
 /// Returns without waiting for tasks that are still running; their threads end with them, or with the process.
 ///
@@ -127,22 +128,27 @@ pub(crate) async fn live(
         value: options.n_threads.to_string(),
         expected: "1 or more",
     })?;
-    let mut patience = options.connect_for;
+    let gone = |error| match error {
+        Error::Unreachable { url, reason } => Error::SchedulerGone { url, waited: options.reconnect_for, reason },
+        error => error,
+    };
+    let mut life = Life::begin(scheduler, options, n_threads, access, options.connect_for).await?;
     loop {
-        let life = Life::begin(scheduler, options, n_threads, access, patience).await.map_err(|error| match error {
-            Error::Unreachable { url, reason } if patience == options.reconnect_for => {
-                Error::SchedulerGone { url, waited: patience, reason }
-            }
-            error => error,
-        })?;
         born(&life.session);
-        match life.run().await {
-            End::Told => return Ok(()),
-            End::Lost => {
-                tracing::warn!(url = scheduler.url(), "the scheduler was lost; joining again as a new worker");
-                patience = options.reconnect_for;
+        loop {
+            match life.run().await {
+                End::Told => return Ok(()),
+                End::Lost => tracing::warn!(url = scheduler.url(), "the scheduler was lost; looking for it"),
             }
+            if !life.rejoin(scheduler, options, n_threads).await.map_err(gone)? {
+                break;
+            }
+            tracing::info!(url = scheduler.url(), "the scheduler is back");
         }
+        tracing::warn!(url = scheduler.url(), "the scheduler knows nothing of this worker, which joins as a new one");
+        // Ended first: its port and its threads are nobody's any more.
+        drop(life);
+        life = Life::begin(scheduler, options, n_threads, access, options.reconnect_for).await.map_err(gone)?;
     }
 }
 
@@ -157,9 +163,13 @@ enum End {
 struct Life {
     session: Arc<Session>,
     receiver: Receiver<ToWorker>,
-    port: Option<TcpListener>,
-    _published: Option<Published>,
+    address: Address,
+    /// Where it is member, and under which number.
+    member: Rejoin,
     ended: watch::Receiver<Option<End>>,
+    _over: Over,
+    _port: Option<Spawned>,
+    _published: Option<Published>,
 }
 
 impl Life {
@@ -187,7 +197,7 @@ impl Life {
         let role = Role::Worker(WorkerHello::new(n_threads, address.clone(), &options.name));
         let hello = hello(role, &options.instruction_set)?;
         let joined = scheduler.join::<FromWorker, ToWorker>(hello, patience, Line::Worker).await?;
-        let (Greeting::Worker { heartbeat_ms, .. }, sender, receiver) = joined else {
+        let (Greeting::Worker { heartbeat_ms, worker, cluster }, sender, receiver) = joined else {
             let reason = "it greets a worker as something else".into();
             return Err(Error::NotAScheduler { url: scheduler.url().into(), reason });
         };
@@ -203,13 +213,13 @@ impl Life {
         let session = Arc::new_cyclic(|me| Session {
             me: Weak::clone(me),
             core: Mutex::new(Core {
-                machine: Machine::new(config, address, clock.now()),
+                machine: Machine::new(config, address.clone(), clock.now()),
                 commands: Vec::new(),
                 events: VecDeque::new(),
                 over: false,
                 checks: Checks::default(),
             }),
-            scheduler: sender,
+            scheduler: RwLock::new(sender),
             store,
             peers: Peers::new(Handle::current()),
             registry: Registry::linked(),
@@ -224,14 +234,39 @@ impl Life {
         let pool = Pool::start(&options.name, n_threads, work)?;
         *lock(&session.jobs) = Some(pool.jobs().clone());
         *lock(&session.pool) = Some(pool);
-        Ok(Self { session, receiver, port, _published: published, ended })
+        let port = port.map(|port| Spawned::on(&Handle::current(), serve(port, Arc::clone(&session.store))));
+        let (over, member) = (Over(Arc::clone(&session)), Rejoin { cluster, worker });
+        Ok(Self { session, receiver, address, member, ended, _over: over, _port: port, _published: published })
     }
 
-    async fn run(self) -> End {
-        let Self { session, mut receiver, port, _published, ended } = self;
+    /// Joins again with all that is here. False where the scheduler that is there knows nothing of it.
+    async fn rejoin(&mut self, scheduler: &Destination, options: &WorkerOptions, n_threads: u32) -> Result<bool> {
+        self.session.apply_all([Event::SchedulerLost]);
+        let hello_again = WorkerHello::new(n_threads, self.address.clone(), &options.name);
+        let role = Role::Worker(WorkerHello { rejoins: Some(self.member), ..hello_again });
+        let hello = hello(role, &options.instruction_set)?;
+        let (greeting, sender, receiver) =
+            scheduler.join::<FromWorker, ToWorker>(hello, options.reconnect_for, Line::Worker).await?;
+        match greeting {
+            Greeting::Worker { worker, cluster, .. } => self.member = Rejoin { cluster, worker },
+            Greeting::Stranger { .. } => return Ok(false),
+            _ => {
+                let reason = "it greets a worker as something else".into();
+                return Err(Error::NotAScheduler { url: scheduler.url().into(), reason });
+            }
+        }
+        self.receiver = receiver;
+        self.session.end.send_replace(None);
+        // The machine is told after: it says at once what is here.
+        *self.session.scheduler.write().unwrap_or_else(PoisonError::into_inner) = sender;
+        self.session.apply_all([Event::SchedulerBack]);
+        Ok(true)
+    }
+
+    /// Lives until the connection to the scheduler ends.
+    async fn run(&mut self) -> End {
+        let Self { session, receiver, ended, .. } = self;
         let mut told = ended.clone();
-        let _over = Over(Arc::clone(&session));
-        let _port = port.map(|port| Spawned::on(&Handle::current(), serve(port, Arc::clone(&session.store))));
         let hear = async {
             let mut messages = Vec::new();
             loop {
@@ -279,7 +314,8 @@ impl Drop for Over {
 pub(crate) struct Session {
     me: Weak<Self>,
     core: Mutex<Core>,
-    scheduler: Sender<FromWorker>,
+    /// Another one after each rejoining.
+    scheduler: RwLock<Sender<FromWorker>>,
     store: Arc<Store>,
     peers: Peers,
     registry: Result<&'static Registry, phalanx_engine::task::RegistryError>,
@@ -323,7 +359,7 @@ impl Session {
     fn apply_all(&self, events: impl IntoIterator<Item = Event>) {
         let jobs = self.apply(events);
         // First the scheduler: a function that ends its process at once must be known to have been started.
-        self.scheduler.flush();
+        self.scheduler().flush();
         self.hand_out(jobs);
     }
 
@@ -353,9 +389,9 @@ impl Session {
         // In a stream of small tasks one write carries many answers. A task that was lost with a worker before is under
         // suspicion: that it was started has to be said before it runs.
         if jobs.is_empty() && next.as_ref().is_some_and(|job| job.attempt == Attempt(0)) {
-            self.scheduler.flush_soon();
+            self.scheduler().flush_soon();
         } else {
-            self.scheduler.flush();
+            self.scheduler().flush();
         }
         self.hand_out(jobs);
         next
@@ -364,7 +400,7 @@ impl Session {
     /// A result that cannot be written would be a result that nobody can fetch. Types that fail to be written also
     /// fail to be counted, so they look small.
     fn tried(&self, value: Value) -> Result<Value, Failure> {
-        if self.scheduler.travels()
+        if self.scheduler().travels()
             && value.n_bytes() <= TRIED
             && let Err(error) = value.to_data()
         {
@@ -387,7 +423,7 @@ impl Session {
             for command in core.commands.drain(..) {
                 match command {
                     Command::ToScheduler(message) => {
-                        if let Err(error) = self.scheduler.send(message) {
+                        if let Err(error) = self.scheduler().send(message) {
                             tracing::error!(%error, "a message cannot be written");
                         }
                     }
@@ -399,8 +435,8 @@ impl Session {
                     }
                     Command::Close { peer } => self.peers.close(&peer),
                     Command::Stop { reason } => {
-                        tracing::info!(?reason, "the worker ends");
-                        core.over = true;
+                        tracing::info!(?reason, "the connection to the scheduler ends");
+                        core.over |= reason == StopReason::Told;
                         let end = match reason {
                             StopReason::Told => End::Told,
                             StopReason::SchedulerSilent(_) => End::Lost,
@@ -413,6 +449,10 @@ impl Session {
         core.checks.run(|| core.machine.check_invariants());
         self.alarm.set(core.machine.deadline().map(|(time, _)| time));
         jobs
+    }
+
+    fn scheduler(&self) -> impl std::ops::Deref<Target = Sender<FromWorker>> + '_ {
+        self.scheduler.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn arm(&self) {

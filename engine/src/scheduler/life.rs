@@ -309,7 +309,14 @@ impl Scheduler {
     }
 
     /// A task has a result on `worker`. It has left its place before.
-    fn complete(&mut self, slot: Slot, worker: WorkerId, n_bytes: u64, value: Option<Value>, out: &mut Vec<Command>) {
+    pub(super) fn complete(
+        &mut self,
+        slot: Slot,
+        worker: WorkerId,
+        n_bytes: u64,
+        value: Option<Value>,
+        out: &mut Vec<Command>,
+    ) {
         self.tasks.state[slot] = State::Memory;
         self.tasks.worker[slot] = worker.0;
         self.tasks.n_bytes[slot] = n_bytes;
@@ -470,7 +477,7 @@ impl Scheduler {
 
     /// A worker has a result that nobody knows of or wants: it drops it, unless the same worker is at the task again
     /// or holds it rightly.
-    fn drop_stray(&mut self, worker: WorkerId, task: TaskId) {
+    pub(super) fn drop_stray(&mut self, worker: WorkerId, task: TaskId) {
         let is_right = self.tasks.find(task).is_some_and(|slot| {
             let is_running = self.tasks.state[slot] == State::Assigned && self.tasks.worker[slot] == worker.0;
             is_running || self.tasks.holds(worker, slot)

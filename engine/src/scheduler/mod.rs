@@ -12,6 +12,7 @@
 //! | `peers` | who is connected, what they know, and when silence is death |
 //! | `replicas`, `retire` | copies that are made on demand, and how a worker goes without losing anything |
 //! | `requests` | who answers what clients ask beside submitting |
+//! | `returns` | what becomes of those whose connection broke and who come back |
 //! | `check` | what must be true after every event |
 
 mod check;
@@ -22,6 +23,7 @@ mod queue;
 mod replicas;
 mod requests;
 mod retire;
+mod returns;
 mod seceded;
 mod submit;
 mod tasks;
@@ -33,7 +35,7 @@ use std::time::Duration;
 
 use crate::{
     event::{Kind, Record},
-    id::{ClientId, ConnectionId, TaskId, WorkerId},
+    id::{ClientId, ClusterId, ConnectionId, TaskId, WorkerId},
     message::{FromClient, FromWorker, Greeting, Hello, ToClient, ToWorker},
     time::Time,
 };
@@ -139,6 +141,7 @@ pub enum Reason {
 /// | `allowed_failures` | 3 | workers that may die while running a task before it fails | 1 or more |
 /// | `record` | nothing | what is written into [`Scheduler::take_events`] | see [`Record`] |
 /// | `allowed_misses` | 20 | times that a result may not be where it was said to be before its task fails | 1 or more |
+/// | `cluster` | 0 | inside which cluster all numbers mean something; a shell gives each a random one | any |
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Shown when refusing.
@@ -153,6 +156,8 @@ pub struct Config {
     pub allowed_misses: u32,
     /// What is written down of what happens.
     pub record: Record,
+    /// Which cluster this is.
+    pub cluster: ClusterId,
 }
 
 impl Default for Config {
@@ -164,6 +169,7 @@ impl Default for Config {
             allowed_failures: 3,
             allowed_misses: 20,
             record: Record::Nothing,
+            cluster: ClusterId::default(),
         }
     }
 }
@@ -346,6 +352,7 @@ impl Scheduler {
             FromWorker::Heartbeat => {}
             FromWorker::Seceded { task, attempt } => self.attempt_seceded(worker, task, attempt),
             FromWorker::Rejoined { task, attempt } => self.attempt_rejoined(worker, task, attempt),
+            FromWorker::Announce { results, running, more } => self.announced(worker, results, running, more, out),
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::{
     event::{Kind, Record},
     id::{ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
     message::{
-        Address, Greeting, Hello, PROTOCOL, Priority, Role, ToClient, ToWorker, WaitReason, WorkerHello, WorkerInfo,
+        Address, Greeting, Hello, PROTOCOL, Priority, Rejoin, Role, ToClient, ToWorker, WaitReason, WorkerHello,
+        WorkerInfo,
     },
     task::FunctionEntry,
     time::Time,
@@ -63,6 +64,8 @@ pub(super) struct Worker {
     pub(super) seceded: BTreeMap<Slot, bool>,
     /// Whether it is on its way out, and takes no new task.
     pub(super) retiring: bool,
+    /// Whether it came back and has yet to say with what; it is sent nothing before.
+    pub(super) is_announcing: bool,
 }
 
 /// All workers, and those among them that placement asks for.
@@ -320,6 +323,11 @@ impl Workers {
         });
     }
 
+    /// A worker that came back has said all it holds and runs.
+    pub(super) fn has_announced(&mut self, worker: WorkerId) {
+        self.change(worker, |state| state.is_announcing = false);
+    }
+
     /// Counts bytes that a worker keeps more, or less.
     pub(super) fn stored(&mut self, worker: WorkerId, n_bytes: i64) {
         if let Some(state) = self.get_mut(worker) {
@@ -401,6 +409,7 @@ impl Scheduler {
         if self.clients.is_empty() && self.workers.is_empty() {
             self.next_beat = now + self.config.heartbeat;
         }
+        self.close_what_returns(&hello, out);
         let greeting = match self.admit(now, hello, heartbeat_ms) {
             Ok(greeting) => greeting,
             Err(reason) => Greeting::Refused { reason },
@@ -422,6 +431,7 @@ impl Scheduler {
                 self.replace_shared(out);
                 self.announce_workers(out);
             }
+            Greeting::Stranger { .. } => {}
             Greeting::Refused { reason } => self.note(Record::Cluster, |_| Kind::Refused { reason }),
         }
     }
@@ -530,7 +540,12 @@ impl Scheduler {
                 self.clients.insert(client, state);
                 Ok(Greeting::Client { client, heartbeat_ms })
             }
-            Role::Worker(WorkerHello { n_threads, address, name }) => {
+            Role::Worker(WorkerHello { rejoins: Some(Rejoin { cluster, .. }), .. })
+                if cluster != self.config.cluster =>
+            {
+                Ok(Greeting::Stranger { cluster: self.config.cluster })
+            }
+            Role::Worker(WorkerHello { n_threads, address, name, rejoins }) => {
                 if n_threads == 0 {
                     return Err("it has 0 threads, expected 1 or more".into());
                 }
@@ -559,8 +574,9 @@ impl Scheduler {
                     last_heard: now,
                     seceded: BTreeMap::new(),
                     retiring: false,
+                    is_announcing: rejoins.is_some(),
                 });
-                Ok(Greeting::Worker { worker, heartbeat_ms })
+                Ok(Greeting::Worker { worker, heartbeat_ms, cluster: self.config.cluster })
             }
         }
     }

@@ -305,7 +305,7 @@ impl Worker {
 
     /// Whether a thread has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
-        !self.retiring && self.in_flight.len() < self.n_threads as usize
+        !self.retiring && !self.is_announcing && self.in_flight.len() < self.n_threads as usize
     }
 
     /// Whether it should be sent more.
@@ -313,6 +313,7 @@ impl Worker {
         let n_threads = self.n_threads as usize;
         self.is_idle()
             || (!self.retiring
+                && !self.is_announcing
                 && self.in_flight.len() < n_threads * PREFILL_TASKS
                 && self.occupancy < PREFILL * u64::from(self.n_threads))
     }

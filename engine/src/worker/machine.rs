@@ -15,6 +15,8 @@ use crate::{
     value::Value,
 };
 
+mod rejoin;
+
 /// Silence of this many heartbeats is death.
 const SILENT_HEARTBEATS: u32 = 5;
 
@@ -67,6 +69,8 @@ pub struct Worker {
     heartbeat_at: Time,
     heard_at: Time,
     stopped: bool,
+    /// Whether there is no scheduler to speak to.
+    is_alone: bool,
 }
 
 /// An attempt's name.
@@ -137,6 +141,7 @@ impl Worker {
             n_arrived: 0,
             fetches,
             stopped: false,
+            is_alone: false,
         }
     }
 
@@ -145,7 +150,10 @@ impl Worker {
         if self.stopped {
             return;
         }
+        let n_before = out.len();
         match event {
+            // What was on its way when the connection was given up belongs to it.
+            Event::Scheduler(_) if self.is_alone => {}
             Event::Scheduler(message) => {
                 self.heard_at = now;
                 self.told(message, out);
@@ -164,9 +172,16 @@ impl Worker {
             Event::Tick => self.tick(now, out),
             Event::Seceded { task, attempt } => self.secede((task, attempt), out),
             Event::Rejoined { task, attempt } => self.rejoin((task, attempt), out),
+            Event::SchedulerLost => self.lose_scheduler(),
+            Event::SchedulerBack => self.announce(now, out),
         }
         if !self.stopped {
             self.settle(now, out);
+        }
+        if self.is_alone {
+            // Whoever comes back is told all of it then; a failure is no news worth keeping, it is tried again.
+            let said = out.split_off(n_before);
+            out.extend(said.into_iter().filter(|command| !matches!(command, Command::ToScheduler(_))));
         }
     }
 
@@ -177,7 +192,8 @@ impl Worker {
         }
         let peer = self.fetches.deadline().map(|(at, peer)| (at, Reason::PeerSilent(peer)));
         let own = [(self.heartbeat_at, Reason::Heartbeat), (self.silent_at(), Reason::SchedulerSilent)];
-        own.into_iter().chain(peer).min_by_key(|(at, _)| *at)
+        let own = if self.is_alone { None } else { Some(own) };
+        own.into_iter().flatten().chain(peer).min_by_key(|(at, _)| *at)
     }
 
     /// Functions that are being run, those of cancelled tasks among them, without those that wait.
@@ -222,11 +238,11 @@ impl Worker {
     }
 
     fn tick(&mut self, now: Time, out: &mut Vec<Command>) {
-        if now >= self.silent_at() {
-            self.stop(StopReason::SchedulerSilent(now - self.heard_at), out);
-            return;
+        if !self.is_alone && now >= self.silent_at() {
+            self.lose_scheduler();
+            out.push(Command::Stop { reason: StopReason::SchedulerSilent(now - self.heard_at) });
         }
-        if now >= self.heartbeat_at {
+        if !self.is_alone && now >= self.heartbeat_at {
             self.heartbeat_at = now + self.config.heartbeat;
             out.push(Command::ToScheduler(FromWorker::Heartbeat));
         }
@@ -241,7 +257,15 @@ impl Worker {
     fn compute(&mut self, compute: Compute, out: &mut Vec<Command>) {
         let Compute { task, attempt, function, priority, wanted, arguments, fetch, constants, .. } = compute;
         let key = (task, attempt);
-        if self.attempts.contains_key(&key) {
+        if let Some(work) = self.attempts.get_mut(&key) {
+            if let State::Running { cancelled: cancelled @ true, turn } = &mut work.state {
+                // Begun for a scheduler that died since; its successor counts tries anew, and wants this one.
+                (*cancelled, work.wanted) = (false, wanted);
+                out.push(Command::ToScheduler(FromWorker::Started { task, attempt }));
+                if *turn == Turn::Seceded {
+                    out.push(Command::ToScheduler(FromWorker::Seceded { task, attempt }));
+                }
+            }
             return;
         }
         if let Some(n_bytes) = self.held.get(&task) {

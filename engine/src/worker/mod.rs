@@ -79,6 +79,11 @@ pub enum Event {
         /// Which try at it.
         attempt: Attempt,
     },
+    /// The connection to the scheduler broke. What did not run yet is given up; what runs goes on, and results stay.
+    SchedulerLost,
+    /// The scheduler that was lost is there again: the same cluster, so what is here still means something. Answered by
+    /// [`FromWorker::Announce`].
+    SchedulerBack,
 }
 
 /// What a worker wants done. Commands are carried out in the order in which they are given.
@@ -114,7 +119,8 @@ pub enum Command {
         /// Whom.
         peer: Address,
     },
-    /// The scheduler was silent too long, or said to go: close everything.
+    /// The scheduler said to go: close everything. Or it was silent too long: close the connection to it; this is as if
+    /// [`Event::SchedulerLost`] had been said.
     Stop {
         /// Why, for people.
         reason: StopReason,

@@ -579,7 +579,7 @@ fn it_speaks_at_every_heartbeat() {
 }
 
 #[test]
-fn it_stops_when_the_scheduler_is_silent_for_five_heartbeats() {
+fn it_gives_up_a_scheduler_that_is_silent_for_five_heartbeats() {
     let mut world = World::new(1);
     world.computes(compute(0, 0, &[]));
     for _ in 0..4 {
@@ -589,8 +589,8 @@ fn it_stops_when_the_scheduler_is_silent_for_five_heartbeats() {
         world.ticks(Duration::from_secs(1)),
         [Command::Stop { reason: StopReason::SchedulerSilent(Duration::from_secs(5)) }]
     );
-    assert_eq!(world.ran(0, 0), []);
     assert_eq!(world.worker.deadline(), None);
+    assert_eq!(world.ran(0, 0), [store(0)], "what it had begun is kept for whoever is scheduler next");
 }
 
 #[test]
@@ -611,4 +611,48 @@ fn the_deadline_names_whom_it_waits_for() {
     let config = Config { heartbeat: Duration::MAX / 8, ..Config::default() };
     let silent = Worker::new(Config { heartbeat: Duration::from_secs(60), ..config }, own(), Time::ZERO);
     assert_eq!(silent.deadline(), Some((Time::ZERO + Duration::from_secs(60), Reason::Heartbeat)));
+}
+
+fn announce(results: &[(u64, u64)], running: &[(u64, u32)]) -> Command {
+    Command::ToScheduler(FromWorker::Announce {
+        results: results.iter().map(|(sequence, n_bytes)| (task(*sequence), *n_bytes)).collect(),
+        running: running.iter().map(|(sequence, attempt)| (task(*sequence), Attempt(*attempt))).collect(),
+        more: false,
+    })
+}
+
+#[test]
+fn without_a_scheduler_it_keeps_what_it_holds_and_finishes_what_it_runs() {
+    let mut world = World::new(3);
+    for sequence in 0..3 {
+        world.computes(compute(sequence, 0, &[]));
+    }
+    world.computes(compute(3, 0, &[]));
+    world.computes(compute(10, 0, &[(0, &[1])]));
+    world.cancels(2, 0);
+    assert_eq!(world.told(Event::SchedulerLost), []);
+    assert_eq!((world.worker.n_running(), world.worker.n_waiting()), (3, 0));
+    assert_eq!(world.ran(0, 0), [store(0)]);
+    assert_eq!(world.ran(2, 0), [], "nobody wants what was cancelled");
+    assert_eq!(world.ticks(Duration::from_secs(8)), [], "there is nobody to tell that it is here");
+    let n_bytes = value(0).n_bytes();
+    assert_eq!(world.told(Event::SchedulerBack), [announce(&[(0, n_bytes)], &[(1, 0)])]);
+    assert_eq!(world.drops(&[0]), [Command::Drop { tasks: tasks(&[0]) }]);
+    let told = world.ran(1, 0);
+    assert!(
+        matches!(&told[..], [Command::Store { .. }, Command::ToScheduler(FromWorker::Finished { .. })]),
+        "{told:?}"
+    );
+    assert_eq!(world.ticks(Duration::from_secs(1)), [heartbeat()]);
+}
+
+#[test]
+fn what_was_cancelled_and_is_sent_again_under_its_number_goes_on() {
+    let mut world = World::new(1);
+    world.computes(compute(0, 0, &[]));
+    world.cancels(0, 0);
+    world.told(Event::SchedulerLost);
+    assert_eq!(world.told(Event::SchedulerBack), [announce(&[], &[])]);
+    assert_eq!(world.computes(compute(0, 0, &[])), [started(0, 0)]);
+    assert_eq!(world.ran(0, 0)[0], store(0));
 }

@@ -17,7 +17,8 @@ use phalanx_engine::{
     client::{self, Client},
     id::{Attempt, ClientId, ConnectionId, TaskId, WorkerId},
     message::{
-        Address, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Role, ToClient, ToWorker, WorkerHello,
+        Address, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Rejoin, Role, ToClient, ToWorker,
+        WorkerHello,
     },
     request::Request,
     scheduler::{self, Scheduler},
@@ -80,6 +81,10 @@ enum Happening {
         owner: Node,
         target: usize,
         epoch: u64,
+    },
+    /// A worker without a scheduler looks for it.
+    Rejoin {
+        worker: usize,
     },
     SchedulerTick(Time),
     Tick(Node, Time),
@@ -145,6 +150,8 @@ struct WorkerShell {
     config: worker::Config,
     table: Vec<&'static str>,
     id: Option<WorkerId>,
+    /// Whether it looks for the scheduler that it lost.
+    is_alone: bool,
     machine: Option<Worker>,
     store: BTreeMap<TaskId, Value>,
     running: BTreeSet<(TaskId, Attempt)>,
@@ -416,7 +423,7 @@ impl World {
                 }
             }
             Happening::ProgramLearnsOfLoss { connection } => match self.connections[connection].node {
-                Node::Worker(place) => self.worker_dies(place, false),
+                Node::Worker(place) => self.worker_loses_scheduler(place, connection),
                 Node::Client(place) => {
                     self.clients[place].user.scheduler_is_lost();
                     self.tell_client(place, client::Event::SchedulerLost);
@@ -491,6 +498,7 @@ impl World {
                     self.tell_worker(worker, event);
                 }
             }
+            Happening::Rejoin { worker } => self.worker_rejoins(worker),
         }
     }
 
@@ -503,7 +511,9 @@ impl World {
                     Node::Client(_) => None,
                 }
             }
-            Happening::Ran { worker, .. } | Happening::Turn { worker, .. } => Some(*worker),
+            Happening::Ran { worker, .. } | Happening::Turn { worker, .. } | Happening::Rejoin { worker } => {
+                Some(*worker)
+            }
             Happening::Get { target, .. } => Some(*target),
             Happening::Answer { owner: Node::Worker(place), .. }
             | Happening::LinkLost { owner: Node::Worker(place), .. }

@@ -4,6 +4,7 @@ mod life;
 mod peers;
 mod place;
 mod retire;
+mod returns;
 mod seceded;
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::{Command, Config, Event, Reason, Scheduler};
 use crate::{
     event::{Event as Happened, Kind, Record},
     graph::{ArgumentCode, Graph, TaskOptions},
-    id::{Attempt, ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
+    id::{Attempt, ClientId, ClusterId, ConnectionId, FunctionId, TaskId, WorkerId},
     message::{
         Address, Compute, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Priority, Remote, Role, ToClient,
         ToWorker, WaitReason, WorkerHello, WorkerInfo,

@@ -46,7 +46,7 @@ fn newcomers_are_introduced() {
         [
             Command::Greet {
                 connection: ConnectionId(9),
-                greeting: Greeting::Worker { worker: WorkerId(0), heartbeat_ms: 1000 }
+                greeting: Greeting::Worker { worker: WorkerId(0), heartbeat_ms: 1000, cluster: ClusterId(0) }
             },
             Command::ToClient { client: CLIENT, message: ToClient::Workers { workers: vec![info] } },
         ]

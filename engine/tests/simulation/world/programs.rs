@@ -29,6 +29,7 @@ impl World {
             config,
             table: table.clone(),
             id: None,
+            is_alone: false,
             machine: None,
             store: BTreeMap::new(),
             running: BTreeSet::new(),
@@ -134,6 +135,40 @@ impl World {
         for owner in self.owners() {
             self.break_link(owner, place, !silent);
         }
+    }
+
+    /// A worker learns that its connection broke, or gives it up.
+    pub(super) fn worker_loses_scheduler(&mut self, place: usize, connection: usize) {
+        let shell = &mut self.workers[place];
+        if !shell.alive || shell.connection != connection {
+            return;
+        }
+        if shell.machine.is_none() {
+            // It was never greeted and holds nothing.
+            return self.worker_dies(place, false);
+        }
+        if !std::mem::replace(&mut shell.is_alone, true) {
+            self.tell_worker(place, worker::Event::SchedulerLost);
+        }
+        let after = self.dice.micros(1_000, 2_000_000);
+        self.plan(after, Happening::Rejoin { worker: place });
+    }
+
+    /// A worker without a scheduler says hello again, and again where no greeting comes.
+    pub(super) fn worker_rejoins(&mut self, place: usize) {
+        let shell = &self.workers[place];
+        if !shell.alive || !shell.is_alone {
+            return;
+        }
+        let (old, table, id) = (shell.connection, shell.table.clone(), shell.id);
+        let rejoins = id.map(|worker| Rejoin { cluster: self.config.cluster, worker });
+        let n_threads = shell.config.n_threads;
+        self.disconnect(old, true, false);
+        let connection = self.connect(Node::Worker(place));
+        self.workers[place].connection = connection;
+        let hello = WorkerHello { rejoins, ..WorkerHello::new(n_threads, address(place), format!("w{place}")) };
+        self.say_hello(connection, &table, Role::Worker(hello));
+        self.plan(Duration::from_secs(5), Happening::Rejoin { worker: place });
     }
 
     pub(super) fn owners(&self) -> Vec<Node> {

@@ -112,10 +112,14 @@ impl World {
     pub(super) fn program_hears(&mut self, connection: usize, message: Down) {
         let Connection { open: true, node, .. } = self.connections[connection] else { return };
         match (message, node) {
-            (Down::Greeting(Greeting::Worker { worker, heartbeat_ms }), Node::Worker(place)) => {
+            (Down::Greeting(Greeting::Worker { worker, heartbeat_ms, .. }), Node::Worker(place)) => {
                 let shell = &mut self.workers[place];
                 shell.config.heartbeat = Duration::from_millis(heartbeat_ms);
                 shell.id = Some(worker);
+                if std::mem::take(&mut shell.is_alone) {
+                    self.tell_worker(place, worker::Event::SchedulerBack);
+                    return;
+                }
                 shell.machine = Some(Worker::new(shell.config.clone(), address(place), self.now));
                 self.set_tick(node);
             }
@@ -198,7 +202,14 @@ impl World {
                 }
             }
             worker::Command::Close { peer } => self.close_link(Node::Worker(place), &peer),
-            worker::Command::Stop { .. } => self.worker_dies(place, false),
+            worker::Command::Stop { reason: worker::StopReason::Told } => self.worker_dies(place, false),
+            worker::Command::Stop { reason: worker::StopReason::SchedulerSilent(_) } => {
+                let connection = self.workers[place].connection;
+                let again = self.dice.chance(50);
+                self.disconnect(connection, again, false);
+                self.workers[place].is_alone = true;
+                self.worker_loses_scheduler(place, connection);
+            }
         }
     }
 

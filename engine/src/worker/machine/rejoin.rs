@@ -1,0 +1,49 @@
+//! A worker without its scheduler: it keeps what it holds, finishes what it runs, and says both when it is back.
+
+use super::{Command, State, Turn, Worker};
+use crate::{
+    id::{Attempt, TaskId},
+    message::FromWorker,
+    time::Time,
+};
+
+/// Results named in one message.
+const PIECE: usize = 1 << 16;
+
+impl Worker {
+    /// Gives up what did not run yet: whoever is scheduler next sends it again, if it is wanted.
+    pub(super) fn lose_scheduler(&mut self) {
+        self.is_alone = true;
+        let is_running = |state: &State| matches!(state, State::Running { .. });
+        let waiting: Vec<_> = self.attempts.iter().filter(|(_, w)| !is_running(&w.state)).map(|(k, _)| *k).collect();
+        for key in waiting {
+            self.cancel(key);
+        }
+    }
+
+    /// Says what is here.
+    pub(super) fn announce(&mut self, now: Time, out: &mut Vec<Command>) {
+        self.is_alone = false;
+        self.heard_at = now;
+        self.heartbeat_at = now + self.config.heartbeat;
+        let runs = |state: &State| matches!(state, State::Running { cancelled: false, .. });
+        let running: Vec<(TaskId, Attempt)> =
+            self.attempts.iter().filter(|(_, work)| runs(&work.state)).map(|(key, _)| *key).collect();
+        let results: Vec<(TaskId, u64)> = self.held.iter().map(|(task, n_bytes)| (*task, *n_bytes)).collect();
+        let mut pieces = results.chunks(PIECE);
+        let mut running = Some(running);
+        loop {
+            let results = pieces.next().unwrap_or_default().to_vec();
+            let more = pieces.len() > 0;
+            let running = if more { Vec::new() } else { running.take().unwrap_or_default() };
+            out.push(Command::ToScheduler(FromWorker::Announce { results, running, more }));
+            if !more {
+                break;
+            }
+        }
+        let waits = |state: &State| matches!(state, State::Running { cancelled: false, turn: Turn::Seceded });
+        for ((task, attempt), _) in self.attempts.iter().filter(|(_, work)| waits(&work.state)) {
+            out.push(Command::ToScheduler(FromWorker::Seceded { task: *task, attempt: *attempt }));
+        }
+    }
+}

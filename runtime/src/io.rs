@@ -10,6 +10,7 @@ use std::{
 };
 
 use phalanx_engine::time::Time;
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
     runtime::{Builder, Handle},
     sync::{Notify, oneshot},
@@ -168,6 +169,17 @@ impl Drop for Spawned {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A number that nobody can guess.
+///
+/// # Errors
+/// When the system has none.
+pub(crate) fn random() -> Result<u128> {
+    let mut bytes = [0; 16];
+    let failed = |_| Error::Start { what: "a connection".into(), reason: "the system has no random numbers".into() };
+    SystemRandom::new().fill(&mut bytes).map_err(failed)?;
+    Ok(u128::from_le_bytes(bytes))
 }
 
 /// How long until something that has to answer has answered.

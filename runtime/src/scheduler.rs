@@ -7,7 +7,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use phalanx_engine::{
-    id::{ClientId, ConnectionId, WorkerId},
+    id::{ClientId, ClusterId, ConnectionId, WorkerId},
     message::{FromClient, FromWorker, Greeting, ToClient, ToWorker},
     scheduler::{Command, Config, Event, Scheduler as Machine},
 };
@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     error::{Error, Result},
-    io::{Alarm, Checks, Clock, Spawned},
+    io::{Alarm, Checks, Clock, Spawned, random},
     transport::{Answer, Arrival, Destination, Line, Receiver, Sender, listen},
     wire::Wire,
 };
@@ -121,7 +121,8 @@ impl Scheduler {
     pub(crate) fn unbound(options: &SchedulerOptions) -> Result<Self> {
         options.check()?;
         let (door, arrivals) = mpsc::unbounded_channel();
-        Ok(Self { config: options.config(), listener: None, url: "inproc://".into(), door, arrivals })
+        let config = Config { cluster: ClusterId(random()?), ..options.config() };
+        Ok(Self { config, listener: None, url: "inproc://".into(), door, arrivals })
     }
 
     /// Where it listens, `tcp://127.0.0.1:8786`.

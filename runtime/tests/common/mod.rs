@@ -163,3 +163,49 @@ pub fn worker(url: &str) -> Running {
         phalanx_runtime::run_worker(&url, &options, async { drop(stopped.await) }).await
     })
 }
+
+/// A way to a scheduler that can be cut.
+pub struct Cable {
+    pub url: String,
+    cut: tokio::sync::watch::Sender<u32>,
+    _running: Running,
+}
+
+impl Cable {
+    pub fn to(url: &str) -> Self {
+        let target = url.strip_prefix("tcp://").unwrap().to_owned();
+        let (said, url) = std::sync::mpsc::channel();
+        let cut = tokio::sync::watch::Sender::new(0);
+        let cuts = cut.subscribe();
+        let running = Running::start(move |stopped| async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            said.send(format!("tcp://{}", listener.local_addr().unwrap())).unwrap();
+            let carry = async {
+                loop {
+                    let (mut near, _) = listener.accept().await.unwrap();
+                    let (target, mut cuts) = (target.clone(), cuts.clone());
+                    cuts.mark_unchanged();
+                    tokio::spawn(async move {
+                        let Ok(mut far) = tokio::net::TcpStream::connect(&target).await else { return };
+                        let _ = (near.set_nodelay(true), far.set_nodelay(true));
+                        tokio::select! {
+                            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                            _ = cuts.changed() => {}
+                        }
+                    });
+                }
+            };
+            tokio::select! {
+                () = carry => {}
+                _ = stopped => {}
+            }
+            Ok(())
+        });
+        Self { url: url.recv().unwrap(), cut, _running: running }
+    }
+
+    /// Ends every connection that goes through it; new ones can be made at once.
+    pub fn cut(&self) {
+        self.cut.send_modify(|n| *n += 1);
+    }
+}

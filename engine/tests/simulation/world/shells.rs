@@ -117,6 +117,8 @@ impl World {
                 shell.config.heartbeat = Duration::from_millis(heartbeat_ms);
                 shell.id = Some(worker);
                 if std::mem::take(&mut shell.is_alone) {
+                    // What it runs may be taken over under this number.
+                    self.oracle.ran_on.extend(shell.running.iter().map(|(task, _)| (*task, worker)));
                     self.tell_worker(place, worker::Event::SchedulerBack);
                     return;
                 }

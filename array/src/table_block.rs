@@ -355,8 +355,9 @@ impl Portable for TableBlock {
                 Layout::NumbersAndMask => {
                     let values = Block::from_buffer(&[n_rows], next()?)?;
                     let words: Vec<u64> = next()?.into_vec()?;
-                    let spare_bits = words.last().map_or(0, |word| word.unbounded_shr((n_rows as u32 - 1) % 64 + 1));
-                    if n_rows == 0 || words.len() != n_rows.div_ceil(64) || (n_rows % 64 != 0 && spare_bits != 0) {
+                    let in_last = n_rows % 64;
+                    let spare = in_last != 0 && words.last().is_some_and(|word| word >> in_last != 0);
+                    if n_rows == 0 || words.len() != n_rows.div_ceil(64) || spare {
                         return Err(broken(format!("a mask of {} words for {n_rows} rows", words.len())));
                     }
                     Column::Number { values, missing: Mask { words: Some(Arc::new(words)) } }
@@ -435,6 +436,16 @@ mod tests {
         assert!(TableBlock::concatenate(&[a.clone(), b]).is_err());
         assert!(TableBlock::concatenate(&[a.clone(), block(3)]).is_err());
         assert!(TableBlock::concatenate(&[block(3), a]).is_err());
+    }
+
+    #[test]
+    fn a_mask_for_no_rows_is_an_error() {
+        let words = Buffer::from_vec(vec![1_u64]);
+        for n_rows in [0, 1_usize << 32] {
+            let header = encode_header(&(n_rows, vec![Layout::NumbersAndMask])).unwrap();
+            let buffers = vec![BufferMut::zeroed(0).freeze(), words.clone()];
+            assert!(TableBlock::decode(Data { header, buffers }).is_err());
+        }
     }
 
     #[test]

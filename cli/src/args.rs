@@ -62,6 +62,26 @@ pub struct JobArguments {
     /// Print one JSON object for programs instead of a table for people
     #[arg(long)]
     pub json: bool,
+    /// How the program and a cluster at tcp:// know each other.
+    #[command(flatten)]
+    pub security: SecurityArguments,
+}
+
+/// How the programs of a cluster know each other. `phalanx cluster keys` makes all that is needed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SecurityArguments {
+    /// A file with the cluster's token [default: what the environment variable PHALANX_TOKEN holds]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// This program's certificate (PEM); with the next two, TLS is used and required
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_ca"])]
+    pub tls_key: Option<PathBuf>,
+    /// The authority by which everybody's certificate must be (PEM)
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
+    pub tls_ca: Option<PathBuf>,
 }
 
 /// `phalanx sweep`.
@@ -187,12 +207,19 @@ pub struct PredictArguments {
 Examples:
   phalanx scheduler
   phalanx scheduler --listen 127.0.0.1:0
+  phalanx scheduler --listen 0.0.0.0:8786 --token-file keys/token
+  phalanx scheduler --listen 0.0.0.0:8786 --tls-ca keys/ca.pem --tls-cert keys/scheduler.pem \\
+    --tls-key keys/scheduler-key.pem
 
-Prints its address when it is ready, then runs until Ctrl-C or SIGTERM. It listens on loopback only.")]
+Prints its address when it is ready, then runs until Ctrl-C or SIGTERM. On addresses other than loopback it
+listens only with a token or TLS: whoever gets in can run tasks.")]
 pub struct SchedulerArguments {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8786")]
     pub listen: String,
+    /// Who may join.
+    #[command(flatten)]
+    pub security: SecurityArguments,
 }
 
 /// `phalanx worker`.
@@ -201,6 +228,7 @@ pub struct SchedulerArguments {
 Examples:
   phalanx worker tcp://127.0.0.1:8786
   phalanx worker tcp://127.0.0.1:8786 --threads 4 --name left
+  phalanx worker tcp://head:8786 --token-file keys/token
 
 Prints its address when it is ready, then runs until the scheduler goes, Ctrl-C or SIGTERM.")]
 pub struct WorkerArguments {
@@ -213,6 +241,14 @@ pub struct WorkerArguments {
     /// A name for people [default: worker-PID]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// Where others fetch its results [default: this machine's address on the way to the scheduler]
+    ///
+    /// A host name or address of this machine, with or without a port.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub listen: Option<String>,
+    /// How it and the cluster know each other.
+    #[command(flatten)]
+    pub security: SecurityArguments,
 }
 
 /// `phalanx bench`.

@@ -31,7 +31,7 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
         },
         categorical: arguments.categorical.clone(),
     };
-    job::on_cluster(&arguments.job.cluster, screen, async |client| {
+    job::on_cluster(&arguments.job, screen, async |client| {
         let loaded = design.load(client).await?;
         if let (Some(positive), false) = (&loaded.positive, glm.family == Family::Binomial) {
             let message = format!(

@@ -1,20 +1,26 @@
 //! Opens the cluster that a job was told to run on, and ends all that it started, however the job ends.
 
-use phalanx_runtime::{Client, LocalCluster, LocalOptions};
+use phalanx_runtime::{Client, ClientOptions, LocalCluster, LocalOptions, Security, Tls, Token};
 
-use crate::{Error, Result, args::ClusterSpec, output::Screen, signals};
+use crate::{
+    Error, Result,
+    args::{ClusterSpec, JobArguments, SecurityArguments},
+    output::Screen,
+    signals,
+};
 
 /// Runs a job on a cluster. Waiting that only people can end is said on stderr; Ctrl-C and SIGTERM end the job.
 pub(crate) fn on_cluster<T>(
-    spec: &ClusterSpec,
+    arguments: &JobArguments,
     screen: &Screen,
     job: impl AsyncFnOnce(&Client) -> Result<T>,
 ) -> Result<T> {
+    let spec = &arguments.cluster;
     signals::single_threaded()?.block_on(async {
         let mut signal = std::pin::pin!(signals::listen()?);
         let interrupted = |signal| Err(Error::Interrupted { message: format!("{signal}: {}", ended(spec)) });
         let open = tokio::select! {
-            open = open(spec) => open?,
+            open = open(spec, &arguments.security) => open?,
             signal = &mut signal => return interrupted(signal),
         };
         let notices = screen.clone();
@@ -38,7 +44,7 @@ struct Open {
     cluster: Option<LocalCluster>,
 }
 
-async fn open(spec: &ClusterSpec) -> Result<Open> {
+async fn open(spec: &ClusterSpec, keys: &SecurityArguments) -> Result<Open> {
     match spec {
         ClusterSpec::Local(None) => Ok(Open { client: Client::local().await.map_err(Error::failed)?, cluster: None }),
         ClusterSpec::Local(Some(threads)) => {
@@ -51,9 +57,22 @@ async fn open(spec: &ClusterSpec) -> Result<Open> {
             Ok(Open { client, cluster: Some(cluster) })
         }
         ClusterSpec::Tcp(address) => {
-            Ok(Open { client: Client::connect(address.as_str()).await.map_err(Error::failed)?, cluster: None })
+            let options = ClientOptions { security: security(keys)?, ..ClientOptions::default() };
+            let client = Client::connect_with(address.as_str(), &options).await.map_err(Error::failed)?;
+            Ok(Open { client, cluster: None })
         }
     }
+}
+
+/// What the command line and the environment say of how programs know each other.
+pub(crate) fn security(arguments: &SecurityArguments) -> Result<Security> {
+    let token = match &arguments.token_file {
+        Some(file) => Token::from_file(file).map(Some),
+        None => Token::from_env(),
+    };
+    let SecurityArguments { tls_cert, tls_key, tls_ca, .. } = arguments.clone();
+    let tls = tls_cert.zip(tls_key).zip(tls_ca).map(|((cert, key), ca)| Tls { cert, key, ca });
+    Ok(Security { token: token.map_err(Error::failed)?, tls })
 }
 
 /// What a signal has ended.

@@ -28,7 +28,7 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
         .categorical(names(true))
         .numeric(names(false));
     let table = read_csv(arguments.data.clone(), &options).map_err(Error::failed)?;
-    job::on_cluster(&arguments.job.cluster, screen, async |client| {
+    job::on_cluster(&arguments.job, screen, async |client| {
         let predictions = file.predict_table(&table).map_err(Error::failed)?;
         let predictions = client.compute(&predictions).await.map_err(on_cluster)?;
         let mut text = "prediction\n".to_owned();

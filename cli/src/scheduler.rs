@@ -2,14 +2,15 @@
 
 use phalanx_runtime::{Scheduler, SchedulerOptions};
 
-use crate::{Error, Result, args::SchedulerArguments, output::Screen, signals};
+use crate::{Error, Result, args::SchedulerArguments, job::security, output::Screen, signals};
 
 /// Listens until a signal comes; the first line on stdout is the address.
 pub(crate) fn scheduler(arguments: &SchedulerArguments, screen: &Screen) -> Result<()> {
     signals::single_threaded()?.block_on(async {
         let signal = signals::listen()?;
         let listen = format!("tcp://{}", arguments.listen.trim_start_matches("tcp://"));
-        let options = SchedulerOptions { listen, ..SchedulerOptions::default() };
+        let security = security(&arguments.security)?;
+        let options = SchedulerOptions { listen, security, ..SchedulerOptions::default() };
         let scheduler = Scheduler::bind(&options).await.map_err(Error::failed)?;
         screen.print(format_args!("scheduler at {}", scheduler.url()))?;
         scheduler

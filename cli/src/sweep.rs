@@ -31,7 +31,7 @@ pub(crate) fn sweep(arguments: &SweepArguments, screen: &Screen) -> Result<()> {
     if arguments.dry_run {
         return plan(&file, &folder, n_fits, arguments, screen);
     }
-    job::on_cluster(&arguments.job.cluster, screen, async |client| {
+    job::on_cluster(&arguments.job, screen, async |client| {
         let start = Instant::now();
         let progress = screen.progress("reading the data", 0);
         let loaded = file.design.load(client).await?;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use phalanx_runtime::{Client, WorkerOptions, run_worker};
+use phalanx_runtime::{Client, ClientOptions, WorkerOptions, run_worker};
 
-use crate::{Error, Result, args::WorkerArguments, output::Screen, signals};
+use crate::{Error, Result, args::WorkerArguments, job::security, output::Screen, signals};
 
 /// Runs until a signal comes or the scheduler is gone for good; the first line on stdout is the address.
 pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()> {
@@ -12,13 +12,16 @@ pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()>
     let options = WorkerOptions {
         n_threads: arguments.threads.map_or(defaults.n_threads, usize::from),
         name: arguments.name.clone().unwrap_or_else(|| defaults.name.clone()),
+        security: security(&arguments.security)?,
+        listen: arguments.listen.as_deref().map(data_port),
         ..defaults
     };
     signals::single_threaded()?.block_on(async {
         let signal = signals::listen()?;
         let url = arguments.scheduler.as_str();
         // As a client it sees itself join, and learns at once when nobody is there to join.
-        let client = Client::connect(url).await.map_err(Error::failed)?;
+        let as_client = ClientOptions { security: options.security.clone(), ..ClientOptions::default() };
+        let client = Client::connect_with(url, &as_client).await.map_err(Error::failed)?;
         let shutdown = async {
             let signal = signal.await;
             screen.say(format_args!("{signal}: the worker ends"));
@@ -37,6 +40,20 @@ pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()>
     })
 }
 
+/// Where `--listen` says, with any free port where it names none.
+fn data_port(listen: &str) -> String {
+    let place = listen.trim_start_matches("tcp://");
+    let names_a_port = place.rsplit_once(':').is_some_and(|(host, port)| {
+        // An IPv6 address has colons of its own, unless it is in brackets.
+        port.parse::<u16>().is_ok() && (host.ends_with(']') || !host.contains(':'))
+    });
+    match (names_a_port, place.parse::<std::net::Ipv6Addr>()) {
+        (true, _) => format!("tcp://{place}"),
+        (false, Ok(address)) => format!("tcp://[{address}]:0"),
+        (false, Err(_)) => format!("tcp://{place}:0"),
+    }
+}
+
 /// The address of the worker of this name, once it is there.
 async fn joined(client: &Client, name: &str) -> String {
     loop {
@@ -44,5 +61,18 @@ async fn joined(client: &Client, name: &str) -> String {
             return worker.address.to_string();
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_port_is_any_free_one_unless_it_is_named() {
+        let said = ["10.0.0.5", "node1:9000", "::1", "[::1]", "[fd00::2]:9000", "tcp://0.0.0.0:0"].map(data_port);
+        let expected = ["10.0.0.5:0", "node1:9000", "[::1]:0", "[::1]:0", "[fd00::2]:9000", "0.0.0.0:0"]
+            .map(|at| format!("tcp://{at}"));
+        assert_eq!(said, expected);
     }
 }

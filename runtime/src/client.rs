@@ -27,6 +27,7 @@ use crate::{
     io::{IoThread, Spawned, lock},
     local::{LocalCluster, LocalOptions},
     remote::{AsCompleted, Held, Hold, Remote, identity},
+    security::Security,
     transport::{Destination, Line},
 };
 
@@ -67,17 +68,21 @@ pub struct Client(Arc<Connection>);
 /// |---|---|---|---|
 /// | `connect_for` | 5 s | how long the scheduler is looked for | any |
 /// | `instruction_set` | [`instruction_set()`] | compared with the other programs of the cluster | text |
+/// | `security` | none | what scheduler and workers must know or have, and this program too | [`Security`] |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientOptions {
     /// How long the scheduler is looked for.
     pub connect_for: Duration,
     /// Compared with the other programs of the cluster.
     pub instruction_set: String,
+    /// What scheduler and workers must know or have, and this program too.
+    pub security: Security,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { connect_for: Duration::from_secs(5), instruction_set: instruction_set() }
+        let security = Security::default();
+        Self { connect_for: Duration::from_secs(5), instruction_set: instruction_set(), security }
     }
 }
 
@@ -134,7 +139,8 @@ impl Client {
     /// A client of the scheduler at `url`, `tcp://127.0.0.1:8786`.
     ///
     /// # Errors
-    /// When nobody answers there, or the scheduler refuses this program.
+    /// When nobody answers there, or the scheduler refuses this program. A scheduler with a token or TLS does; see
+    /// [`connect_with`](Self::connect_with).
     pub async fn connect(url: &str) -> Result<Self> {
         Self::connect_with(url, &ClientOptions::default()).await
     }
@@ -144,9 +150,10 @@ impl Client {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_with(url: &str, options: &ClientOptions) -> Result<Self> {
+        let guard = options.security.load()?;
         let io = IoThread::start("phalanx-client")?;
         let handle = io.handle().clone();
-        let client = Self::join(Destination::Tcp(url.into()), options, handle, true, Some(io)).await?;
+        let client = Self::join(Destination::Tcp(url.into(), guard), options, handle, true, Some(io)).await?;
         Ok(client)
     }
 
@@ -159,6 +166,7 @@ impl Client {
         io: Option<IoThread>,
     ) -> Result<Self> {
         let hello = hello(Role::Client, &options.instruction_set)?;
+        let guard = Arc::clone(scheduler.guard());
         let patience = options.connect_for;
         let (done, joined) = oneshot::channel();
         let on = handle.clone();
@@ -170,7 +178,7 @@ impl Client {
                     return Err(Error::NotAScheduler { url: scheduler.url().into(), reason });
                 };
                 let heartbeat = Duration::from_millis(heartbeat_ms.max(1));
-                let shell = Shell::new(client, heartbeat, sender, travels, on.clone());
+                let shell = Shell::new(client, heartbeat, sender, travels, on.clone(), guard);
                 let hear = Spawned::on(&on, hear(Lost(Arc::clone(&shell)), receiver));
                 let tick = Spawned::on(&on, tick(Arc::clone(&shell)));
                 Ok(Connection { shell, handle: on, _tasks: [hear, tick], _io: None, _cluster: None })

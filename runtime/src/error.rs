@@ -94,10 +94,10 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// Listening anywhere but on loopback needs the cluster token, which does not exist yet.
+    /// Listening anywhere but on loopback needs a token or TLS.
     #[error(
-        "{url} is not a loopback address: anybody who reaches it could run tasks here; listen on tcp://127.0.0.1:8786, \
-         and reach it from elsewhere through an SSH tunnel"
+        "{url} is not a loopback address, and anybody who reaches it could run tasks here: give a cluster token \
+         (--token-file FILE or PHALANX_TOKEN) or --tls-cert, --tls-key and --tls-ca; `phalanx cluster keys DIR` makes them"
     )]
     NotLoopback {
         /// Where it was asked to listen.
@@ -161,6 +161,22 @@ pub enum Error {
         value: String,
         /// What it can be.
         expected: &'static str,
+    },
+    /// The two ends do not know each other as programs of one cluster; trying again gives the same answer.
+    #[error("cannot join {url}: {reason}")]
+    NotLetIn {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// A token or a certificate cannot be used.
+    #[error("cannot use {what}: {reason}")]
+    Security {
+        /// Which.
+        what: String,
+        /// Why.
+        reason: String,
     },
 }
 

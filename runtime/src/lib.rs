@@ -35,19 +35,27 @@
 //! | [`worker_client`], [`secede`] | how tasks submit tasks, and wait |
 //! | `scheduler`, `worker`, `peers` | the loops around the machines |
 //! | `wire`, `transport` | how messages become bytes, and move |
+//! | `security`, `opening`, `door`, `socket` | who is let in, and what others on the network can see |
 //! | `pool`, `store`, `io` | the threads, the results, the clock |
 
 pub mod blocking;
 mod client;
+mod door;
 mod error;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod io;
 mod local;
+mod opening;
 mod peers;
 mod pool;
 mod process;
 mod remote;
 mod scheduler;
+mod security;
+mod socket;
 mod store;
 mod transport;
 mod wire;
@@ -60,4 +68,5 @@ pub use local::{LocalCluster, LocalOptions};
 pub use process::init;
 pub use remote::{AsCompleted, Remote, RemoteFuture};
 pub use scheduler::{Scheduler, SchedulerOptions, run_scheduler};
+pub use security::{Security, Tls, Token};
 pub use worker::{WorkerOptions, run_worker, secede, worker_client};

@@ -16,6 +16,7 @@ use crate::{
     io::{IoThread, Spawned, lock},
     process::{self, Supervised},
     scheduler::{Scheduler, SchedulerOptions},
+    security::Security,
     transport::Destination,
     worker::{Access, Session, WorkerOptions, live, n_cores},
 };
@@ -27,8 +28,9 @@ use crate::{
 /// | `n_workers` | 1 | workers | 0 or more |
 /// | `n_threads` | the machine's threads over `n_workers` | tasks that each worker runs at once | 1 or more |
 /// | `processes` | no | whether workers are processes that run this program's [`init()`](crate::init()) | |
-/// | `listen` | nowhere | where others can join too, `tcp://127.0.0.1:8786` | loopback |
+/// | `listen` | nowhere | where others can join too, `tcp://127.0.0.1:8786` | loopback, or any with `security` |
 /// | `instruction_set` | [`instruction_set()`] | compared with others that join | text |
+/// | `security` | none | what others that join must know or have | [`Security`] |
 ///
 /// ```
 /// use phalanx_runtime::LocalOptions;
@@ -47,11 +49,20 @@ pub struct LocalOptions {
     pub listen: Option<String>,
     /// Compared with others that join.
     pub instruction_set: String,
+    /// What others that join must know or have.
+    pub security: Security,
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { n_workers: 1, n_threads: None, processes: false, listen: None, instruction_set: instruction_set() }
+        Self {
+            n_workers: 1,
+            n_threads: None,
+            processes: false,
+            listen: None,
+            instruction_set: instruction_set(),
+            security: Security::default(),
+        }
     }
 }
 
@@ -112,11 +123,12 @@ impl LocalCluster {
             (None, true) => Some("tcp://127.0.0.1:0".into()),
             (None, false) => None,
         };
+        let scheduler_options = SchedulerOptions { security: options.security.clone(), ..SchedulerOptions::default() };
         let (ready, bound) = mpsc::channel();
         io.handle().spawn(async move {
             let scheduler = match listen {
-                Some(listen) => Scheduler::bind(&SchedulerOptions { listen, ..SchedulerOptions::default() }).await,
-                None => Scheduler::unbound(&SchedulerOptions::default()),
+                Some(listen) => Scheduler::bind(&SchedulerOptions { listen, ..scheduler_options }).await,
+                None => Scheduler::unbound(&scheduler_options),
             };
             match scheduler {
                 Ok(scheduler) => {
@@ -149,8 +161,11 @@ impl LocalCluster {
     /// # Errors
     /// When a worker does not come, or the client is refused.
     pub async fn client(&self) -> Result<Client> {
-        let options =
-            ClientOptions { instruction_set: self.options.instruction_set.clone(), ..ClientOptions::default() };
+        let options = ClientOptions {
+            instruction_set: self.options.instruction_set.clone(),
+            security: self.options.security.clone(),
+            ..ClientOptions::default()
+        };
         let io = self.io.as_ref().ok_or(Error::SchedulerLost)?;
         let client = Client::join(self.scheduler.clone(), &options, io.handle().clone(), self.travels(), None).await?;
         client.wait_for_workers(self.options.n_workers, Duration::from_secs(30)).await?;
@@ -204,6 +219,9 @@ impl LocalCluster {
             n_threads: self.options.n_threads.unwrap_or_else(|| (n_cores() / n_workers).max(1)),
             name: format!("local-{place}"),
             instruction_set: self.options.instruction_set.clone(),
+            security: self.options.security.clone(),
+            // Where the scheduler is reached from, its workers are too.
+            listen: self.url().and_then(|url| url.rsplit_once(':')).map(|(host, _)| format!("{host}:0")),
             ..WorkerOptions::default()
         };
         if self.options.processes {

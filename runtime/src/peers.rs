@@ -9,7 +9,6 @@ use std::{
         Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use phalanx_engine::{
@@ -17,12 +16,15 @@ use phalanx_engine::{
     message::{Address, FromPeer, ToPeer},
     value::Value,
 };
-use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Handle, sync::mpsc};
 
 use crate::{
+    door,
     io::{Spawned, lock},
+    opening::Channel,
+    security::Guard,
     store::{self, Store},
-    transport::{Connect, Link, Receiver, Sender, connect, plain},
+    transport::{Connect, Link, Receiver, Sender},
     wire::FrameError,
 };
 
@@ -62,6 +64,7 @@ pub(crate) trait Told: Send + Sync + 'static {
 pub(crate) struct Peers {
     handle: Handle,
     connections: Arc<Mutex<BTreeMap<Address, Connection>>>,
+    guard: Arc<Guard>,
 }
 
 #[derive(Debug)]
@@ -73,9 +76,9 @@ struct Connection {
 }
 
 impl Peers {
-    /// Connections will be made on `handle`.
-    pub(crate) fn new(handle: Handle) -> Self {
-        Self { handle, connections: Arc::default() }
+    /// Connections will be made on `handle`, with peers who know what `guard` asks for.
+    pub(crate) fn new(handle: Handle, guard: Arc<Guard>) -> Self {
+        Self { handle, connections: Arc::default(), guard }
     }
 
     /// Asks `peer` for results. What is known at once is returned, the rest is told to `owner`.
@@ -104,7 +107,8 @@ impl Peers {
         let (requests, asked) = mpsc::unbounded_channel();
         // The receiver is in the next line: it cannot be gone.
         let _ = requests.send(tasks);
-        let talk = talk(peer.clone(), number, asked, Arc::clone(&self.connections), Weak::clone(owner));
+        let guard = Arc::clone(&self.guard);
+        let talk = talk(peer.clone(), number, asked, Arc::clone(&self.connections), guard, Weak::clone(owner));
         let task = Spawned::on(&self.handle, talk);
         connections.insert(peer, Connection { number, requests, _task: task });
         Vec::new()
@@ -129,15 +133,16 @@ async fn talk<T: Told>(
     number: u64,
     asked: mpsc::UnboundedReceiver<Vec<TaskId>>,
     connections: Arc<Mutex<BTreeMap<Address, Connection>>>,
+    guard: Arc<Guard>,
     owner: Weak<T>,
 ) {
-    let reason = match connect(&peer.0).await {
-        Ok(stream) => {
-            let (sender, receiver) = Link::new(stream).typed();
+    let reason = match Link::to(&peer.0, Channel::Data, &guard).await {
+        Ok(link) => {
+            let (sender, receiver) = link.typed();
             exchange(&peer, asked, sender, receiver, &owner).await.to_string()
         }
         Err(Connect::Address(error)) => error.to_string(),
-        Err(Connect::Io(error)) => plain(&error),
+        Err(Connect::Refused(refusal)) => refusal.to_string(),
     };
     // Taken out first: whatever is asked from now on goes through a new connection.
     let mine = {
@@ -192,22 +197,22 @@ async fn exchange<T: Told>(
     }
 }
 
-/// Answers everybody who asks at a data port, out of the store, for as long as it is polled.
-pub(crate) async fn serve(listener: TcpListener, store: Arc<Store>) {
-    let mut peers = JoinSet::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (sender, receiver) = Link::new(stream).typed();
-                peers.spawn(answer(sender, receiver, Arc::clone(&store)));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a peer");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+/// Answers everybody of the cluster who asks at a data port, out of the store, for as long as it is polled.
+pub(crate) async fn serve(listener: TcpListener, guard: Arc<Guard>, store: Arc<Store>) {
+    door::keep(listener, |stream, stranger| {
+        let (guard, store) = (Arc::clone(&guard), Arc::clone(&store));
+        async move {
+            match Link::from(stream, Channel::Data, &guard).await {
+                Ok(link) => {
+                    stranger.enter();
+                    let (sender, receiver) = link.typed();
+                    answer(sender, receiver, store).await;
+                }
+                Err(error) => tracing::debug!(%error, "closed a connection that is not of this cluster"),
             }
         }
-        while peers.try_join_next().is_some() {}
-    }
+    })
+    .await;
 }
 
 async fn answer(sender: Sender<ToPeer>, mut receiver: Receiver<FromPeer>, store: Arc<Store>) {

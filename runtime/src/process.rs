@@ -6,6 +6,7 @@
 
 use std::{
     io::Read,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -15,6 +16,7 @@ use phalanx_engine::task::Registry;
 
 use crate::{
     error::{Error, Result},
+    security::{Security, Tls, Token},
     worker::{WorkerOptions, run_worker},
 };
 
@@ -23,6 +25,9 @@ const URL: &str = "PHALANX_WORKER_OF";
 const NAME: &str = "PHALANX_WORKER_NAME";
 const THREADS: &str = "PHALANX_WORKER_THREADS";
 const INSTRUCTION_SET: &str = "PHALANX_WORKER_INSTRUCTION_SET";
+/// Not the variable that people set: a cluster without a token must not get theirs.
+const TOKEN: &str = "PHALANX_WORKER_TOKEN";
+const TLS: [&str; 3] = ["PHALANX_WORKER_TLS_CERT", "PHALANX_WORKER_TLS_KEY", "PHALANX_WORKER_TLS_CA"];
 
 /// How long a child may take to notice that its pipe is closed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -81,6 +86,7 @@ fn become_worker(url: &str) -> ! {
         name: std::env::var(NAME).unwrap_or(defaults.name),
         instruction_set: std::env::var(INSTRUCTION_SET).unwrap_or(defaults.instruction_set),
         reconnect_for: Duration::ZERO,
+        security: security(),
         ..defaults
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -93,6 +99,15 @@ fn become_worker(url: &str) -> ! {
         tracing::error!(%error, "a worker process ends");
     }
     std::process::exit(i32::from(ended.is_err()))
+}
+
+/// What the parent has said. A token that it could use is one here too.
+fn security() -> Security {
+    let [cert, key, ca] = TLS.map(|name| std::env::var_os(name).map(PathBuf::from));
+    Security {
+        token: std::env::var(TOKEN).ok().and_then(|token| Token::new(&token).ok()),
+        tls: cert.zip(key).zip(ca).map(|((cert, key), ca)| Tls { cert, key, ca }),
+    }
 }
 
 /// A worker process that ends with this value.
@@ -113,6 +128,15 @@ impl Supervised {
             .stdin(Stdio::piped())
             // What tasks print must not mix with what the program prints for other programs.
             .stdout(std::io::stderr());
+        // In the environment, which other users cannot read, as they can the arguments.
+        match &options.security.token {
+            Some(token) => command.env(TOKEN, token.secret()),
+            None => command.env_remove(TOKEN),
+        };
+        match &options.security.tls {
+            Some(Tls { cert, key, ca }) => command.envs(TLS.into_iter().zip([cert, key, ca])),
+            None => TLS.iter().fold(&mut command, |command, name| command.env_remove(name)),
+        };
         // Ctrl-C is for the program, which ends its workers itself.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -4,7 +4,7 @@
 //! waits there, carries out what the machine answers, and only then hands the answers to the system, so that many
 //! small messages share one write. On a single-threaded runtime none of this wakes a thread.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use phalanx_engine::{
     id::{ClientId, ClusterId, ConnectionId, WorkerId},
@@ -18,8 +18,10 @@ use tokio::{
 };
 
 use crate::{
+    door,
     error::{Error, Result},
     io::{Alarm, Checks, Clock, Spawned, random},
+    security::{Guard, Security},
     transport::{Answer, Arrival, Destination, Line, Receiver, Sender, listen},
     wire::Wire,
 };
@@ -31,10 +33,11 @@ const BATCH: usize = 1_024;
 ///
 /// | name | default | purpose | range |
 /// |---|---|---|---|
-/// | `listen` | `tcp://127.0.0.1:8786` | where clients and workers find it; port 0 takes one that is free | loopback |
+/// | `listen` | `tcp://127.0.0.1:8786` | where clients and workers find it; port 0 takes one that is free | loopback, or any with `security` |
 /// | `heartbeat` | 1 s | how often everyone speaks | above 0 |
 /// | `no_workers_after` | 2 s | when clients first learn that their work waits for a worker | above 0 |
 /// | `allowed_failures` | 3 | workers that may die while running a task before it fails | 1 or more |
+/// | `security` | none | what clients and workers must know or have | [`Security`] |
 ///
 /// ```
 /// use phalanx_runtime::SchedulerOptions;
@@ -51,12 +54,15 @@ pub struct SchedulerOptions {
     pub no_workers_after: Duration,
     /// Workers that may die while running a task before it fails.
     pub allowed_failures: u32,
+    /// What clients and workers must know or have.
+    pub security: Security,
 }
 
 impl Default for SchedulerOptions {
     fn default() -> Self {
         let Config { heartbeat, no_workers_after, allowed_failures, .. } = Config::default();
-        Self { listen: "tcp://127.0.0.1:8786".into(), heartbeat, no_workers_after, allowed_failures }
+        let security = Security::default();
+        Self { listen: "tcp://127.0.0.1:8786".into(), heartbeat, no_workers_after, allowed_failures, security }
     }
 }
 
@@ -101,6 +107,7 @@ impl SchedulerOptions {
 pub struct Scheduler {
     config: Config,
     listener: Option<TcpListener>,
+    guard: Arc<Guard>,
     url: String,
     door: UnboundedSender<Arrival>,
     arrivals: UnboundedReceiver<Arrival>,
@@ -110,11 +117,13 @@ impl Scheduler {
     /// Takes the port.
     ///
     /// # Errors
-    /// When an option is out of its range, the address is not loopback, or the port is taken.
+    /// When an option is out of its range, a token or certificate cannot be used, the address is neither loopback nor
+    /// kept by one of them, or the port is taken.
     pub async fn bind(options: &SchedulerOptions) -> Result<Self> {
         options.check()?;
-        let (listener, url) = listen(&options.listen).await?;
-        Ok(Self { listener: Some(listener), url, ..Self::unbound(options)? })
+        let guard = options.security.load()?;
+        let (listener, url) = listen(&options.listen, &guard).await?;
+        Ok(Self { listener: Some(listener), guard, url, ..Self::unbound(options)? })
     }
 
     /// A scheduler that only this process can join.
@@ -122,7 +131,8 @@ impl Scheduler {
         options.check()?;
         let (door, arrivals) = mpsc::unbounded_channel();
         let config = Config { cluster: ClusterId(random()?), ..options.config() };
-        Ok(Self { config, listener: None, url: "inproc://".into(), door, arrivals })
+        let (listener, guard) = (None, Arc::default());
+        Ok(Self { config, listener, guard, url: "inproc://".into(), door, arrivals })
     }
 
     /// Where it listens, `tcp://127.0.0.1:8786`.
@@ -132,7 +142,7 @@ impl Scheduler {
 
     /// How to join from inside this process.
     pub(crate) fn inside(&self) -> Destination {
-        Destination::InProcess(self.door.clone())
+        Destination::InProcess(self.door.clone(), Arc::clone(&self.guard))
     }
 
     /// Runs until `shutdown` is there; then every connection is closed. Fastest on a single-threaded runtime.
@@ -140,7 +150,7 @@ impl Scheduler {
         let clock = Clock::start();
         let (inbox, events) = mpsc::unbounded_channel();
         let handle = Handle::current();
-        let _door = self.listener.map(|listener| Spawned::on(&handle, accept(listener, self.door.clone())));
+        let _door = self.listener.map(|listener| Spawned::on(&handle, accept(listener, self.guard, self.door.clone())));
         let shell = Shell {
             machine: Machine::new(self.config, clock.now()),
             clock,
@@ -171,27 +181,18 @@ pub async fn run_scheduler(options: &SchedulerOptions, shutdown: impl Future<Out
 }
 
 /// Lets people in who introduce themselves; each has a task, so that nobody holds up the others.
-async fn accept(listener: TcpListener, door: UnboundedSender<Arrival>) {
-    let mut greetings = tokio::task::JoinSet::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, from)) => {
-                let door = door.clone();
-                greetings.spawn(async move {
-                    match Arrival::of(stream).await {
-                        Ok(arrival) => drop(door.send(arrival)),
-                        Err(error) => tracing::debug!(%from, %error, "closed a connection that did not say hello"),
-                    }
-                });
+async fn accept(listener: TcpListener, guard: Arc<Guard>, door: UnboundedSender<Arrival>) {
+    door::keep(listener, |stream, stranger| {
+        let (guard, door) = (Arc::clone(&guard), door.clone());
+        async move {
+            match Arrival::of(stream, &guard).await {
+                Ok(arrival) => drop(door.send(arrival)),
+                Err(error) => tracing::debug!(%error, "closed a connection that did not say hello"),
             }
-            Err(error) => {
-                // Out of file descriptors, mostly: existing connections go on, and some will end.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            stranger.enter();
         }
-        while greetings.try_join_next().is_some() {}
-    }
+    })
+    .await;
 }
 
 struct Shell {

@@ -8,7 +8,7 @@
 
 use std::{
     io::{self, ErrorKind, IoSlice},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -21,18 +21,17 @@ use phalanx_engine::{
     message::{FromClient, FromWorker, Greeting, Hello, ToClient, ToWorker},
 };
 use tokio::{
-    io::AsyncReadExt,
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::{TcpListener, TcpStream, UdpSocket},
     sync::{Notify, mpsc, oneshot},
 };
 
 use crate::{
     error::{Error, Result},
     io::{PATIENCE, lock},
-    wire::{Decoder, FrameError, Limits, MAGIC, Parts, Wire},
+    opening::{Channel, Refusal},
+    security::Guard,
+    socket::{self, ReadHalf, WriteHalf},
+    wire::{Decoder, FrameError, Limits, Parts, Wire},
 };
 
 /// How often a receiver says that a large message is still coming.
@@ -128,16 +127,32 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Begins to speak on a socket. Needs a tokio runtime, on which what the system does not take at once is written.
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        // Without it a small message could wait for the answer to the one before. Failing only costs that.
-        let _ = stream.set_nodelay(true);
-        let (read, write) = stream.into_split();
+    /// Connects to `url`'s port, and speaks once both ends know each other as `guard` asks for.
+    pub(crate) async fn to(url: &str, channel: Channel, guard: &Guard) -> Result<Self, Connect> {
+        let place = host_and_port(url).map_err(Connect::Address)?;
+        let open = async {
+            let stream = TcpStream::connect(place).await.map_err(|error| Refusal::Io { reason: plain(&error) })?;
+            let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+            socket::connected(stream, host, channel, guard).await
+        };
+        let opened = tokio::time::timeout(PATIENCE, open).await.unwrap_or(Err(Refusal::Silent));
+        opened.map(Self::new).map_err(Connect::Refused)
+    }
+
+    /// Hears out somebody who has connected to this program's port.
+    pub(crate) async fn from(stream: TcpStream, channel: Channel, guard: &Guard) -> Result<Self, FrameError> {
+        let open = socket::accepted(stream, channel, guard);
+        let opened = tokio::time::timeout(PATIENCE, open).await.unwrap_or(Err(Refusal::Silent));
+        Ok(Self::new(opened?))
+    }
+
+    /// Begins to speak. Needs a tokio runtime, on which what the system does not take at once is written.
+    fn new((read, write): (ReadHalf, WriteHalf)) -> Self {
         let outgoing = Arc::new(Outgoing {
             socket: write,
-            queue: Mutex::new(Queue { parts: Parts::opening(), broken: false, closing: false }),
+            queue: Mutex::new(Queue { parts: Parts::default(), broken: false, closing: false }),
             writing: Mutex::new(Parts::default()),
-            n_unwritten: AtomicUsize::new(MAGIC.len()),
+            n_unwritten: AtomicUsize::new(0),
             waiting: Notify::new(),
             moved: Notify::new(),
         });
@@ -191,7 +206,7 @@ impl Drop for Closing {
 
 #[derive(Debug)]
 struct Outgoing {
-    socket: OwnedWriteHalf,
+    socket: WriteHalf,
     /// Locked for moments only.
     queue: Mutex<Queue>,
     /// What was taken out of the queue to be written. Whoever has it locked writes, and nobody waits for him: he looks
@@ -251,7 +266,8 @@ impl Outgoing {
             if parts.n_bytes() == 0 {
                 std::mem::swap(parts, &mut lock(&self.queue).parts);
                 if parts.n_bytes() == 0 {
-                    return true;
+                    // An error shows when there is something to write or read again.
+                    return !self.socket.try_flush().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
                 }
             }
             let mut slices = [IoSlice::new(&[]); 64];
@@ -314,7 +330,7 @@ impl Outgoing {
 /// The receiving half of a socket.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     decoder: Decoder,
     /// When it was last said that something is still coming.
     said: Instant,
@@ -352,8 +368,8 @@ impl Incoming {
 
     /// Reads once. False at the end.
     async fn read(&mut self) -> Result<bool, FrameError> {
-        let n =
-            self.socket.read(self.decoder.space()).await.map_err(|error| FrameError::Io { reason: plain(&error) })?;
+        let read = self.socket.read(self.decoder.space()).await;
+        let n = read.map_err(|error| FrameError::Io { reason: plain(&error) })?;
         self.decoder.filled(n);
         Ok(n > 0)
     }
@@ -397,10 +413,12 @@ impl Answer {
 }
 
 impl Arrival {
-    /// Hears out somebody who has just connected. None where he does not introduce himself properly and in time.
-    pub(crate) async fn of(stream: TcpStream) -> Result<Self, FrameError> {
-        let mut link = Link::new(stream);
-        link.outgoing.0.flush();
+    /// Hears out somebody who has just connected.
+    ///
+    /// # Errors
+    /// When he does not introduce himself properly and in time.
+    pub(crate) async fn of(stream: TcpStream, guard: &Guard) -> Result<Self, FrameError> {
+        let mut link = Link::from(stream, Channel::Scheduler, guard).await?;
         let hello: Hello = tokio::time::timeout(PATIENCE, link.hear()).await.unwrap_or(Err(FrameError::Silent))?;
         let answer = Answer::Tcp(Arc::clone(&link.outgoing));
         let line = match hello.role {
@@ -420,15 +438,22 @@ impl Arrival {
 /// Where a scheduler is.
 #[derive(Debug, Clone)]
 pub(crate) enum Destination {
-    Tcp(String),
-    InProcess(mpsc::UnboundedSender<Arrival>),
+    Tcp(String, Arc<Guard>),
+    InProcess(mpsc::UnboundedSender<Arrival>, Arc<Guard>),
 }
 
 impl Destination {
     pub(crate) fn url(&self) -> &str {
         match self {
-            Self::Tcp(url) => url,
-            Self::InProcess(_) => "inproc://",
+            Self::Tcp(url, _) => url,
+            Self::InProcess(..) => "inproc://",
+        }
+    }
+
+    /// What connections of this scheduler's cluster are made with.
+    pub(crate) const fn guard(&self) -> &Arc<Guard> {
+        match self {
+            Self::Tcp(_, guard) | Self::InProcess(_, guard) => guard,
         }
     }
 
@@ -443,12 +468,12 @@ impl Destination {
         line: fn(Sender<In>, Receiver<Out>) -> Line,
     ) -> Result<(Greeting, Sender<Out>, Receiver<In>)> {
         let (greeting, sender, receiver) = match self {
-            Self::Tcp(url) => {
-                let (greeting, link) = reach(url, &hello, patience).await?;
+            Self::Tcp(url, guard) => {
+                let (greeting, link) = reach(url, guard, &hello, patience).await?;
                 let (sender, receiver) = link.typed();
                 (greeting, sender, receiver)
             }
-            Self::InProcess(arrivals) => {
+            Self::InProcess(arrivals, _) => {
                 let (sender, theirs) = pair();
                 let (back, receiver) = pair();
                 let (answer, greeting) = oneshot::channel();
@@ -465,12 +490,12 @@ impl Destination {
 }
 
 /// Connects and says hello, trying again while nobody is there to answer it.
-async fn reach(url: &str, hello: &Hello, patience: Duration) -> Result<(Greeting, Link)> {
+async fn reach(url: &str, guard: &Guard, hello: &Hello, patience: Duration) -> Result<(Greeting, Link)> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(20);
     loop {
-        let reason = match connect(url).await {
-            Ok(stream) => match greet(stream, hello).await? {
+        let reason = match Link::to(url, Channel::Scheduler, guard).await {
+            Ok(link) => match greet(link, hello).await? {
                 Ok(greeted) => return Ok(greeted),
                 // It went away just now; its successor may be there soon.
                 Err(FrameError::Io { reason }) => reason,
@@ -478,7 +503,18 @@ async fn reach(url: &str, hello: &Hello, patience: Duration) -> Result<(Greeting
                 Err(error) => return Err(Error::NotAScheduler { url: url.into(), reason: error.to_string() }),
             },
             Err(Connect::Address(error)) => return Err(error),
-            Err(Connect::Io(error)) => plain(&error),
+            Err(Connect::Refused(refusal)) => match refusal {
+                Refusal::Io { reason } => reason,
+                Refusal::HungUp if guard.tls.is_some() => {
+                    "the other end hung up; it may be a port without TLS".to_owned()
+                }
+                Refusal::HungUp => refusal.to_string(),
+                Refusal::Magic | Refusal::Form | Refusal::Channel | Refusal::Silent => {
+                    return Err(Error::NotAScheduler { url: url.into(), reason: refusal.to_string() });
+                }
+                // The next try would meet with the same.
+                refusal => return Err(Error::NotLetIn { url: url.into(), reason: refusal.to_string() }),
+            },
         };
         if start.elapsed() + pause >= patience {
             return Err(Error::Unreachable { url: url.into(), reason });
@@ -488,40 +524,33 @@ async fn reach(url: &str, hello: &Hello, patience: Duration) -> Result<(Greeting
     }
 }
 
-async fn greet(stream: TcpStream, hello: &Hello) -> Result<Result<(Greeting, Link), FrameError>> {
-    let mut link = Link::new(stream);
+async fn greet(mut link: Link, hello: &Hello) -> Result<Result<(Greeting, Link), FrameError>> {
     link.say(hello.clone())?;
     let heard = tokio::time::timeout(PATIENCE, link.hear()).await.unwrap_or(Err(FrameError::Silent));
     Ok(heard.map(|greeting| (greeting, link)))
 }
 
-/// Why there is no socket.
+/// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum Connect {
     /// And there will be none.
     Address(Error),
-    Io(io::Error),
+    Refused(Refusal),
 }
 
-/// A socket to `tcp://host:port`.
-pub(crate) async fn connect(url: &str) -> Result<TcpStream, Connect> {
-    let place = host_and_port(url).map_err(Connect::Address)?;
-    let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(place)).await;
-    connected.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())).map_err(Connect::Io)
-}
-
-/// Listens on `tcp://host:port`, where that is this machine's loopback; the address with the port that was found.
+/// Listens on `tcp://host:port`, where that is this machine's loopback or strangers are kept out; the address with the
+/// port that was found.
 ///
 /// # Errors
-/// When the address cannot be read, is not loopback, or is taken.
-pub(crate) async fn listen(url: &str) -> Result<(TcpListener, String)> {
+/// When the address cannot be read, is taken, or anybody could reach it.
+pub(crate) async fn listen(url: &str, guard: &Guard) -> Result<(TcpListener, String)> {
     let failed = |error: io::Error| {
         let hint = if error.kind() == ErrorKind::AddrInUse { "; port 0 takes one that is free" } else { "" };
         Error::Listen { url: url.into(), reason: format!("{}{hint}", plain(&error)) }
     };
     let place = host_and_port(url)?;
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host(place).await.map_err(failed)?.collect();
-    if addresses.iter().any(|address| !address.ip().is_loopback()) {
+    if guard.is_open() && addresses.iter().any(|address| !address.ip().is_loopback()) {
         return Err(Error::NotLoopback { url: url.into() });
     }
     let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
@@ -539,6 +568,20 @@ fn host_and_port(url: &str) -> Result<&str> {
     }
     port.parse::<u16>().map_err(|_| wrong("its port is not a number from 0 to 65535"))?;
     Ok(place)
+}
+
+/// The address that this machine has where the way to the scheduler at `url` begins; loopback where there is no way.
+pub(crate) async fn local_address(url: &str) -> IpAddr {
+    let way = async {
+        let place = host_and_port(url).ok()?;
+        let there = tokio::net::lookup_host(place).await.ok()?.next()?;
+        let any: IpAddr = if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        // Connecting a datagram socket chooses the way and sends nothing.
+        let socket = UdpSocket::bind((any, 0)).await.ok()?;
+        socket.connect(there).await.ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    way.await.unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 /// A system's error without its number.

@@ -5,7 +5,7 @@
 //! has really arrived.
 //!
 //! ```text
-//! connection := "PHALANX\n" frame*                       in each direction
+//! connection := opening frame*                           in each direction; the opening is `opening`'s
 //! frame      := u32 head length | head | bulk             all numbers little endian
 //! head       := u8 kind | u32 body length | body (postcard) | u32 values | shape of each value
 //! shape      := u64 header length | u32 buffers | u64 length of each buffer
@@ -23,8 +23,7 @@ use phalanx_engine::{
     value::Value,
 };
 
-/// What both ends say first, so that a stranger is recognised by its first bytes.
-pub(crate) const MAGIC: [u8; 8] = *b"PHALANX\n";
+use crate::opening::Refusal;
 
 /// Buffers up to this size are copied beside their frame: cheaper than a slice of their own in the system call.
 const COPIED: usize = 4 << 10;
@@ -76,8 +75,6 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum FrameError {
-    #[error("the other end does not speak Phalanx's protocol")]
-    Magic,
     #[error("a frame claims {claimed} bytes of {what}, at most {limit} are accepted")]
     TooLarge { what: &'static str, claimed: u64, limit: u64 },
     #[error("a frame of kind {found} came where kind {expected} is expected")]
@@ -90,8 +87,21 @@ pub(crate) enum FrameError {
     Silent,
     #[error("the other end hung up")]
     Truncated,
+    #[error("{0}")]
+    Refused(Refusal),
     #[error("{reason}")]
     Io { reason: String },
+}
+
+impl From<Refusal> for FrameError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Silent => Self::Silent,
+            Refusal::HungUp => Self::Truncated,
+            Refusal::Io { reason } => Self::Io { reason },
+            refusal => Self::Refused(refusal),
+        }
+    }
 }
 
 impl From<std::io::Error> for FrameError {
@@ -125,13 +135,6 @@ impl Part {
 }
 
 impl Parts {
-    /// What every connection starts with.
-    pub(crate) fn opening() -> Self {
-        let mut parts = Self::default();
-        parts.gathered(|tail| tail.extend_from_slice(&MAGIC));
-        parts
-    }
-
     /// Appends a message.
     ///
     /// # Errors
@@ -254,7 +257,6 @@ pub(crate) struct Decoder {
     /// What of the buffer is not yet consumed.
     start: usize,
     end: usize,
-    greeted: bool,
     limits: Limits,
     bulk: Option<Bulk>,
     error: Option<FrameError>,
@@ -263,7 +265,7 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// For a new connection; `limits` can be widened later.
     pub(crate) const fn new(limits: Limits) -> Self {
-        Self { buffer: Vec::new(), start: 0, end: 0, greeted: false, limits, bulk: None, error: None }
+        Self { buffer: Vec::new(), start: 0, end: 0, limits, bulk: None, error: None }
     }
 
     /// What the next frames may claim.
@@ -321,9 +323,6 @@ impl Decoder {
     }
 
     fn try_next<M: Wire>(&mut self) -> Result<Option<M>, FrameError> {
-        if !self.greeted && !self.read_magic()? {
-            return Ok(None);
-        }
         if self.bulk.is_none() {
             let arrived = &self.buffer[self.start..self.end];
             let Some((len, after)) = arrived.split_first_chunk::<4>() else { return Ok(None) };
@@ -353,19 +352,6 @@ impl Decoder {
         let message = message(&bulk.body, values)?;
         self.bulk = None;
         Ok(Some(message))
-    }
-
-    fn read_magic(&mut self) -> Result<bool, FrameError> {
-        let arrived = &self.buffer[self.start..self.end];
-        let n = arrived.len().min(MAGIC.len());
-        if arrived[..n] != MAGIC[..n] {
-            return Err(FrameError::Magic);
-        }
-        self.greeted = n == MAGIC.len();
-        if self.greeted {
-            self.start += n;
-        }
-        Ok(self.greeted)
     }
 
     fn direct(&self) -> bool {

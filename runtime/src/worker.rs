@@ -9,6 +9,7 @@ mod context;
 use std::{
     collections::VecDeque,
     fmt,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use phalanx_engine::{
     value::Value,
     worker::{Command, Config, Event, Run, StopReason, Worker as Machine},
 };
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
 use crate::{
     error::{Error, Result},
@@ -30,8 +31,9 @@ use crate::{
     io::{Alarm, Checks, Clock, Spawned, lock},
     peers::{Peers, Report, Told, serve},
     pool::{self, Pool},
+    security::{Guard, Security},
     store::{Published, Store},
-    transport::{Destination, Line, Receiver, Sender, listen},
+    transport::{Destination, Line, Receiver, Sender, listen, local_address},
 };
 
 pub(crate) use context::{Away, current_task};
@@ -49,6 +51,8 @@ const TRIED: u64 = 64 << 10;
 /// | `instruction_set` | [`instruction_set()`] | compared with the other programs of the cluster | text |
 /// | `connect_for` | 10 s | how long the scheduler is looked for at the start | any |
 /// | `reconnect_for` | 60 s | how long a lost scheduler is looked for; results stay, and count again where it knows of them | any |
+/// | `security` | none | what scheduler and peers must know or have, and this worker too | [`Security`] |
+/// | `listen` | this machine's address on the way to the scheduler | where peers and clients fetch results, `tcp://10.0.0.5:0` | loopback, or any with `security` |
 ///
 /// ```
 /// use phalanx_runtime::WorkerOptions;
@@ -67,6 +71,11 @@ pub struct WorkerOptions {
     pub connect_for: Duration,
     /// How long a lost scheduler is looked for.
     pub reconnect_for: Duration,
+    /// What scheduler and peers must know or have, and this worker too.
+    pub security: Security,
+    /// Where peers and clients fetch results. Where that is every address of the machine, the others are told the one on
+    /// the way to the scheduler.
+    pub listen: Option<String>,
 }
 
 impl Default for WorkerOptions {
@@ -77,6 +86,8 @@ impl Default for WorkerOptions {
             instruction_set: instruction_set(),
             connect_for: Duration::from_secs(10),
             reconnect_for: Duration::from_secs(60),
+            security: Security::default(),
+            listen: None,
         }
     }
 }
@@ -109,7 +120,7 @@ pub(crate) enum Access {
 /// # Errors
 /// When the scheduler is not there, refuses, or is lost and does not come back.
 pub async fn run_worker(url: &str, options: &WorkerOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
-    let scheduler = Destination::Tcp(url.into());
+    let scheduler = Destination::Tcp(url.into(), options.security.load()?);
     tokio::select! {
         () = shutdown => Ok(()),
         ended = live(&scheduler, options, Access::Port, |_| {}) => ended,
@@ -180,6 +191,7 @@ impl Life {
         access: Access,
         patience: Duration,
     ) -> Result<Self> {
+        let guard = Arc::clone(scheduler.guard());
         let store = Arc::new(Store::default());
         let (port, published, address) = match access {
             Access::Pointer => {
@@ -188,10 +200,10 @@ impl Life {
                 (None, Some(published), address)
             }
             Access::Port | Access::Both => {
-                let (port, url) = listen("tcp://127.0.0.1:0").await?;
+                let (port, url) = data_port(scheduler, options, &guard).await?;
                 let address = Address(url.into());
                 let here = (access == Access::Both).then(|| Published::at(address.clone(), Arc::clone(&store)));
-                (Some(port), here, address)
+                (Some((port, Arc::clone(&guard))), here, address)
             }
         };
         let role = Role::Worker(WorkerHello::new(n_threads, address.clone(), &options.name));
@@ -221,7 +233,7 @@ impl Life {
             }),
             scheduler: RwLock::new(sender),
             store,
-            peers: Peers::new(Handle::current()),
+            peers: Peers::new(Handle::current(), guard),
             registry: Registry::linked(),
             jobs: Mutex::new(None),
             pool: Mutex::new(None),
@@ -234,7 +246,8 @@ impl Life {
         let pool = Pool::start(&options.name, n_threads, work)?;
         *lock(&session.jobs) = Some(pool.jobs().clone());
         *lock(&session.pool) = Some(pool);
-        let port = port.map(|port| Spawned::on(&Handle::current(), serve(port, Arc::clone(&session.store))));
+        let serve = |(port, guard)| Spawned::on(&Handle::current(), serve(port, guard, Arc::clone(&session.store)));
+        let port = port.map(serve);
         let (over, member) = (Over(Arc::clone(&session)), Rejoin { cluster, worker });
         Ok(Self { session, receiver, address, member, ended, _over: over, _port: port, _published: published })
     }
@@ -294,6 +307,19 @@ impl Life {
             () = hear => ended.borrow().unwrap_or(End::Lost),
             () = tick => End::Lost,
         }
+    }
+}
+
+/// Where others get at results, and what they are told that it is.
+async fn data_port(scheduler: &Destination, options: &WorkerOptions, guard: &Guard) -> Result<(TcpListener, String)> {
+    let here = local_address(scheduler.url()).await;
+    let at = options.listen.clone().unwrap_or_else(|| format!("tcp://{}", SocketAddr::new(here, 0)));
+    let (port, url) = listen(&at, guard).await?;
+    match port.local_addr() {
+        Ok(bound) if bound.ip().is_unspecified() => {
+            Ok((port, format!("tcp://{}", SocketAddr::new(here, bound.port()))))
+        }
+        _ => Ok((port, url)),
     }
 }
 

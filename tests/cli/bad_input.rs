@@ -175,8 +175,9 @@ fn a_scheduler_on_an_address_that_others_reach() {
         place.refused(["scheduler", "--listen", "0.0.0.0:0"]),
         because(
             1,
-            "tcp://0.0.0.0:0 is not a loopback address: anybody who reaches it could run tasks here; listen on \
-             tcp://127.0.0.1:8786, and reach it from elsewhere through an SSH tunnel"
+            "tcp://0.0.0.0:0 is not a loopback address, and anybody who reaches it could run tasks here: give a cluster \
+             token (--token-file FILE or PHALANX_TOKEN) or --tls-cert, --tls-key and --tls-ca; `phalanx cluster keys \
+             DIR` makes them"
         )
     );
 }

@@ -12,7 +12,7 @@ use std::{
 /// The program with some arguments, in the repository's root.
 pub(crate) fn phalanx<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_phalanx"));
-    command.args(args).current_dir(root()).env_remove("PHALANX_LOG").stdin(Stdio::null());
+    command.args(args).current_dir(root()).env_remove("PHALANX_LOG").env_remove("PHALANX_TOKEN").stdin(Stdio::null());
     command
 }
 
@@ -65,7 +65,11 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
-        let mut child = phalanx(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        Self::spawn(phalanx(args))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let stderr = child.stderr.take();
         Self { child, stdout, stderr }

@@ -26,6 +26,7 @@ use crate::{
     error::Result,
     io::{Alarm, Checks, Clock, lock},
     peers::{Peers, Report, Told},
+    security::Guard,
     transport::{Receiver, Sender},
     worker::current_task,
 };
@@ -161,6 +162,7 @@ impl Shell {
         scheduler: Sender<FromClient>,
         travels: bool,
         handle: Handle,
+        guard: Arc<Guard>,
     ) -> Arc<Self> {
         let clock = Clock::start();
         Arc::new_cyclic(|me| Self {
@@ -175,7 +177,7 @@ impl Shell {
             }),
             scheduler,
             travels,
-            peers: Peers::new(handle),
+            peers: Peers::new(handle, guard),
             clock,
             alarm: Alarm::new(clock),
             workers: watch::Sender::new(Vec::new()),

@@ -8,16 +8,24 @@ use phalanx_engine::{
     value::Value,
 };
 
+use tokio::io::AsyncWriteExt;
+
 use super::*;
 
 fn task(sequence: u64) -> TaskId {
     TaskId::new(ClientId(1), sequence)
 }
 
+async fn any_port() -> (TcpListener, String) {
+    listen("tcp://127.0.0.1:0", &Guard::default()).await.unwrap()
+}
+
 async fn ends() -> (Link, Link) {
-    let (listener, url) = listen("tcp://127.0.0.1:0").await.unwrap();
-    let (here, there) = tokio::join!(connect(&url), listener.accept());
-    (Link::new(here.unwrap()), Link::new(there.unwrap().0))
+    let (listener, url) = any_port().await;
+    let guard = Guard::default();
+    let accept = async { Link::from(listener.accept().await.unwrap().0, Channel::Data, &guard).await };
+    let (here, there) = tokio::join!(Link::to(&url, Channel::Data, &guard), accept);
+    (here.unwrap(), there.unwrap())
 }
 
 #[tokio::test]
@@ -52,19 +60,25 @@ async fn large_values_and_small_messages_keep_their_order() {
 
 #[tokio::test]
 async fn who_hangs_up_in_the_middle_of_a_message_is_an_error() {
-    let (listener, url) = listen("tcp://127.0.0.1:0").await.unwrap();
-    let (here, there) = tokio::join!(connect(&url), listener.accept());
-    here.unwrap().try_write(b"PHALANX\n\x10\0").unwrap();
-    let (_sender, mut receiver): (Sender<ToPeer>, Receiver<FromPeer>) = Link::new(there.unwrap().0).typed();
+    let (listener, url) = any_port().await;
+    let opening = [&b"PHALANX\n\x01\x02\0\0\0\0\0\0"[..], &[7; 32]].concat();
+    let say = async {
+        let mut here = TcpStream::connect(url.strip_prefix("tcp://").unwrap()).await.unwrap();
+        here.write_all(&opening).await.unwrap();
+        here.write_all(b"\x10\0").await.unwrap();
+    };
+    let (there, ()) = tokio::join!(listener.accept(), say);
+    let there = Link::from(there.unwrap().0, Channel::Data, &Guard::default()).await.unwrap();
+    let (_sender, mut receiver): (Sender<ToPeer>, Receiver<FromPeer>) = there.typed();
     assert_eq!(receiver.recv(&mut Vec::new()).await, Err(FrameError::Truncated));
 }
 
 #[tokio::test]
 async fn only_loopback_is_listened_on() {
     for url in ["tcp://0.0.0.0:0", "tcp://[::]:0", "tcp://192.168.1.1:0"] {
-        assert_eq!(listen(url).await.err(), Some(Error::NotLoopback { url: url.into() }));
+        assert_eq!(listen(url, &Guard::default()).await.err(), Some(Error::NotLoopback { url: url.into() }));
     }
-    assert!(listen("tcp://localhost:0").await.is_ok());
+    assert!(listen("tcp://localhost:0", &Guard::default()).await.is_ok());
 }
 
 #[tokio::test]
@@ -75,17 +89,19 @@ async fn what_is_no_address_is_said() {
         ("tcp://:8786", "it has no host"),
         ("tcp://127.0.0.1:99999", "its port is not a number from 0 to 65535"),
     ] {
-        let error = listen(url).await.err();
+        let error = listen(url, &Guard::default()).await.err();
         assert_eq!(error, Some(Error::Address { url: url.into(), reason: reason.into() }));
     }
 }
 
 #[tokio::test]
 async fn nobody_there_is_said_with_what_to_do() {
-    let (listener, url) = listen("tcp://127.0.0.1:0").await.unwrap();
+    let (listener, url) = any_port().await;
     drop(listener);
     let hello = crate::handshake::hello(phalanx_engine::message::Role::Client, "test").unwrap();
-    let joined = Destination::Tcp(url.clone()).join::<FromClient, ToClient>(hello, Duration::ZERO, Line::Client).await;
+    let joined = Destination::Tcp(url.clone(), Arc::default())
+        .join::<FromClient, ToClient>(hello, Duration::ZERO, Line::Client)
+        .await;
     let said = joined.err().unwrap().to_string();
     let expected = "(connection refused); start one with `phalanx scheduler`";
     assert_eq!(said, format!("no scheduler answers at {url} {expected}"));
@@ -93,9 +109,9 @@ async fn nobody_there_is_said_with_what_to_do() {
 
 #[tokio::test]
 async fn somebody_else_is_recognised() {
-    let (listener, url) = listen("tcp://127.0.0.1:0").await.unwrap();
+    let (listener, url) = any_port().await;
     let hello = crate::handshake::hello(phalanx_engine::message::Role::Client, "test").unwrap();
-    let destination = Destination::Tcp(url.clone());
+    let destination = Destination::Tcp(url.clone(), Arc::default());
     let join = destination.join::<FromClient, ToClient>(hello, Duration::ZERO, Line::Client);
     let serve = async {
         let (stream, _) = listener.accept().await.unwrap();
@@ -110,13 +126,13 @@ async fn somebody_else_is_recognised() {
 
 #[tokio::test]
 async fn a_scheduler_that_hangs_up_during_the_greeting_is_looked_for_again() {
-    let (listener, url) = listen("tcp://127.0.0.1:0").await.unwrap();
+    let (listener, url) = any_port().await;
     let hello = crate::handshake::hello(phalanx_engine::message::Role::Client, "test").unwrap();
-    let destination = Destination::Tcp(url);
+    let destination = Destination::Tcp(url, Arc::default());
     let join = destination.join::<FromClient, ToClient>(hello, PATIENCE, Line::Client);
     let serve = async {
         drop(listener.accept().await.unwrap());
-        let arrival = Arrival::of(listener.accept().await.unwrap().0).await.unwrap();
+        let arrival = Arrival::of(listener.accept().await.unwrap().0, &Guard::default()).await.unwrap();
         arrival.answer.give(Greeting::Client { client: ClientId(7), heartbeat_ms: 1_000 });
         arrival.line
     };

@@ -1,0 +1,4 @@
+//! See `phalanx_runtime::fuzzing::opening`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| phalanx_runtime::fuzzing::opening(input));

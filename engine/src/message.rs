@@ -118,14 +118,14 @@ pub enum Greeting {
     Client {
         /// Your number.
         client: ClientId,
-        /// How often to say something, in milliseconds; silence of five times that is death.
+        /// How often to say something, in milliseconds.
         heartbeat_ms: u64,
     },
     /// You are this worker.
     Worker {
         /// Your number.
         worker: WorkerId,
-        /// How often to say something, in milliseconds; silence of five times that is death.
+        /// How often to say something, in milliseconds.
         heartbeat_ms: u64,
         /// Where your number and those of tasks mean something. Who rejoins says next what it holds and runs, in
         /// [`FromWorker::Announce`].

@@ -14,9 +14,6 @@ use crate::{
     value::Value,
 };
 
-/// Silence of this many heartbeats is death.
-const SILENT_HEARTBEATS: u32 = 5;
-
 /// One client's decisions.
 ///
 /// ```
@@ -161,7 +158,7 @@ impl Client {
     }
 
     fn silent_at(&self) -> Time {
-        self.heard_at + self.config.heartbeat * SILENT_HEARTBEATS
+        self.heard_at + self.config.silence
     }
 
     fn tick(&mut self, now: Time, out: &mut Vec<Command>) {

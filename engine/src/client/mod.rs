@@ -199,13 +199,16 @@ pub enum Reason {
 ///
 /// | name | default | purpose | range |
 /// |---|---|---|---|
-/// | `heartbeat` | 1 s | how often it speaks (the scheduler's greeting says); silence of five times that is death | above 0 |
+/// | `heartbeat` | 1 s | how often it speaks (the scheduler's greeting says) | above 0 |
+/// | `silence` | 30 s | a scheduler that says nothing for so long counts as dead; a busy machine may well be silent for seconds | above `heartbeat` |
 /// | `peer_silence` | 10 s | a worker from which nothing asked for comes in this time counts as lost | above 0 |
 /// | `max_fetches` | 50 | workers that are asked at the same time | 1 or more |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// How often it speaks.
     pub heartbeat: Duration,
+    /// How long the scheduler may say nothing.
+    pub silence: Duration,
     /// How long a worker may be silent while something is asked of it.
     pub peer_silence: Duration,
     /// Workers asked at the same time.
@@ -214,6 +217,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(1), peer_silence: Duration::from_secs(10), max_fetches: 50 }
+        let [heartbeat, silence, peer_silence] = [1, 30, 10].map(Duration::from_secs);
+        Self { heartbeat, silence, peer_silence, max_fetches: 50 }
     }
 }

@@ -123,7 +123,7 @@ pub enum Command {
 /// What the scheduler waits for, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// A heartbeat is due to everyone, and whoever was silent for five of them counts as dead.
+    /// A heartbeat is due to everyone, and whoever was silent too long counts as dead.
     Heartbeat,
     /// There is work and no worker: clients are told.
     NoWorkers,
@@ -136,7 +136,8 @@ pub enum Reason {
 /// | name | default | purpose | range |
 /// |---|---|---|---|
 /// | `version` | this crate's | shown when refusing a program | text |
-/// | `heartbeat` | 1 s | how often everyone speaks; silence of five times that is death | above 0 |
+/// | `heartbeat` | 1 s | how often everyone speaks | above 0 |
+/// | `silence` | 30 s | who says nothing for so long counts as dead; a busy machine may well be silent for seconds | above `heartbeat` |
 /// | `no_workers_after` | 2 s | when clients are first told that no worker is there; again after twice as long, at most every 30 s | above 0 |
 /// | `allowed_failures` | 3 | workers that may die while running a task before it fails | 1 or more |
 /// | `record` | nothing | what is written into [`Scheduler::take_events`] | see [`Record`] |
@@ -148,6 +149,8 @@ pub struct Config {
     pub version: String,
     /// How often everyone speaks.
     pub heartbeat: Duration,
+    /// How long somebody may say nothing.
+    pub silence: Duration,
     /// When clients are first told that no worker is there.
     pub no_workers_after: Duration,
     /// Workers that may die while running a task.
@@ -165,6 +168,7 @@ impl Default for Config {
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
             heartbeat: Duration::from_secs(1),
+            silence: Duration::from_secs(30),
             no_workers_after: Duration::from_secs(2),
             allowed_failures: 3,
             allowed_misses: 20,

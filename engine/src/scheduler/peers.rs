@@ -22,8 +22,6 @@ use crate::{
     time::Time,
 };
 
-/// Silence of this many heartbeats is death.
-const BEATS_TO_DEATH: u32 = 5;
 /// Clients are told at least this often that no worker is there.
 const LONELY_AT_MOST: Duration = Duration::from_secs(30);
 
@@ -501,7 +499,7 @@ impl Scheduler {
     }
 
     fn beat(&mut self, now: Time, out: &mut Vec<Command>) {
-        let silence = self.config.heartbeat * BEATS_TO_DEATH;
+        let silence = self.config.silence;
         let dead = |last_heard: Time| now - last_heard >= silence;
         let clients: Vec<ClientId> = self.clients.iter().filter(|c| dead(c.1.last_heard)).map(|c| *c.0).collect();
         for client in clients {

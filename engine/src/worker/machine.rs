@@ -17,9 +17,6 @@ use crate::{
 
 mod rejoin;
 
-/// Silence of this many heartbeats is death.
-const SILENT_HEARTBEATS: u32 = 5;
-
 /// One worker's decisions.
 ///
 /// ```
@@ -222,7 +219,7 @@ impl Worker {
     }
 
     fn silent_at(&self) -> Time {
-        self.heard_at + self.config.heartbeat * SILENT_HEARTBEATS
+        self.heard_at + self.config.silence
     }
 
     fn told(&mut self, message: ToWorker, out: &mut Vec<Command>) {

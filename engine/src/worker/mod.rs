@@ -167,7 +167,8 @@ pub enum Reason {
 /// | name | default | purpose | range |
 /// |---|---|---|---|
 /// | `n_threads` | 1 | tasks that run at once | 1 or more |
-/// | `heartbeat` | 1 s | how often it speaks (the scheduler's greeting says); silence of five times that is death | above 0 |
+/// | `heartbeat` | 1 s | how often it speaks (the scheduler's greeting says) | above 0 |
+/// | `silence` | 30 s | a scheduler that says nothing for so long counts as dead; a busy machine may well be silent for seconds | above `heartbeat` |
 /// | `peer_silence` | 10 s | a peer from which nothing asked for comes in this time counts as lost | above 0 |
 /// | `max_fetches` | 50 | peers that are asked at the same time | 1 or more |
 /// | `inline_bytes` | 64 KiB | wanted results up to this size are sent along with the answer | any |
@@ -177,6 +178,8 @@ pub struct Config {
     pub n_threads: u32,
     /// How often it speaks.
     pub heartbeat: Duration,
+    /// How long the scheduler may say nothing.
+    pub silence: Duration,
     /// How long a peer may be silent while something is asked of it.
     pub peer_silence: Duration,
     /// Peers asked at the same time.
@@ -190,6 +193,7 @@ impl Default for Config {
         Self {
             n_threads: 1,
             heartbeat: Duration::from_secs(1),
+            silence: Duration::from_secs(30),
             peer_silence: Duration::from_secs(10),
             max_fetches: 50,
             inline_bytes: 64 << 10,

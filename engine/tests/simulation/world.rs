@@ -244,6 +244,8 @@ pub(crate) struct Summary {
     pub(crate) ended: Time,
 }
 
+/// Shorter than in production, so that worlds are.
+const SILENCE: Duration = Duration::from_secs(5);
 const FAULTS_END: Time = Time(12_000_000_000);
 const ACTS_END: Time = Time(20_000_000_000);
 /// Everything that was asked must be answered this long after people stop asking.
@@ -280,7 +282,8 @@ impl World {
     fn new(seed: u64, trace: Trace) -> Self {
         let mut dice = Dice::new(seed);
         let (allowed_failures, allowed_misses) = (dice.between(1, 3) as u32, dice.between(3, 20) as u32);
-        let config = scheduler::Config { allowed_failures, allowed_misses, ..scheduler::Config::default() };
+        let config =
+            scheduler::Config { allowed_failures, allowed_misses, silence: SILENCE, ..scheduler::Config::default() };
         let scheduler = Scheduler::new(config.clone(), Time::ZERO);
         let has_rare = dice.chance(25);
         let slowness = dice.pick(&[20, 300, 5_000, 40_000]);

@@ -20,10 +20,10 @@ fn without_workers_clients_are_told_what_waits_and_how_long() {
 }
 
 #[test]
-fn silence_of_five_heartbeats_is_death() {
+fn silence_of_thirty_heartbeats_is_death() {
     let mut world = World::new(&[1]);
     world.submits(graph(&[(INC, &[])]), &[0]);
-    for _ in 0..4 {
+    for _ in 0..29 {
         let beats =
             [Command::ToClient { client: CLIENT, message: ToClient::Heartbeat }, to_worker(0, ToWorker::Heartbeat)];
         assert_eq!(world.ticks(Duration::from_secs(1)), beats);

@@ -17,6 +17,7 @@ impl World {
             peer_silence: Duration::from_secs(2),
             max_fetches: self.dice.between(1, 3) as u32,
             inline_bytes: self.dice.pick(&[0, 64, 64 << 10]),
+            silence: SILENCE,
             ..worker::Config::default()
         };
         let role = Role::Worker(WorkerHello::new(config.n_threads, address(place), format!("w{place}")));
@@ -46,6 +47,7 @@ impl World {
         let config = client::Config {
             peer_silence: Duration::from_secs(2),
             max_fetches: self.dice.between(1, 3) as u32,
+            silence: SILENCE,
             ..client::Config::default()
         };
         let mut table = oracle::FUNCTIONS.to_vec();

@@ -2,7 +2,7 @@
 //!
 //! Every field's documentation is also its `--help`. A wrong command line is one line on stderr and exit code 2.
 
-use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, builder::Styles};
 
@@ -229,6 +229,7 @@ Examples:
   phalanx worker tcp://127.0.0.1:8786
   phalanx worker tcp://127.0.0.1:8786 --threads 4 --name left
   phalanx worker tcp://head:8786 --token-file keys/token
+  phalanx worker tcp://127.0.0.1:8786 --resources gpu=2,big=1
 
 Prints its address when it is ready, then runs until the scheduler goes, Ctrl-C or SIGTERM.")]
 pub struct WorkerArguments {
@@ -238,7 +239,7 @@ pub struct WorkerArguments {
     /// How many tasks to run at once [default: the number of cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// A name for people [default: worker-PID]
+    /// A name for people, and for tasks that name their workers [default: worker-PID]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Where others fetch its results [default: this machine's address on the way to the scheduler]
@@ -249,7 +250,13 @@ pub struct WorkerArguments {
     /// How it and the cluster know each other.
     #[command(flatten)]
     pub security: SecurityArguments,
+    /// What it has for tasks that need resources, like gpu=2,big=1
+    #[arg(long, value_name = "NAME=AMOUNT,...", value_parser = phalanx_runtime::parse_resources)]
+    pub resources: Option<Resources>,
 }
+
+/// What a worker has, by name.
+pub type Resources = BTreeMap<String, u64>;
 
 /// `phalanx bench`.
 #[derive(Debug, Subcommand)]

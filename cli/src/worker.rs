@@ -14,6 +14,7 @@ pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()>
         name: arguments.name.clone().unwrap_or_else(|| defaults.name.clone()),
         security: security(&arguments.security)?,
         listen: arguments.listen.as_deref().map(data_port),
+        resources: arguments.resources.clone().unwrap_or_default(),
         ..defaults
     };
     signals::single_threaded()?.block_on(async {

@@ -7,13 +7,14 @@
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     marker::PhantomData,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ impl<T: Portable> Delayed<T> {
 
     /// A call of a registered function; what `#[task]`'s `delayed` does.
     pub fn call(def: &'static TaskDef, arguments: Vec<Argument>) -> Self {
-        Self::from_any(AnyDelayed::new(Kind::Call { def, arguments, options: TaskOptions::default() }))
+        Self::from_any(AnyDelayed::new(Kind::Call { def, arguments, options: None }))
     }
 
     /// How often to try again when the function returns an error or panics. Default 0.
@@ -75,6 +76,43 @@ impl<T: Portable> Delayed<T> {
         self.with(|options| options.expected_bytes = Some(n_bytes))
     }
 
+    /// What a worker must have free to run it, in amounts whose meaning is the user's: a worker started with
+    /// `--resources gpu=2` runs two tasks of `[("gpu", 1)]` at a time. An amount of 0 asks for nothing.
+    ///
+    /// ```
+    /// # use phalanx_engine::task;
+    /// #[task]
+    /// fn train(rows: u64) -> u64 { rows }
+    ///
+    /// let on_a_gpu = train::delayed(1_000).resources([("gpu", 1), ("memory", 8)]);
+    /// # let _ = on_a_gpu;
+    /// ```
+    pub fn resources<S: Into<String>>(&self, needed: impl IntoIterator<Item = (S, u64)>) -> Self {
+        let needed = needed.into_iter().map(|(name, amount)| (name.into(), amount)).filter(|(_, amount)| *amount > 0);
+        self.with(|options| options.resources = needed.collect())
+    }
+
+    /// The only workers that may run it, by name or address. None means any, which is the default.
+    pub fn workers<S: Into<String>>(&self, workers: impl IntoIterator<Item = S>) -> Self {
+        self.with(|options| options.workers = workers.into_iter().map(Into::into).collect())
+    }
+
+    /// Lets other workers run it while none of those that [`workers`](Self::workers) names is connected.
+    pub fn allow_other_workers(&self) -> Self {
+        self.with(|options| options.allow_other_workers = true)
+    }
+
+    /// How long it may wait while no connected worker can ever run it; it fails then. Default: for ever, while the
+    /// client is told what is missing.
+    pub fn wait_timeout(&self, timeout: Duration) -> Self {
+        self.with(|options| options.wait_timeout = Some(timeout))
+    }
+
+    /// All options at once; those that were set before are gone.
+    pub fn options(&self, options: TaskOptions) -> Self {
+        self.with(|all| *all = options)
+    }
+
     /// The description without its type.
     pub const fn any(&self) -> &AnyDelayed {
         &self.node
@@ -83,8 +121,9 @@ impl<T: Portable> Delayed<T> {
     fn with(&self, change: impl FnOnce(&mut TaskOptions)) -> Self {
         match &self.node.0.kind {
             Kind::Call { def, arguments, options } => {
-                let mut options = options.clone();
+                let mut options = options.as_deref().cloned().unwrap_or_default();
                 change(&mut options);
+                let options = (options != TaskOptions::default()).then(|| Arc::new(options));
                 Self::from_any(AnyDelayed::new(Kind::Call { def, arguments: arguments.clone(), options }))
             }
             Kind::Value(_) | Kind::Remote { .. } => self.clone(),
@@ -111,7 +150,11 @@ impl<T> fmt::Debug for Delayed<T> {
 /// | `priority` | 0 | higher runs first | any |
 /// | `retries` | 0 | tries after the first that may fail with an error or a panic | any |
 /// | `expected_bytes` | none | size of the result, known before it exists | any |
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// | `resources` | none | what a worker must have free to run it | names, amounts above 0 |
+/// | `workers` | any | the workers that may run it, by name or address | text |
+/// | `allow_other_workers` | false | whether others may while none of `workers` is connected | |
+/// | `wait_timeout` | for ever | how long it may wait for a worker that can ever run it | any |
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct TaskOptions {
     /// Higher runs first.
     pub priority: i32,
@@ -119,7 +162,26 @@ pub struct TaskOptions {
     pub retries: u32,
     /// Size of the result in bytes, where it is known before it exists.
     pub expected_bytes: Option<u64>,
+    /// What a worker must have free to run it.
+    pub resources: BTreeMap<String, u64>,
+    /// The workers that may run it, by name or address; none means any.
+    pub workers: BTreeSet<String>,
+    /// Whether others may while none of `workers` is connected.
+    pub allow_other_workers: bool,
+    /// How long it may wait for a worker that can ever run it.
+    pub wait_timeout: Option<Duration>,
 }
+
+/// The options of most tasks.
+static DEFAULT_OPTIONS: TaskOptions = TaskOptions {
+    priority: 0,
+    retries: 0,
+    expected_bytes: None,
+    resources: BTreeMap::new(),
+    workers: BTreeSet::new(),
+    allow_other_workers: false,
+    wait_timeout: None,
+};
 
 /// A [`Delayed`] of a type that is not written down.
 #[derive(Clone)]
@@ -135,7 +197,8 @@ enum Kind {
     Call {
         def: &'static TaskDef,
         arguments: Vec<Argument>,
-        options: TaskOptions,
+        /// Where they are not the default.
+        options: Option<Arc<TaskOptions>>,
     },
     Value(Value),
     /// A task that was submitted before; the guard keeps its result alive.
@@ -405,8 +468,10 @@ pub struct Graph {
     pub ends: Vec<u32>,
     /// The arguments of all nodes, one after the other.
     pub arguments: Vec<ArgumentCode>,
-    /// Options of the nodes that have any but the default, by rising node.
-    pub options: Vec<(u32, TaskOptions)>,
+    /// The nodes that have any but the default options, by rising node, and which of `classes` theirs are.
+    pub options: Vec<(u32, u32)>,
+    /// All options that differ from the default and from each other; mostly few.
+    pub classes: Vec<TaskOptions>,
     /// The values that arguments name. They travel as attachments of the message, outside its body.
     #[serde(skip)]
     pub constants: Vec<Value>,
@@ -459,7 +524,12 @@ impl Graph {
     /// # Errors
     /// When a function is not in `registry`, or there are more than 2^32 nodes.
     pub fn of(outputs: &[AnyDelayed], registry: &Registry) -> Result<(Self, Vec<Output>), GraphError> {
-        let mut layout = Layout { graph: Self::default(), places: HashMap::default(), constants: HashMap::default() };
+        let mut layout = Layout {
+            graph: Self::default(),
+            places: HashMap::default(),
+            constants: HashMap::default(),
+            classes: HashMap::default(),
+        };
         let mut found = Vec::with_capacity(outputs.len());
         for output in outputs {
             found.push(match &output.0.kind {
@@ -492,11 +562,27 @@ impl Graph {
     }
 
     /// The options of a node.
-    pub fn options_of(&self, node: u32) -> TaskOptions {
-        match self.options.binary_search_by_key(&node, |(node, _)| *node) {
-            Ok(place) => self.options[place].1.clone(),
-            Err(_) => TaskOptions::default(),
+    pub fn options_of(&self, node: u32) -> &TaskOptions {
+        self.class_of(node).and_then(|class| self.classes.get(class as usize)).unwrap_or(&DEFAULT_OPTIONS)
+    }
+
+    /// Which of [`classes`](Self::classes) a node's options are; nothing for the default.
+    pub fn class_of(&self, node: u32) -> Option<u32> {
+        if self.options.is_empty() {
+            return None;
         }
+        let place = self.options.binary_search_by_key(&node, |(node, _)| *node).ok()?;
+        Some(self.options[place].1)
+    }
+
+    /// Gives a node after all those that have options its own. Looks through all classes, so it suits few.
+    pub fn push_options(&mut self, node: u32, options: TaskOptions) {
+        let known = self.classes.iter().position(|class| *class == options);
+        let class = known.unwrap_or_else(|| {
+            self.classes.push(options);
+            self.classes.len() - 1
+        });
+        self.options.push((node, class as u32));
     }
 
     /// Checks what a graph from outside must hold before anyone indexes by it.
@@ -546,6 +632,9 @@ impl Graph {
         {
             return Err("options are not sorted by node".into());
         }
+        if let Some((node, class)) = self.options.iter().find(|(_, class)| *class as usize >= self.classes.len()) {
+            return Err(format!("node {node} has options {class} of {}", self.classes.len()));
+        }
         Ok(())
     }
 }
@@ -554,6 +643,7 @@ struct Layout {
     graph: Graph,
     places: HashMap<u64, u32, NumberHash>,
     constants: HashMap<u64, u32, NumberHash>,
+    classes: HashMap<Arc<TaskOptions>, u32>,
 }
 
 impl Layout {
@@ -566,7 +656,7 @@ impl Layout {
                 continue;
             }
             if ready {
-                self.emit(delayed.0.number, def, arguments, options, registry)?;
+                self.emit(delayed.0.number, def, arguments, options.as_ref(), registry)?;
                 continue;
             }
             stack.push((delayed, true));
@@ -586,7 +676,7 @@ impl Layout {
         number: u64,
         def: &'static TaskDef,
         arguments: &[Argument],
-        options: &TaskOptions,
+        options: Option<&Arc<TaskOptions>>,
         registry: &Registry,
     ) -> Result<(), GraphError> {
         let function = registry.find(def.name).ok_or(GraphError::NotRegistered { name: def.name })?;
@@ -603,8 +693,13 @@ impl Layout {
         }
         self.graph.functions.push(function);
         self.graph.ends.push(u32::try_from(self.graph.arguments.len()).map_err(|_| GraphError::TooLarge)?);
-        if *options != TaskOptions::default() {
-            self.graph.options.push((node, options.clone()));
+        if let Some(options) = options {
+            let next = self.graph.classes.len() as u32;
+            let class = *self.classes.entry(Arc::clone(options)).or_insert(next);
+            if class == next {
+                self.graph.classes.push((**options).clone());
+            }
+            self.graph.options.push((node, class));
         }
         self.places.insert(number, node);
         Ok(())

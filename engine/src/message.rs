@@ -11,7 +11,7 @@
 //!         ── Get ──────────────────────────────────────────────►         (a client fetches like a peer)
 //! ```
 
-use std::{cmp::Reverse, fmt, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -91,6 +91,8 @@ pub struct WorkerHello {
     pub address: Address,
     /// A name for people.
     pub name: String,
+    /// What it has for tasks that need resources.
+    pub resources: BTreeMap<String, u64>,
     /// Where it was before its connection broke, if it still holds what it held there.
     pub rejoins: Option<Rejoin>,
 }
@@ -107,7 +109,7 @@ pub struct Rejoin {
 impl WorkerHello {
     /// A worker of which nothing else is to be said.
     pub fn new(n_threads: u32, address: Address, name: impl Into<String>) -> Self {
-        Self { n_threads, address, name: name.into(), rejoins: None }
+        Self { n_threads, address, name: name.into(), resources: BTreeMap::new(), rejoins: None }
     }
 }
 
@@ -252,6 +254,11 @@ pub struct WorkerInfo {
 pub enum WaitReason {
     /// No worker is connected.
     NoWorkers,
+    /// Workers are connected, and none of them could ever run the tasks.
+    NoSuitableWorker {
+        /// What is missing: `a worker named left with gpu = 1`.
+        missing: String,
+    },
 }
 
 /// What the scheduler says to a worker.

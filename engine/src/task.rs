@@ -3,7 +3,7 @@
 //! No code travels: a message names a function, and a worker runs it only if it was built with it. `#[task]` fills
 //! the registry at link time.
 
-use std::{collections::BTreeMap, fmt, sync::OnceLock};
+use std::{collections::BTreeMap, fmt, sync::OnceLock, time::Duration};
 
 pub use inventory::submit;
 use serde::{Deserialize, Serialize};
@@ -209,6 +209,18 @@ pub enum TaskError {
         function: String,
         /// The addresses that were tried last.
         at: String,
+    },
+    /// It was ready to run, and no worker that could ever run it was connected for as long as it would wait.
+    #[error(
+        "task {function} waited {waited:?} for {missing}, and none is connected; start one, ask for less, or give it a longer wait_timeout"
+    )]
+    NoSuitableWorker {
+        /// The function's name.
+        function: String,
+        /// What was missing: `a worker named left with gpu = 1`.
+        missing: String,
+        /// How long it would wait.
+        waited: Duration,
     },
     /// The client took it back.
     #[error("the task was cancelled")]

@@ -112,6 +112,11 @@ impl fmt::Display for Notice {
                     "{tasks} for a worker, for {seconds:.0} s already: none is connected; start one with `phalanx worker`"
                 )
             }
+            Self::Waiting { reason: WaitReason::NoSuitableWorker { missing }, n_tasks, waited } => {
+                let tasks = if *n_tasks == 1 { "1 task waits" } else { &format!("{n_tasks} tasks wait") };
+                let seconds = waited.as_secs_f64();
+                write!(f, "{tasks} for {missing}, for {seconds:.0} s already: no connected worker is one")
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The same machines as everywhere; only what lies between them differs.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
@@ -28,6 +29,7 @@ use crate::{
 /// | `n_workers` | 1 | workers | 0 or more |
 /// | `n_threads` | the machine's threads over `n_workers` | tasks that each worker runs at once | 1 or more |
 /// | `processes` | no | whether workers are processes that run this program's [`init()`](crate::init()) | |
+/// | `resources` | none | what each worker has for tasks that need resources | names, amounts above 0 |
 /// | `listen` | nowhere | where others can join too, `tcp://127.0.0.1:8786` | loopback, or any with `security` |
 /// | `instruction_set` | [`instruction_set()`] | compared with others that join | text |
 /// | `security` | none | what others that join must know or have | [`Security`] |
@@ -45,6 +47,8 @@ pub struct LocalOptions {
     pub n_threads: Option<usize>,
     /// Whether workers are processes of their own.
     pub processes: bool,
+    /// What each worker has for tasks that need resources, by name.
+    pub resources: BTreeMap<String, u64>,
     /// Where others can join too.
     pub listen: Option<String>,
     /// Compared with others that join.
@@ -59,6 +63,7 @@ impl Default for LocalOptions {
             n_workers: 1,
             n_threads: None,
             processes: false,
+            resources: BTreeMap::new(),
             listen: None,
             instruction_set: instruction_set(),
             security: Security::default(),
@@ -222,6 +227,7 @@ impl LocalCluster {
             security: self.options.security.clone(),
             // Where the scheduler is reached from, its workers are too.
             listen: self.url().and_then(|url| url.rsplit_once(':')).map(|(host, _)| format!("{host}:0")),
+            resources: self.options.resources.clone(),
             ..WorkerOptions::default()
         };
         if self.options.processes {

@@ -16,6 +16,7 @@ use phalanx_engine::task::Registry;
 
 use crate::{
     error::{Error, Result},
+    resources::{parse_resources, write_resources},
     security::{Security, Tls, Token},
     worker::{WorkerOptions, run_worker},
 };
@@ -24,6 +25,7 @@ const ARGUMENT: &str = "phalanx-worker";
 const URL: &str = "PHALANX_WORKER_OF";
 const NAME: &str = "PHALANX_WORKER_NAME";
 const THREADS: &str = "PHALANX_WORKER_THREADS";
+const RESOURCES: &str = "PHALANX_WORKER_RESOURCES";
 const INSTRUCTION_SET: &str = "PHALANX_WORKER_INSTRUCTION_SET";
 /// Not the variable that people set: a cluster without a token must not get theirs.
 const TOKEN: &str = "PHALANX_WORKER_TOKEN";
@@ -85,6 +87,7 @@ fn become_worker(url: &str) -> ! {
         n_threads: std::env::var(THREADS).ok().and_then(|n| n.parse().ok()).unwrap_or(defaults.n_threads),
         name: std::env::var(NAME).unwrap_or(defaults.name),
         instruction_set: std::env::var(INSTRUCTION_SET).unwrap_or(defaults.instruction_set),
+        resources: std::env::var(RESOURCES).ok().and_then(|text| parse_resources(&text).ok()).unwrap_or_default(),
         reconnect_for: Duration::ZERO,
         security: security(),
         ..defaults
@@ -125,6 +128,7 @@ impl Supervised {
             .env(NAME, &options.name)
             .env(THREADS, options.n_threads.to_string())
             .env(INSTRUCTION_SET, &options.instruction_set)
+            .env(RESOURCES, write_resources(&options.resources))
             .stdin(Stdio::piped())
             // What tasks print must not mix with what the program prints for other programs.
             .stdout(std::io::stderr());

@@ -7,7 +7,7 @@
 mod context;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, RwLock, Weak},
@@ -50,6 +50,7 @@ const TRIED: u64 = 64 << 10;
 /// | `name` | `worker-` and the process number | for people | text |
 /// | `instruction_set` | [`instruction_set()`] | compared with the other programs of the cluster | text |
 /// | `connect_for` | 10 s | how long the scheduler is looked for at the start | any |
+/// | `resources` | none | what it has for tasks that need resources | see [`parse_resources`](crate::parse_resources) |
 /// | `reconnect_for` | 60 s | how long a lost scheduler is looked for; results stay, and count again where it knows of them | any |
 /// | `security` | none | what scheduler and peers must know or have, and this worker too | [`Security`] |
 /// | `listen` | this machine's address on the way to the scheduler | where peers and clients fetch results, `tcp://10.0.0.5:0` | loopback, or any with `security` |
@@ -65,6 +66,8 @@ pub struct WorkerOptions {
     pub n_threads: usize,
     /// A name for people.
     pub name: String,
+    /// What it has for tasks that need resources, by name.
+    pub resources: BTreeMap<String, u64>,
     /// Compared with the other programs of the cluster.
     pub instruction_set: String,
     /// How long the scheduler is looked for at the start.
@@ -83,6 +86,7 @@ impl Default for WorkerOptions {
         Self {
             n_threads: n_cores(),
             name: format!("worker-{}", std::process::id()),
+            resources: BTreeMap::new(),
             instruction_set: instruction_set(),
             connect_for: Duration::from_secs(10),
             reconnect_for: Duration::from_secs(60),
@@ -206,7 +210,9 @@ impl Life {
                 (Some((port, Arc::clone(&guard))), here, address)
             }
         };
-        let role = Role::Worker(WorkerHello::new(n_threads, address.clone(), &options.name));
+        let resources = options.resources.clone();
+        let role =
+            Role::Worker(WorkerHello { resources, ..WorkerHello::new(n_threads, address.clone(), &options.name) });
         let hello = hello(role, &options.instruction_set)?;
         let joined = scheduler.join::<FromWorker, ToWorker>(hello, patience, Line::Worker).await?;
         let (Greeting::Worker { heartbeat_ms, worker, cluster }, sender, receiver) = joined else {

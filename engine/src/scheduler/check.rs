@@ -84,6 +84,7 @@ impl Scheduler {
         self.workers.check();
         self.check_replicas();
         self.check_retiring();
+        self.check_demands();
         assert!(self.drops.is_empty() && self.touched.is_empty(), "an event leaves nothing unsaid");
         let has_room = self.workers.ids().any(|worker| self.workers.has_room(worker));
         let is_waiting = self.shared_has_current();

@@ -252,7 +252,9 @@ impl Scheduler {
                 self.workers.unqueue(WorkerId(worker), priority, slot, self.tasks.estimate[slot]);
                 self.touched.insert(WorkerId(worker));
             }
+            State::Ready => self.undemand(slot),
             State::Assigned => {
+                self.free_resources(slot);
                 self.workers.unassign(WorkerId(worker), slot, self.tasks.estimate[slot]);
                 self.touched.insert(WorkerId(worker));
             }

@@ -9,6 +9,7 @@
 //! | `seceded` | tasks that wait for tasks they submitted, and hold no thread meanwhile |
 //! | `life` | how a task comes to be needed, ready, done, failed, lost and forgotten |
 //! | `place` | which worker runs a ready task, and when an idle one steals |
+//! | `demand` | tasks that not every worker may run: resources, named workers, and what waits in vain |
 //! | `peers` | who is connected, what they know, and when silence is death |
 //! | `replicas`, `retire` | copies that are made on demand, and how a worker goes without losing anything |
 //! | `requests` | who answers what clients ask beside submitting |
@@ -16,6 +17,7 @@
 //! | `check` | what must be true after every event |
 
 mod check;
+mod demand;
 mod life;
 mod peers;
 mod place;
@@ -39,6 +41,7 @@ use crate::{
     message::{FromClient, FromWorker, Greeting, Hello, ToClient, ToWorker},
     time::Time,
 };
+use demand::Demands;
 use peers::{Client, Functions, Lonely, Workers};
 use queue::Queue;
 use replicas::Replicas;
@@ -129,6 +132,8 @@ pub enum Reason {
     NoWorkers,
     /// A worker that is being retired leaves, whatever it still has.
     Retire(WorkerId),
+    /// There are tasks that no connected worker can ever run: clients are told, or the tasks fail.
+    NoSuitableWorker,
 }
 
 /// How the scheduler behaves.
@@ -227,6 +232,7 @@ pub struct Scheduler {
     n_clients_ever: ClientId,
     next_beat: Time,
     lonely: Option<Lonely>,
+    demands: Demands,
     /// The time of the event being handled.
     now: Time,
     events: Vec<crate::event::Event>,
@@ -251,6 +257,7 @@ impl Scheduler {
             n_clients_ever: ClientId(0),
             next_beat,
             lonely: None,
+            demands: Demands::default(),
             now,
             events: Vec::new(),
             replicas: Replicas::default(),
@@ -283,6 +290,9 @@ impl Scheduler {
         }
         self.dispatch(out);
         self.watch_for_loneliness(now);
+        if !self.demands.is_unused() {
+            self.watch_for_starvation();
+        }
         if self.shared.len() > 2 * self.tasks.len() + 1024 {
             self.sweep_shared();
         }
@@ -294,7 +304,8 @@ impl Scheduler {
             (!self.clients.is_empty() || !self.workers.is_empty()).then_some((self.next_beat, Reason::Heartbeat));
         let lonely = self.lonely.as_ref().map(|lonely| (lonely.next, Reason::NoWorkers));
         let retire = self.retiring.deadline().map(|(time, worker)| (time, Reason::Retire(worker)));
-        beat.into_iter().chain(lonely).chain(retire).min_by_key(|(time, _)| *time)
+        let starved = self.demands.deadline().map(|time| (time, Reason::NoSuitableWorker));
+        beat.into_iter().chain(lonely).chain(retire).chain(starved).min_by_key(|(time, _)| *time)
     }
 
     /// What has happened since this was last called, as far as [`Config::record`] asks for it.

@@ -40,7 +40,7 @@ pub(super) struct Client {
 /// A program that runs tasks.
 #[derive(Debug)]
 pub(super) struct Worker {
-    name: String,
+    pub(super) name: String,
     pub(super) address: Address,
     pub(super) n_threads: u32,
     instruction_set: String,
@@ -64,6 +64,12 @@ pub(super) struct Worker {
     pub(super) retiring: bool,
     /// Whether it came back and has yet to say with what; it is sent nothing before.
     pub(super) is_announcing: bool,
+    /// It is given no tasks for now; those it has it keeps.
+    pub(super) paused: bool,
+    /// What it has for tasks that need resources.
+    pub(super) resources: BTreeMap<String, u64>,
+    /// What of that the tasks it was sent have taken; no zeros.
+    pub(super) taken: BTreeMap<String, u64>,
 }
 
 /// All workers, and those among them that placement asks for.
@@ -104,9 +110,18 @@ struct Function {
 /// There is work and no worker.
 #[derive(Debug)]
 pub(super) struct Lonely {
-    since: Time,
+    pub(super) since: Time,
     /// When clients are told next.
     pub(super) next: Time,
+}
+
+impl Lonely {
+    /// Clients are being told: says for how long it lasts already, and plans when to tell them again.
+    pub(super) fn told(&mut self, now: Time) -> Duration {
+        let waited = now - self.since;
+        self.next = now + (waited * 2).min(LONELY_AT_MOST);
+        waited
+    }
 }
 
 impl Functions {
@@ -326,6 +341,12 @@ impl Workers {
         self.change(worker, |state| state.is_announcing = false);
     }
 
+    /// Stops giving tasks to a worker, or begins again.
+    #[cfg(test)]
+    pub(super) fn change_pause(&mut self, worker: WorkerId, paused: bool) {
+        self.change(worker, |state| state.paused = paused);
+    }
+
     /// Counts bytes that a worker keeps more, or less.
     pub(super) fn stored(&mut self, worker: WorkerId, n_bytes: i64) {
         if let Some(state) = self.get_mut(worker) {
@@ -427,6 +448,8 @@ impl Scheduler {
                 });
                 self.touched.insert(worker);
                 self.replace_shared(out);
+                self.reconsider_demands();
+                self.fail_unknown_demands(out);
                 self.announce_workers(out);
             }
             Greeting::Stranger { .. } => {}
@@ -455,6 +478,7 @@ impl Scheduler {
         self.drops.remove(&worker);
         self.replicas.worker_left(worker);
         self.retiring_left(worker);
+        self.reconsider_demands();
         let queued = state.queue.iter().map(|(_, slot)| *slot).collect();
         let mut in_flight = self.suspects(&state);
         in_flight.iter_mut().for_each(|(_, is_suspect)| *is_suspect &= suspect);
@@ -470,11 +494,13 @@ impl Scheduler {
             self.beat(now, out);
         }
         self.retire_tick(now, out);
+        if !self.demands.is_unused() {
+            self.tick_demands(out);
+        }
         if let Some(lonely) = &mut self.lonely
             && now >= lonely.next
         {
-            let waited = now - lonely.since;
-            lonely.next = now + (waited * 2).min(LONELY_AT_MOST);
+            let waited = lonely.told(now);
             for (client, state) in &self.clients {
                 if state.n_active > 0 {
                     let message = ToClient::Waiting {
@@ -543,7 +569,7 @@ impl Scheduler {
             {
                 Ok(Greeting::Stranger { cluster: self.config.cluster })
             }
-            Role::Worker(WorkerHello { n_threads, address, name, rejoins }) => {
+            Role::Worker(WorkerHello { n_threads, address, name, resources, rejoins }) => {
                 if n_threads == 0 {
                     return Err("it has 0 threads, expected 1 or more".into());
                 }
@@ -573,6 +599,9 @@ impl Scheduler {
                     seceded: BTreeMap::new(),
                     retiring: false,
                     is_announcing: rejoins.is_some(),
+                    paused: false,
+                    resources,
+                    taken: BTreeMap::new(),
                 });
                 Ok(Greeting::Worker { worker, heartbeat_ms, cluster: self.config.cluster })
             }

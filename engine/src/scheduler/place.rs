@@ -54,6 +54,9 @@ impl Scheduler {
         }
         let priority = self.priority(slot);
         self.tasks.state[slot] = State::Ready;
+        if self.demand(slot) {
+            return;
+        }
         let everyone_knows = n_knowing as usize == self.workers.n_taking();
         let has_inputs = self.tasks.dependencies(slot).next().is_some();
         let place = if everyone_knows && (!has_inputs || self.workers.n_taking() == 0) {
@@ -84,11 +87,17 @@ impl Scheduler {
     pub(super) fn dispatch(&mut self, out: &mut Vec<Command>) {
         // What became ready or ended in this event changed these workers only; each first takes what is its own.
         for worker in std::mem::take(&mut self.touched) {
+            if !self.demands.is_unused() {
+                self.reopen(worker);
+            }
             while self.workers.has_room(worker)
                 && let Some(slot) = self.next_for(worker)
             {
                 self.assign(slot, worker, out);
             }
+        }
+        if !self.demands.is_unused() {
+            self.place_demanded(out);
         }
         // Idle threads everywhere come before second helpings anywhere.
         while let Some((_, slot)) = self.peek_shared()
@@ -158,6 +167,11 @@ impl Scheduler {
     fn next_for(&mut self, worker: WorkerId) -> Option<Slot> {
         let own = self.workers.first_queued(worker);
         let shared = self.peek_shared();
+        if !self.demands.is_unused()
+            && let Some(slot) = self.take_demanded(worker, own.into_iter().chain(shared).min())
+        {
+            return Some(slot);
+        }
         match (own, shared) {
             (Some(own), Some(shared)) if shared < own => self.shared.pop().map(|(_, slot)| slot),
             (Some((_, slot)), _) => {
@@ -170,7 +184,7 @@ impl Scheduler {
     }
 
     /// Sends a ready task, already out of its queue, to a worker.
-    fn assign(&mut self, slot: Slot, worker: WorkerId, out: &mut Vec<Command>) {
+    pub(super) fn assign(&mut self, slot: Slot, worker: WorkerId, out: &mut Vec<Command>) {
         let function = self.function(slot);
         let estimate = self.functions.estimate(function).unwrap_or(UNKNOWN);
         let Some(local) = self.workers.local_function(worker, function) else { return };
@@ -180,6 +194,9 @@ impl Scheduler {
         self.tasks.worker[slot] = worker.0;
         self.tasks.estimate[slot] = estimate;
         self.workers.assign(worker, slot, estimate);
+        if !self.demands.is_unused() {
+            self.take_resources(slot, worker);
+        }
         let Some((submission, node)) = self.recipe(slot) else { return };
         let graph = &submission.graph;
         let mut constants = Vec::new();
@@ -241,7 +258,7 @@ impl Scheduler {
         self.best_of(slot, candidates)
     }
 
-    fn best_of(&self, slot: Slot, candidates: Vec<WorkerId>) -> Option<WorkerId> {
+    pub(super) fn best_of(&self, slot: Slot, candidates: Vec<WorkerId>) -> Option<WorkerId> {
         if let [only] = *candidates {
             return Some(only);
         }
@@ -262,12 +279,14 @@ impl Scheduler {
         held.into_iter()
             .filter_map(|(id, (bytes, n))| {
                 let worker = self.workers.get(id)?;
+                let is_closed = !worker.accepts();
                 let latency = if n < n_inputs { FETCH_LATENCY } else { 0 };
                 let cost = worker.wait() + latency + total.saturating_sub(bytes) / UNIT_NS;
-                Some((cost, worker.n_stored, id))
+                // Where nobody takes tasks now, one waits with its inputs until somebody does.
+                Some((is_closed, cost, worker.n_stored, id))
             })
             .min()
-            .map(|(_, _, id)| id)
+            .map(|(_, _, _, id)| id)
     }
 
     /// A task in the longest queue that would start sooner on an idle worker, moving its inputs included.
@@ -303,17 +322,21 @@ impl Worker {
         (self.occupancy + self.queued) / u64::from(self.n_threads)
     }
 
-    /// Whether a thread has nothing to do.
+    /// Whether it may be given tasks at all.
+    pub(super) const fn accepts(&self) -> bool {
+        !self.paused && !self.retiring && !self.is_announcing
+    }
+
+    /// Whether a thread has nothing to do and may be given a task.
     pub(super) fn is_idle(&self) -> bool {
-        !self.retiring && !self.is_announcing && self.in_flight.len() < self.n_threads as usize
+        self.accepts() && self.in_flight.len() < self.n_threads as usize
     }
 
     /// Whether it should be sent more.
     pub(super) fn is_open(&self) -> bool {
         let n_threads = self.n_threads as usize;
         self.is_idle()
-            || (!self.retiring
-                && !self.is_announcing
+            || (self.accepts()
                 && self.in_flight.len() < n_threads * PREFILL_TASKS
                 && self.occupancy < PREFILL * u64::from(self.n_threads))
     }

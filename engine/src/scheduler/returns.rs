@@ -78,12 +78,16 @@ impl Scheduler {
             return false;
         };
         let estimate = self.functions.estimate(self.function(slot)).unwrap_or(UNKNOWN);
+        if !self.may_run(slot, worker) {
+            return false;
+        }
         self.leave_place(slot);
         self.tasks.tries[slot] = tries;
         self.tasks.state[slot] = State::Assigned;
         self.tasks.worker[slot] = worker.0;
         self.tasks.estimate[slot] = estimate;
         self.workers.assign(worker, slot, estimate);
+        self.take_resources(slot, worker);
         if let Some(state) = self.workers.get_mut(worker) {
             state.in_flight.insert(slot, true);
         }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Command, Scheduler, tasks::Slot};
+use super::{Command, Scheduler, demand::Need, tasks::Slot};
 use crate::{
     graph::{ArgumentCode, Graph},
     id::{ClientId, TaskId},
@@ -31,6 +31,8 @@ pub(super) struct Submission {
     number: u32,
     /// From the client's function numbers to the scheduler's.
     functions: Arc<[u32]>,
+    /// What its classes of options need of a worker; empty where none needs anything.
+    pub(super) needs: Vec<Option<Arc<Need>>>,
     /// How many of its tasks are in the table.
     pub(super) n_tasks: u32,
     /// The task that submitted it, and that task's priority; none for what users submit.
@@ -55,7 +57,8 @@ impl Submissions {
     ) -> u32 {
         let number = self.n_ever;
         self.n_ever = self.n_ever.wrapping_add(1);
-        let submission = Some(Submission { graph, client, first, number, functions, n_tasks: 0, parent });
+        let needs = Need::of_classes(&graph);
+        let submission = Some(Submission { graph, client, first, number, functions, needs, n_tasks: 0, parent });
         match self.free.pop() {
             Some(place) => {
                 self.slab[place as usize] = submission;
@@ -143,8 +146,8 @@ impl Scheduler {
         let Some((submission, node)) = self.recipe(slot) else { return Priority::default() };
         let options = submission.graph.options_of(node);
         match submission.parent {
-            Some((_, parent)) => parent.inside(&options),
-            None => Priority::new(&options, submission.number, node),
+            Some((_, parent)) => parent.inside(options),
+            None => Priority::new(options, submission.number, node),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_engine::{
-    graph::{ArgumentCode, Graph},
+    graph::{ArgumentCode, Graph, TaskOptions},
     id::{FunctionId, TaskId, WorkerId},
     task::{FunctionEntry, TaskError},
     value::Value,
@@ -32,7 +32,7 @@ pub(crate) struct Known {
     arguments: Vec<ArgumentCode>,
     /// Fingerprints of the constants by their place in the graph.
     constants: Vec<u64>,
-    retries: u32,
+    options: TaskOptions,
     inputs: Vec<TaskId>,
     /// What it must give; nothing where it or something before it always fails.
     pub(crate) payload: Option<Payload>,
@@ -134,8 +134,8 @@ impl Oracle {
                 _ => None,
             });
             let constants = constants.collect();
-            let retries = graph.options_of(node).retries;
-            self.tasks.insert(task_of(node), Known { function, arguments, constants, retries, inputs, payload });
+            let options = graph.options_of(node).clone();
+            self.tasks.insert(task_of(node), Known { function, arguments, constants, options, inputs, payload });
         }
     }
 
@@ -170,6 +170,16 @@ impl Oracle {
         payload
     }
 
+    /// Checks that a worker may run a task: it has what the task needs, and is one that the task names.
+    pub(crate) fn check_place(&self, task: TaskId, name: &str, resources: &BTreeMap<String, u64>) {
+        let options = &self.tasks[&task].options;
+        let has = |(resource, amount): (&String, &u64)| resources.get(resource).is_some_and(|has| has >= amount);
+        assert!(options.resources.iter().all(has), "{task} runs on a worker with {resources:?}");
+        // Where the restriction is loose, only the scheduler knows who was connected when it chose.
+        let is_named = options.workers.is_empty() || options.workers.contains(name);
+        assert!(is_named || options.allow_other_workers, "{task} runs on {name}, not on {:?}", options.workers);
+    }
+
     /// Checks a value that was stored or delivered for a task.
     pub(crate) fn check_value(&self, task: TaskId, value: &Value) {
         let payload = value.get::<Payload>().expect("results are payloads");
@@ -187,7 +197,7 @@ impl Oracle {
             TaskError::Failed { function, tries, message, .. }
             | TaskError::Panicked { function, tries, message, .. } => cause(function, &|task| {
                 let failures = count(&self.failures, task);
-                *message == format!("{task} says so") && failures >= *tries && *tries > self.tasks[task].retries
+                *message == format!("{task} says so") && failures >= *tries && *tries > self.tasks[task].options.retries
             }),
             TaskError::KilledWorkers { function, workers } => {
                 workers.len() as u32 >= allowed_failures
@@ -199,6 +209,9 @@ impl Oracle {
             }
             TaskError::Unreachable { function, .. } => {
                 cause(function, &|task| count(&self.misses, task) > allowed_misses)
+            }
+            TaskError::NoSuitableWorker { function, waited, .. } => {
+                cause(function, &|task| self.tasks[task].options.wait_timeout == Some(*waited))
             }
             TaskError::Cancelled => before.iter().any(|task| self.cancelled.contains(task)),
             _ => false,

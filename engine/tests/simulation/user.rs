@@ -205,12 +205,16 @@ impl User {
                 _ => "sim.mix",
             };
             let options = TaskOptions {
+                resources: if dice.chance(5) { [("gpu".into(), 1)].into() } else { [].into() },
+                workers: if dice.chance(5) { [format!("w{}", dice.below(3))].into() } else { [].into() },
+                allow_other_workers: dice.chance(50),
+                wait_timeout: dice.chance(2).then(|| dice.micros(1, 5_000_000)),
                 priority: if dice.chance(20) { dice.between(0, 4) as i32 - 2 } else { 0 },
                 retries: if function == "sim.flaky" { dice.between(0, 5) as u32 } else { 0 },
-                expected_bytes: None,
+                ..TaskOptions::default()
             };
             if options != TaskOptions::default() {
-                graph.options.push((node, options));
+                graph.push_options(node, options);
             }
             graph.functions.push(oracle::place(&self.table, function));
             graph.ends.push(graph.arguments.len() as u32);

@@ -148,6 +148,8 @@ struct WorkerShell {
     stalled_until: Time,
     connection: usize,
     config: worker::Config,
+    name: String,
+    resources: BTreeMap<String, u64>,
     table: Vec<&'static str>,
     id: Option<WorkerId>,
     /// Whether it looks for the scheduler that it lost.
@@ -381,7 +383,10 @@ impl World {
         self.is_healed = true;
         self.trace.note(|| "the faults have healed".into());
         self.has_rare = false;
-        self.worker_joins();
+        // Three have every name, and what tasks need.
+        for _ in 0..3 {
+            self.worker_joins();
+        }
         self.client_joins();
     }
 

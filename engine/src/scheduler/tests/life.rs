@@ -139,7 +139,7 @@ fn a_copy_on_the_worker_that_makes_the_result_again_counts_at_once() {
 fn an_error_is_tried_again_as_often_as_asked_and_then_told() {
     let mut world = World::new(&[1]);
     let mut graph = graph(&[(INC, &[])]);
-    graph.options = vec![(0, TaskOptions { retries: 1, ..TaskOptions::default() })];
+    graph.push_options(0, TaskOptions { retries: 1, ..TaskOptions::default() });
     world.submits(graph, &[0]);
     let failure = |attempt| FromWorker::Failed { task: task(0), attempt, failure: Failure::Error("no disk".into()) };
     assert_eq!(world.worker(0, failure(Attempt(0))), [wanted(compute(0, 0, 1, INC, &[], vec![]))]);

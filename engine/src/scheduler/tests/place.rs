@@ -55,7 +55,7 @@ fn the_users_priority_comes_before_the_order_of_submission() {
     let mut world = World::new(&[1]);
     world.submits(graph(&[(INC, &[]), (INC, &[])]), &[0, 1]);
     let mut urgent = graph(&[(INC, &[])]);
-    urgent.options = vec![(0, TaskOptions { priority: 1, ..TaskOptions::default() })];
+    urgent.push_options(0, TaskOptions { priority: 1, ..TaskOptions::default() });
     assert_eq!(world.submits(urgent, &[0]), []);
     let told = world.finishes(0, 0);
     let [_, Command::ToWorker { message: ToWorker::Compute(next), .. }] = &*told else { panic!("{told:?}") };

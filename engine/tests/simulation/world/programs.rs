@@ -20,7 +20,11 @@ impl World {
             silence: SILENCE,
             ..worker::Config::default()
         };
-        let role = Role::Worker(WorkerHello::new(config.n_threads, address(place), format!("w{place}")));
+        let name = format!("w{}", place % 3);
+        let n_gpus = if self.is_healed { 1 } else { self.dice.below(3) as u64 };
+        let resources = BTreeMap::from([("gpu".to_owned(), n_gpus)]);
+        let hello = WorkerHello::new(config.n_threads, address(place), &name);
+        let role = Role::Worker(WorkerHello { resources: resources.clone(), ..hello });
         let connection = self.connect(Node::Worker(place));
         self.workers.push(WorkerShell {
             alive: true,
@@ -28,6 +32,8 @@ impl World {
             stalled_until: Time::ZERO,
             connection,
             config,
+            name,
+            resources,
             table: table.clone(),
             id: None,
             is_alone: false,

@@ -224,6 +224,7 @@ impl World {
         assert!(n_on_threads <= shell.config.n_threads as usize, "worker {place} has no thread for {task}");
         let function = shell.table[function.0 as usize];
         let payload = self.oracle.run(task, function, &arguments, &constants, &shell.store);
+        self.oracle.check_place(task, &shell.name, &shell.resources);
         self.oracle.ran_on.insert((task, shell.id.expect("a worker that runs was greeted")));
         let time = match function {
             "sim.quick" => self.dice.micros(1, 50),

@@ -1,13 +1,13 @@
 //! Describes work: calls whose arguments are values or other calls' results.
 //!
 //! A [`Delayed`] is a description and runs nothing. [`Graph::of`] lays descriptions out flat, each shared part
-//! once, in the depth-first order in which tasks should run.
+//! once, in the order in which tasks should run.
 //!
 //! Knows nothing of who runs the work.
 
 use std::{
     any::Any,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     marker::PhantomData,
     sync::{
@@ -25,6 +25,9 @@ use crate::{
     task::{Registry, TaskDef},
     value::{Portable, Value},
 };
+
+mod layout;
+mod order;
 
 /// The result that a call will have; clones are the same call.
 ///
@@ -517,28 +520,15 @@ pub enum GraphError {
 }
 
 impl Graph {
-    /// Lays out everything that `outputs` need, depth first, each shared part once.
+    /// Lays out everything that `outputs` need, each shared part once, in an order that frees memory soonest: depth
+    /// first, of several inputs the one first that needs most, and what frees a result as soon as it can run.
     ///
     /// Time and memory are linear in the number of nodes and arguments, and no recursion is involved.
     ///
     /// # Errors
     /// When a function is not in `registry`, or there are more than 2^32 nodes.
     pub fn of(outputs: &[AnyDelayed], registry: &Registry) -> Result<(Self, Vec<Output>), GraphError> {
-        let mut layout = Layout {
-            graph: Self::default(),
-            places: HashMap::default(),
-            constants: HashMap::default(),
-            classes: HashMap::default(),
-        };
-        let mut found = Vec::with_capacity(outputs.len());
-        for output in outputs {
-            found.push(match &output.0.kind {
-                Kind::Value(value) => Output::Value(value.clone()),
-                Kind::Remote { task, .. } => Output::Task(*task),
-                Kind::Call { .. } => Output::Node(layout.visit(output, registry)?),
-            });
-        }
-        Ok((layout.graph, found))
+        layout::lay_out(outputs, registry)
     }
 
     /// How many nodes there are.
@@ -636,119 +626,5 @@ impl Graph {
             return Err(format!("node {node} has options {class} of {}", self.classes.len()));
         }
         Ok(())
-    }
-}
-
-struct Layout {
-    graph: Graph,
-    places: HashMap<u64, u32, NumberHash>,
-    constants: HashMap<u64, u32, NumberHash>,
-    classes: HashMap<Arc<TaskOptions>, u32>,
-}
-
-impl Layout {
-    /// Emits `output` and what it needs; a call is emitted once all its arguments are.
-    fn visit(&mut self, output: &AnyDelayed, registry: &Registry) -> Result<u32, GraphError> {
-        let mut stack = vec![(output, false)];
-        while let Some((delayed, ready)) = stack.pop() {
-            let Kind::Call { def, arguments, options } = &delayed.0.kind else { continue };
-            if self.places.contains_key(&delayed.0.number) {
-                continue;
-            }
-            if ready {
-                self.emit(delayed.0.number, def, arguments, options.as_ref(), registry)?;
-                continue;
-            }
-            stack.push((delayed, true));
-            // The last one pushed is visited first, so arguments go on in reverse and run in the order written.
-            for argument in arguments.iter().rev() {
-                match argument {
-                    Argument::One(one) => stack.push((one, false)),
-                    Argument::Many(many) => stack.extend(many.iter().rev().map(|one| (one, false))),
-                }
-            }
-        }
-        Ok(self.places[&output.0.number])
-    }
-
-    fn emit(
-        &mut self,
-        number: u64,
-        def: &'static TaskDef,
-        arguments: &[Argument],
-        options: Option<&Arc<TaskOptions>>,
-        registry: &Registry,
-    ) -> Result<(), GraphError> {
-        let function = registry.find(def.name).ok_or(GraphError::NotRegistered { name: def.name })?;
-        let node = u32::try_from(self.graph.functions.len()).map_err(|_| GraphError::TooLarge)?;
-        for argument in arguments {
-            match argument {
-                Argument::One(one) => self.push(one)?,
-                Argument::Many(many) => {
-                    let n = u32::try_from(many.len()).map_err(|_| GraphError::TooLarge)?;
-                    self.graph.arguments.push(ArgumentCode::List(n));
-                    many.iter().try_for_each(|one| self.push(one))?;
-                }
-            }
-        }
-        self.graph.functions.push(function);
-        self.graph.ends.push(u32::try_from(self.graph.arguments.len()).map_err(|_| GraphError::TooLarge)?);
-        if let Some(options) = options {
-            let next = self.graph.classes.len() as u32;
-            let class = *self.classes.entry(Arc::clone(options)).or_insert(next);
-            if class == next {
-                self.graph.classes.push((**options).clone());
-            }
-            self.graph.options.push((node, class));
-        }
-        self.places.insert(number, node);
-        Ok(())
-    }
-
-    fn push(&mut self, delayed: &AnyDelayed) -> Result<(), GraphError> {
-        let code = match &delayed.0.kind {
-            Kind::Call { .. } => ArgumentCode::Node(self.places[&delayed.0.number]),
-            Kind::Remote { task, .. } => ArgumentCode::Task(*task),
-            Kind::Value(value) => {
-                let next = u32::try_from(self.graph.constants.len()).map_err(|_| GraphError::TooLarge)?;
-                let place = *self.constants.entry(delayed.0.number).or_insert(next);
-                if place == next {
-                    self.graph.constants.push(value.clone());
-                }
-                ArgumentCode::Constant(place)
-            }
-        };
-        self.graph.arguments.push(code);
-        Ok(())
-    }
-}
-
-/// Hashes the numbers of descriptions, which are dense and ours, by one multiplication.
-#[derive(Clone, Default)]
-struct NumberHash;
-
-impl std::hash::BuildHasher for NumberHash {
-    type Hasher = NumberHasher;
-
-    fn build_hasher(&self) -> NumberHasher {
-        NumberHasher(0)
-    }
-}
-
-struct NumberHasher(u64);
-
-impl std::hash::Hasher for NumberHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
     }
 }

@@ -414,7 +414,7 @@ impl Scheduler {
             let words = key.0.words();
             assert_eq!(demand.eligible, self.eligible(key), "who could run what needs {words}");
             n_queued += demand.queue.len();
-            for ((priority, slot), _) in &demand.queue {
+            for (priority, slot) in demand.queue.keys() {
                 let id = self.tasks.id(*slot);
                 assert_eq!(self.tasks.state[*slot], State::Ready, "{id} waits for {words}");
                 assert_eq!((self.priority(*slot), self.tasks.worker[*slot]), (*priority, NONE), "{id} is queued");

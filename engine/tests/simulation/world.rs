@@ -331,6 +331,10 @@ impl World {
         self.heal();
         self.live_until(ACTS_END);
         self.is_evening = true;
+        // Three have every name and what tasks need, and nobody sends them away any more.
+        for _ in 0..3 {
+            self.worker_joins();
+        }
         // People may have sent the last worker away.
         self.worker_joins();
         for place in 0..self.clients.len() {
@@ -383,10 +387,7 @@ impl World {
         self.is_healed = true;
         self.trace.note(|| "the faults have healed".into());
         self.has_rare = false;
-        // Three have every name, and what tasks need.
-        for _ in 0..3 {
-            self.worker_joins();
-        }
+        self.worker_joins();
         self.client_joins();
     }
 

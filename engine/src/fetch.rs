@@ -40,6 +40,8 @@ pub(crate) struct Fetches {
     n_active: usize,
     /// Wanted, but not yet in its place; empty between events.
     fresh: BTreeSet<(Priority, TaskId)>,
+    /// Whether nobody is asked for now: the owner has no memory.
+    held_back: bool,
 }
 
 /// What one event led to.
@@ -101,7 +103,13 @@ impl Fetches {
             silences: BTreeSet::new(),
             n_active: 0,
             fresh: BTreeSet::new(),
+            held_back: false,
         }
+    }
+
+    /// Whether nobody is to be asked for now, from the next [`settle`](Self::settle) on.
+    pub(crate) const fn set_held_back(&mut self, held_back: bool) {
+        self.held_back = held_back;
     }
 
     /// A result is wanted, and these are said to have it. Wanting it again adds holders and may make it more urgent.
@@ -217,7 +225,9 @@ impl Fetches {
                 settled.missing.push((task, wanted.tried.iter().cloned().collect()));
             }
         }
-        while let Some(task) = self.next_offer() {
+        while !self.held_back
+            && let Some(task) = self.next_offer()
+        {
             let Some(peer) = self.choose(task) else { break };
             self.displace(task);
             self.asked.insert(task, peer.clone());
@@ -387,7 +397,8 @@ impl Fetches {
         assert_eq!(self.silences, silences, "silences");
         assert_eq!(self.n_active, silences.len(), "peers that are asked");
         assert!(self.n_active <= self.max_peers, "{} peers are asked", self.n_active);
-        assert!(offers.is_empty() || self.n_active == self.max_peers, "an idle peer is not asked: {offers:?}");
+        let is_waiting = self.held_back || self.n_active == self.max_peers;
+        assert!(offers.is_empty() || is_waiting, "an idle peer is not asked: {offers:?}");
     }
 }
 

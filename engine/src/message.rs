@@ -95,6 +95,8 @@ pub struct WorkerHello {
     pub resources: BTreeMap<String, u64>,
     /// Where it was before its connection broke, if it still holds what it held there.
     pub rejoins: Option<Rejoin>,
+    /// Bytes that its results and running tasks may take, where that is bounded.
+    pub memory_limit: Option<u64>,
 }
 
 /// Who a worker was before its connection broke.
@@ -109,7 +111,8 @@ pub struct Rejoin {
 impl WorkerHello {
     /// A worker of which nothing else is to be said.
     pub fn new(n_threads: u32, address: Address, name: impl Into<String>) -> Self {
-        Self { n_threads, address, name: name.into(), resources: BTreeMap::new(), rejoins: None }
+        let resources = BTreeMap::new();
+        Self { n_threads, address, name: name.into(), resources, rejoins: None, memory_limit: None }
     }
 }
 
@@ -320,6 +323,8 @@ pub struct Compute {
     pub constants: Vec<Value>,
     /// How many `constants` are attached.
     pub n_constants: u32,
+    /// The size that its result is expected to have; 0 where nothing is known.
+    pub expected_bytes: u64,
 }
 
 /// An input that has to come from elsewhere.
@@ -436,6 +441,23 @@ pub enum FromWorker {
         running: Vec<(TaskId, Attempt)>,
         /// Whether there are more pieces.
         more: bool,
+    },
+    /// How its memory is used. Said when it pauses or goes on, and when this has changed by much.
+    Memory {
+        /// Bytes of results in memory.
+        resident: u64,
+        /// Bytes of results that are on disk only.
+        spilled: u64,
+        /// Whether it starts no further task until memory is free.
+        is_paused: bool,
+    },
+    /// A result that it had is gone, since there is room for it neither in memory nor on disk. Making it again would
+    /// end the same way.
+    NotKept {
+        /// The task.
+        task: TaskId,
+        /// What the disk said.
+        reason: String,
     },
 }
 
@@ -609,7 +631,9 @@ impl Message for FromWorker {
             | Self::Heartbeat
             | Self::Seceded { .. }
             | Self::Rejoined { .. }
-            | Self::Announce { .. } => Vec::new(),
+            | Self::Announce { .. }
+            | Self::Memory { .. }
+            | Self::NotKept { .. } => Vec::new(),
         }
     }
 
@@ -627,7 +651,9 @@ impl Message for FromWorker {
             | Self::Heartbeat
             | Self::Seceded { .. }
             | Self::Rejoined { .. }
-            | Self::Announce { .. } => expect(0, &values),
+            | Self::Announce { .. }
+            | Self::Memory { .. }
+            | Self::NotKept { .. } => expect(0, &values),
         }
     }
 }

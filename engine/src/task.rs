@@ -222,6 +222,34 @@ pub enum TaskError {
         /// How long it would wait.
         waited: Duration,
     },
+    /// Its inputs fit into no worker's budget, and a task's inputs have to be on one worker.
+    #[error(
+        "the inputs of task {function} take {n_bytes} bytes, {excess} bytes more than the largest memory limit of a worker ({limit} bytes); make its inputs smaller, or give a worker more memory"
+    )]
+    TooLarge {
+        /// The function's name.
+        function: String,
+        /// Bytes of its inputs.
+        n_bytes: u64,
+        /// The largest budget of a connected worker, in bytes.
+        limit: u64,
+        /// By how much the inputs exceed it.
+        excess: u64,
+    },
+    /// Its result fits into its worker's budget no more, and could not be written to disk.
+    #[error(
+        "the result of task {function} ({n_bytes} bytes) could be kept neither in the memory of {worker} nor on its disk: {reason}"
+    )]
+    NotKept {
+        /// The function's name.
+        function: String,
+        /// Where it was made.
+        worker: WorkerId,
+        /// The size of the result.
+        n_bytes: u64,
+        /// What the disk said.
+        reason: String,
+    },
     /// The client took it back.
     #[error("the task was cancelled")]
     Cancelled,

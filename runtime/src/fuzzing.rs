@@ -314,6 +314,7 @@ fn to_workers() -> Vec<ToWorker> {
             fetch: Vec::new(),
             n_constants: 2,
             constants: values(),
+            expected_bytes: 0,
         }),
         ToWorker::Located { task: task(1), holders: vec![Address("tcp://127.0.0.1:2".into())] },
         ToWorker::Drop { tasks: vec![task(1)] },

@@ -37,6 +37,7 @@
 //! | `wire`, `transport` | how messages become bytes, and move |
 //! | `security`, `opening`, `door`, `socket` | who is let in, and what others on the network can see |
 //! | `pool`, `store`, `io` | the threads, the results, the clock |
+//! | `memory`, `spill` | how much memory there is, and results on disk |
 
 pub mod blocking;
 mod client;
@@ -48,6 +49,7 @@ pub mod fuzzing;
 mod handshake;
 mod io;
 mod local;
+mod memory;
 mod opening;
 mod peers;
 mod pool;
@@ -57,6 +59,7 @@ mod resources;
 mod scheduler;
 mod security;
 mod socket;
+mod spill;
 mod store;
 mod transport;
 mod wire;
@@ -66,6 +69,7 @@ pub use client::{Client, ClientOptions, Notice};
 pub use error::{Error, Result};
 pub use handshake::instruction_set;
 pub use local::{LocalCluster, LocalOptions};
+pub use memory::MemoryLimit;
 pub use process::init;
 pub use remote::{AsCompleted, Remote, RemoteFuture};
 pub use resources::parse_resources;

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use crate::{
     error::{Error, Result},
     handshake::instruction_set,
     io::{IoThread, Spawned, lock},
+    memory::MemoryLimit,
     process::{self, Supervised},
     scheduler::{Scheduler, SchedulerOptions},
     security::Security,
@@ -33,6 +35,8 @@ use crate::{
 /// | `listen` | nowhere | where others can join too, `tcp://127.0.0.1:8786` | loopback, or any with `security` |
 /// | `instruction_set` | [`instruction_set()`] | compared with others that join | text |
 /// | `security` | none | what others that join must know or have | [`Security`] |
+/// | `memory_limit` | [`MemoryLimit::Auto`] | what each worker's results and running tasks may take; beyond, results go to disk | see there |
+/// | `spill_dir` | the system's folder for temporary files | where workers make folders for results on disk | a path |
 ///
 /// ```
 /// use phalanx_runtime::LocalOptions;
@@ -55,6 +59,10 @@ pub struct LocalOptions {
     pub instruction_set: String,
     /// What others that join must know or have.
     pub security: Security,
+    /// What each worker's results and running tasks may take.
+    pub memory_limit: MemoryLimit,
+    /// Where results go that memory has no room for.
+    pub spill_dir: Option<PathBuf>,
 }
 
 impl Default for LocalOptions {
@@ -67,6 +75,8 @@ impl Default for LocalOptions {
             listen: None,
             instruction_set: instruction_set(),
             security: Security::default(),
+            memory_limit: MemoryLimit::Auto,
+            spill_dir: None,
         }
     }
 }
@@ -228,6 +238,8 @@ impl LocalCluster {
             // Where the scheduler is reached from, its workers are too.
             listen: self.url().and_then(|url| url.rsplit_once(':')).map(|(host, _)| format!("{host}:0")),
             resources: self.options.resources.clone(),
+            memory_limit: self.options.memory_limit,
+            spill_dir: self.options.spill_dir.clone(),
             ..WorkerOptions::default()
         };
         if self.options.processes {

@@ -23,7 +23,8 @@ use crate::{
     io::{Spawned, lock},
     opening::Channel,
     security::Guard,
-    store::{self, Store},
+    spill::SpillFile,
+    store::{self, Found, Store},
     transport::{Connect, Link, Receiver, Sender},
     wire::FrameError,
 };
@@ -84,11 +85,15 @@ impl Peers {
     /// Asks `peer` for results. What is known at once is returned, the rest is told to `owner`.
     pub(crate) fn fetch<T: Told>(&self, peer: Address, tasks: Vec<TaskId>, owner: &Weak<T>) -> Vec<Report> {
         if let Some(store) = store::find(&peer) {
-            let report = |task| match store.get(task) {
-                Some(value) => Report::Fetched { peer: peer.clone(), task, value },
-                None => Report::NotThere { peer: peer.clone(), task },
-            };
-            return tasks.into_iter().map(report).collect();
+            let mut reports = Vec::new();
+            for task in tasks {
+                match store.find(task) {
+                    Some(Found::Memory(value)) => reports.push(Report::Fetched { peer: peer.clone(), task, value }),
+                    Some(Found::Disk(file)) => self.read(peer.clone(), task, file, owner),
+                    None => reports.push(Report::NotThere { peer: peer.clone(), task }),
+                }
+            }
+            return reports;
         }
         if !peer.0.starts_with("tcp://") {
             // It was in this process and has ended, or is in another process that cannot be reached.
@@ -112,6 +117,21 @@ impl Peers {
         let task = Spawned::on(&self.handle, talk);
         connections.insert(peer, Connection { number, requests, _task: task });
         Vec::new()
+    }
+
+    /// Reads for `owner` what a worker of this process has on disk.
+    fn read<T: Told>(&self, peer: Address, task: TaskId, file: Arc<SpillFile>, owner: &Weak<T>) {
+        let owner = Weak::clone(owner);
+        // Told like an answer through a socket: where the owner is gone, nobody is.
+        drop(self.handle.spawn_blocking(move || {
+            let report = match file.read() {
+                Ok(data) => Report::Fetched { peer, task, value: Value::from_data(data) },
+                Err(_) => Report::NotThere { peer, task },
+            };
+            if let Some(owner) = owner.upgrade() {
+                owner.told(vec![report]);
+            }
+        }));
     }
 
     /// Hangs up; nothing more is reported from this connection.
@@ -221,13 +241,26 @@ async fn answer(sender: Sender<ToPeer>, mut receiver: Receiver<FromPeer>, store:
     while let Ok(true) = receiver.recv(&mut requests).await {
         for FromPeer::Get { tasks } in requests.drain(..) {
             for task in tasks {
-                if !say(&sender, task, store.get(task)).await {
+                if !say(&sender, task, load(&store, task).await).await {
                     let _ = sender.send(ToPeer::Missing { task });
                 }
                 sender.drained(WINDOW).await;
             }
         }
         sender.flush();
+    }
+}
+
+/// A result, from memory or disk.
+async fn load(store: &Store, task: TaskId) -> Option<Value> {
+    match store.find(task)? {
+        Found::Memory(value) => Some(value),
+        Found::Disk(file) => {
+            let read = tokio::task::spawn_blocking(move || file.read()).await.ok()?;
+            read.inspect_err(|error| tracing::warn!(%task, %error, "a result cannot be read from disk"))
+                .ok()
+                .map(Value::from_data)
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     resources::{parse_resources, write_resources},
     security::{Security, Tls, Token},
+    spill,
     worker::{WorkerOptions, run_worker},
 };
 
@@ -30,6 +31,8 @@ const INSTRUCTION_SET: &str = "PHALANX_WORKER_INSTRUCTION_SET";
 /// Not the variable that people set: a cluster without a token must not get theirs.
 const TOKEN: &str = "PHALANX_WORKER_TOKEN";
 const TLS: [&str; 3] = ["PHALANX_WORKER_TLS_CERT", "PHALANX_WORKER_TLS_KEY", "PHALANX_WORKER_TLS_CA"];
+const MEMORY_LIMIT: &str = "PHALANX_WORKER_MEMORY_LIMIT";
+const SPILL_DIR: &str = "PHALANX_WORKER_SPILL_DIR";
 
 /// How long a child may take to notice that its pipe is closed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -80,6 +83,7 @@ fn become_worker(url: &str) -> ! {
         let mut nothing = [0; 64];
         // Nobody writes into it: it ends, or fails, when the parent does.
         while std::io::stdin().read(&mut nothing).is_ok_and(|n| n > 0) {}
+        spill::remove_all();
         std::process::exit(0);
     };
     let defaults = WorkerOptions::default();
@@ -90,6 +94,8 @@ fn become_worker(url: &str) -> ! {
         resources: std::env::var(RESOURCES).ok().and_then(|text| parse_resources(&text).ok()).unwrap_or_default(),
         reconnect_for: Duration::ZERO,
         security: security(),
+        memory_limit: std::env::var(MEMORY_LIMIT).ok().and_then(|limit| limit.parse().ok()).unwrap_or_default(),
+        spill_dir: std::env::var_os(SPILL_DIR).map(Into::into),
         ..defaults
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -101,6 +107,7 @@ fn become_worker(url: &str) -> ! {
     if let Err(error) = &ended {
         tracing::error!(%error, "a worker process ends");
     }
+    spill::remove_all();
     std::process::exit(i32::from(ended.is_err()))
 }
 
@@ -129,6 +136,7 @@ impl Supervised {
             .env(THREADS, options.n_threads.to_string())
             .env(INSTRUCTION_SET, &options.instruction_set)
             .env(RESOURCES, write_resources(&options.resources))
+            .env(MEMORY_LIMIT, options.memory_limit.to_string())
             .stdin(Stdio::piped())
             // What tasks print must not mix with what the program prints for other programs.
             .stdout(std::io::stderr());
@@ -140,6 +148,10 @@ impl Supervised {
         match &options.security.tls {
             Some(Tls { cert, key, ca }) => command.envs(TLS.into_iter().zip([cert, key, ca])),
             None => TLS.iter().fold(&mut command, |command, name| command.env_remove(name)),
+        };
+        match &options.spill_dir {
+            Some(spill_dir) => command.env(SPILL_DIR, spill_dir),
+            None => command.env_remove(SPILL_DIR),
         };
         // Ctrl-C is for the program, which ends its workers itself.
         #[cfg(unix)]

@@ -10,30 +10,106 @@ use std::{
 
 use phalanx_engine::{id::TaskId, message::Address, value::Value};
 
-use crate::io::lock;
+use crate::{io::lock, spill::SpillFile};
 
 /// One worker's results. Its machine alone decides what is in it; everybody else only reads.
 #[derive(Debug, Default)]
-pub(crate) struct Store(Mutex<HashMap<TaskId, Value>>);
+pub(crate) struct Store(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_task: HashMap<TaskId, Entry>,
+    n_ever: u64,
+}
+
+/// One result: in memory, on disk, or both.
+#[derive(Debug)]
+struct Entry {
+    value: Option<Value>,
+    file: Option<Arc<SpillFile>>,
+    /// Tells it from earlier and later results of the same task.
+    number: u64,
+}
+
+/// Where a result is.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Memory(Value),
+    /// To be read on a thread that may wait for a disk.
+    Disk(Arc<SpillFile>),
+}
+
+/// What was taken out of a store. Dropping it frees memory and deletes files, which is for who holds no lock.
+#[derive(Debug, Default)]
+pub(crate) struct Removed(Vec<(Option<Value>, Option<Arc<SpillFile>>)>);
 
 impl Store {
+    /// Puts a result in, or back into memory.
     pub(crate) fn insert(&self, task: TaskId, value: Value) {
-        lock(&self.0).insert(task, value);
+        let mut entries = lock(&self.0);
+        if let Some(entry) = entries.by_task.get_mut(&task) {
+            entry.value = Some(value);
+            return;
+        }
+        entries.n_ever += 1;
+        let number = entries.n_ever;
+        entries.by_task.insert(task, Entry { value: Some(value), file: None, number });
     }
 
+    /// A result that is in memory.
     pub(crate) fn get(&self, task: TaskId) -> Option<Value> {
-        lock(&self.0).get(&task).cloned()
+        lock(&self.0).by_task.get(&task)?.value.clone()
     }
 
-    /// Takes results out; dropping them is the caller's, who may hold locks.
-    pub(crate) fn remove(&self, tasks: &[TaskId], into: &mut Vec<Value>) {
-        let mut values = lock(&self.0);
-        into.extend(tasks.iter().filter_map(|task| values.remove(task)));
+    /// A result, wherever it is.
+    pub(crate) fn find(&self, task: TaskId) -> Option<Found> {
+        let entries = lock(&self.0);
+        let Entry { value, file, .. } = entries.by_task.get(&task)?;
+        let in_memory = value.clone().map(Found::Memory);
+        in_memory.or_else(|| file.clone().map(Found::Disk))
+    }
+
+    /// A result that is in memory, and the number under which [`attach`](Self::attach) knows it.
+    pub(crate) fn numbered(&self, task: TaskId) -> Option<(Value, u64)> {
+        let entries = lock(&self.0);
+        let entry = entries.by_task.get(&task)?;
+        Some((entry.value.clone()?, entry.number))
+    }
+
+    /// A result is on disk as well, unless it is gone meanwhile.
+    pub(crate) fn attach(&self, task: TaskId, number: u64, file: SpillFile) {
+        let file = Arc::new(file);
+        let mut entries = lock(&self.0);
+        if let Some(entry) = entries.by_task.get_mut(&task)
+            && entry.number == number
+        {
+            entry.file = Some(Arc::clone(&file));
+        }
+        drop(entries);
+    }
+
+    /// Takes results that are on disk out of memory.
+    pub(crate) fn evict(&self, tasks: &[TaskId], into: &mut Removed) {
+        let mut entries = lock(&self.0);
+        for task in tasks {
+            if let Some(entry) = entries.by_task.get_mut(task)
+                && entry.file.is_some()
+            {
+                into.0.push((entry.value.take(), None));
+            }
+        }
+    }
+
+    /// Takes results out.
+    pub(crate) fn remove(&self, tasks: &[TaskId], into: &mut Removed) {
+        let mut entries = lock(&self.0);
+        let removed = tasks.iter().filter_map(|task| entries.by_task.remove(task));
+        into.0.extend(removed.map(|entry| (entry.value, entry.file)));
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        lock(&self.0).len()
+        lock(&self.0).by_task.len()
     }
 }
 
@@ -95,8 +171,8 @@ mod tests {
         assert!(Arc::ptr_eq(&here, &store.get(task).unwrap().get::<String>().unwrap()));
         drop(published);
         assert!(find(&address).is_none());
-        let mut gone = Vec::new();
+        let mut gone = Removed::default();
         store.remove(&[task], &mut gone);
-        assert_eq!((gone.len(), store.len()), (1, 0));
+        assert_eq!((gone.0.len(), store.len()), (1, 0));
     }
 }

@@ -234,11 +234,7 @@ fn push_head<M: Wire>(tail: &mut Vec<u8>, message: &M, values: &[Data]) -> Resul
     let count = |n: usize| u32::try_from(n).map_err(|_| refused(format!("{n} is too large for one message")));
     tail.extend_from_slice(&count(values.len())?.to_le_bytes());
     for data in values {
-        tail.extend_from_slice(&(data.header.len() as u64).to_le_bytes());
-        tail.extend_from_slice(&count(data.buffers.len())?.to_le_bytes());
-        for buffer in &data.buffers {
-            tail.extend_from_slice(&(buffer.len() as u64).to_le_bytes());
-        }
+        tail.extend_from_slice(&shape(data)?);
     }
     let head_len = count(tail.len() - start - 4)?;
     if head_len as usize > Limits::SESSION.max_head {
@@ -247,6 +243,25 @@ fn push_head<M: Wire>(tail: &mut Vec<u8>, message: &M, values: &[Data]) -> Resul
     tail[start..start + 4].copy_from_slice(&head_len.to_le_bytes());
     tail[body - 4..body].copy_from_slice(&count(body_len)?.to_le_bytes());
     Ok(())
+}
+
+/// The shape of a value, as it stands in a frame's head and at the beginning of a file.
+pub(crate) fn shape(data: &Data) -> Result<Vec<u8>, DataError> {
+    let n_buffers = data.buffers.len();
+    let too_many = |_| DataError::Code { type_name: "a value", message: format!("{n_buffers} buffers are too many") };
+    let mut shape = Vec::with_capacity(12 + 8 * n_buffers);
+    shape.extend_from_slice(&(data.header.len() as u64).to_le_bytes());
+    shape.extend_from_slice(&u32::try_from(n_buffers).map_err(too_many)?.to_le_bytes());
+    shape.extend(data.buffers.iter().flat_map(|buffer| (buffer.len() as u64).to_le_bytes()));
+    Ok(shape)
+}
+
+/// The lengths of the header and the buffers in one value's [`shape`].
+pub(crate) fn lengths(shape: &[u8]) -> Option<(usize, Vec<usize>)> {
+    let length = |bytes: &[u8]| usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok();
+    let (header, rest) = shape.split_at_checked(8)?;
+    let (_, buffers) = rest.split_at_checked(4)?;
+    Some((length(header)?, buffers.chunks(8).map(length).collect::<Option<_>>()?))
 }
 
 /// Makes messages of bytes. Read into [`space`](Self::space), say [`filled`](Self::filled), ask for the

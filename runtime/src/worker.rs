@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::{Duration, Instant},
 };
@@ -29,10 +30,12 @@ use crate::{
     error::{Error, Result},
     handshake::{hello, instruction_set},
     io::{Alarm, Checks, Clock, Spawned, lock},
+    memory::MemoryLimit,
     peers::{Peers, Report, Told, serve},
     pool::{self, Pool},
     security::{Guard, Security},
-    store::{Published, Store},
+    spill::{self, Disk, Done, Tell},
+    store::{Found, Published, Removed, Store},
     transport::{Destination, Line, Receiver, Sender, listen, local_address},
 };
 
@@ -54,6 +57,8 @@ const TRIED: u64 = 64 << 10;
 /// | `reconnect_for` | 60 s | how long a lost scheduler is looked for; results stay, and count again where it knows of them | any |
 /// | `security` | none | what scheduler and peers must know or have, and this worker too | [`Security`] |
 /// | `listen` | this machine's address on the way to the scheduler | where peers and clients fetch results, `tcp://10.0.0.5:0` | loopback, or any with `security` |
+/// | `memory_limit` | [`MemoryLimit::Auto`] | what results and running tasks may take; beyond, results go to disk | see there |
+/// | `spill_dir` | the system's folder for temporary files | where a folder for results on disk is made | a path |
 ///
 /// ```
 /// use phalanx_runtime::WorkerOptions;
@@ -79,6 +84,10 @@ pub struct WorkerOptions {
     /// Where peers and clients fetch results. Where that is every address of the machine, the others are told the one on
     /// the way to the scheduler.
     pub listen: Option<String>,
+    /// What results and running tasks may take.
+    pub memory_limit: MemoryLimit,
+    /// Where results go that memory has no room for.
+    pub spill_dir: Option<PathBuf>,
 }
 
 impl Default for WorkerOptions {
@@ -92,7 +101,15 @@ impl Default for WorkerOptions {
             reconnect_for: Duration::from_secs(60),
             security: Security::default(),
             listen: None,
+            memory_limit: MemoryLimit::Auto,
+            spill_dir: None,
         }
+    }
+}
+
+impl WorkerOptions {
+    fn spill_dir(&self) -> PathBuf {
+        self.spill_dir.clone().unwrap_or_else(std::env::temp_dir)
     }
 }
 
@@ -143,6 +160,8 @@ pub(crate) async fn live(
         value: options.n_threads.to_string(),
         expected: "1 or more",
     })?;
+    let spill_dir = options.spill_dir();
+    drop(tokio::task::spawn_blocking(move || spill::clean_once(spill_dir)));
     let gone = |error| match error {
         Error::Unreachable { url, reason } => Error::SchedulerGone { url, waited: options.reconnect_for, reason },
         error => error,
@@ -211,8 +230,9 @@ impl Life {
             }
         };
         let resources = options.resources.clone();
-        let role =
-            Role::Worker(WorkerHello { resources, ..WorkerHello::new(n_threads, address.clone(), &options.name) });
+        let memory_limit = options.memory_limit.bytes(options.n_threads);
+        let hello_of = WorkerHello::new(n_threads, address.clone(), &options.name);
+        let role = Role::Worker(WorkerHello { resources, memory_limit, ..hello_of });
         let hello = hello(role, &options.instruction_set)?;
         let joined = scheduler.join::<FromWorker, ToWorker>(hello, patience, Line::Worker).await?;
         let (Greeting::Worker { heartbeat_ms, worker, cluster }, sender, receiver) = joined else {
@@ -224,12 +244,16 @@ impl Life {
             heartbeat: Duration::from_millis(heartbeat_ms.max(1)),
             // By pointer nothing is too large to come along with the answer.
             inline_bytes: if access == Access::Pointer { u64::MAX } else { Config::default().inline_bytes },
+            memory_limit,
             ..Config::default()
         };
         let clock = Clock::start();
         let (end, ended) = watch::channel(None);
-        let session = Arc::new_cyclic(|me| Session {
+        let spill_dir = options.spill_dir();
+        let session = Arc::new_cyclic(|me: &Weak<Session>| Session {
             me: Weak::clone(me),
+            disk: Disk::new(spill_dir),
+            tell: told_by_disk(Weak::clone(me)),
             core: Mutex::new(Core {
                 machine: Machine::new(config, address.clone(), clock.now()),
                 commands: Vec::new(),
@@ -262,7 +286,9 @@ impl Life {
     async fn rejoin(&mut self, scheduler: &Destination, options: &WorkerOptions, n_threads: u32) -> Result<bool> {
         self.session.apply_all([Event::SchedulerLost]);
         let hello_again = WorkerHello::new(n_threads, self.address.clone(), &options.name);
-        let role = Role::Worker(WorkerHello { rejoins: Some(self.member), ..hello_again });
+        let memory_limit = options.memory_limit.bytes(options.n_threads);
+        let (resources, rejoins) = (options.resources.clone(), Some(self.member));
+        let role = Role::Worker(WorkerHello { resources, rejoins, memory_limit, ..hello_again });
         let hello = hello(role, &options.instruction_set)?;
         let (greeting, sender, receiver) =
             scheduler.join::<FromWorker, ToWorker>(hello, options.reconnect_for, Line::Worker).await?;
@@ -339,6 +365,7 @@ impl Drop for Over {
         *lock(&self.0.jobs) = None;
         self.0.peers.close_all();
         self.0.inside.close();
+        self.0.disk.close();
     }
 }
 
@@ -349,6 +376,8 @@ pub(crate) struct Session {
     /// Another one after each rejoining.
     scheduler: RwLock<Sender<FromWorker>>,
     store: Arc<Store>,
+    disk: Disk,
+    tell: Tell,
     peers: Peers,
     registry: Result<&'static Registry, phalanx_engine::task::RegistryError>,
     jobs: Mutex<Option<Jobs<Job>>>,
@@ -443,7 +472,7 @@ impl Session {
 
     fn apply(&self, events: impl IntoIterator<Item = Event>) -> Vec<Job> {
         let mut jobs = Vec::new();
-        let mut dropped = Vec::new();
+        let mut dropped = Removed::default();
         let mut core = lock(&self.core);
         if core.over {
             return jobs;
@@ -466,6 +495,9 @@ impl Session {
                         core.events.extend(self.peers.fetch(peer, tasks, &self.me).into_iter().map(event_of));
                     }
                     Command::Close { peer } => self.peers.close(&peer),
+                    Command::Spill { task } => core.events.extend(self.spill(task)),
+                    Command::Evict { tasks } => self.store.evict(&tasks, &mut dropped),
+                    Command::Unspill { task } => core.events.extend(self.unspill(task)),
                     Command::Stop { reason } => {
                         tracing::info!(?reason, "the connection to the scheduler ends");
                         core.over |= reason == StopReason::Told;
@@ -485,6 +517,25 @@ impl Session {
 
     fn scheduler(&self) -> impl std::ops::Deref<Target = Sender<FromWorker>> + '_ {
         self.scheduler.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a result written to disk. What is known at once is returned.
+    fn spill(&self, task: TaskId) -> Option<Event> {
+        let failed = |reason: String| Event::SpillFailed { task, reason };
+        let Some(result) = self.store.numbered(task) else { return Some(failed("it is not here".into())) };
+        self.disk.write(task, result, &self.store, &self.tell).err().map(|error| failed(error.to_string()))
+    }
+
+    /// Has a result read from disk. What is known at once is returned.
+    fn unspill(&self, task: TaskId) -> Option<Event> {
+        let failed = |reason: String| Event::UnspillFailed { task, reason };
+        match self.store.find(task) {
+            Some(Found::Disk(file)) => {
+                self.disk.read(task, file, &self.store, &self.tell).err().map(|error| failed(error.to_string()))
+            }
+            Some(Found::Memory(value)) => Some(Event::Unspilled { task, value }),
+            None => Some(failed("it is not here".into())),
+        }
     }
 
     fn arm(&self) {
@@ -538,6 +589,27 @@ impl Told for Session {
     fn told(self: Arc<Self>, reports: Vec<Report>) {
         self.apply_all(reports.into_iter().map(event_of));
     }
+}
+
+/// Tells a session's machine what its disk has done, as long as there is one.
+fn told_by_disk(session: Weak<Session>) -> Tell {
+    Arc::new(move |done| {
+        let event = match done {
+            Done::Written { task } => Event::Spilled { task },
+            Done::NotWritten { task, reason } => {
+                tracing::warn!(%task, reason, "a result cannot be written to disk");
+                Event::SpillFailed { task, reason }
+            }
+            Done::Read { task, value } => Event::Unspilled { task, value },
+            Done::NotRead { task, reason } => {
+                tracing::warn!(%task, reason, "a result cannot be read from disk");
+                Event::UnspillFailed { task, reason }
+            }
+        };
+        if let Some(session) = session.upgrade() {
+            session.apply_all([event]);
+        }
+    })
 }
 
 fn event_of(report: Report) -> Event {

@@ -86,7 +86,7 @@ impl Scheduler {
         self.check_retiring();
         self.check_demands();
         assert!(self.drops.is_empty() && self.touched.is_empty(), "an event leaves nothing unsaid");
-        let has_room = self.workers.ids().any(|worker| self.workers.has_room(worker));
+        let has_room = self.workers.next_open().is_some();
         let is_waiting = self.shared_has_current();
         assert!(!(has_room && is_waiting), "a worker has room while a task waits that any could run");
     }

@@ -79,6 +79,7 @@ impl Scheduler {
                 // A result that was there already took no time to run, which says nothing about the function.
                 if run_ns > 0 {
                     self.functions.learn(function, run_ns);
+                    self.functions.learn_bytes(function, n_bytes);
                 }
                 self.note(Record::Tasks, |scheduler| {
                     let function = scheduler.functions.name(function);
@@ -343,7 +344,7 @@ impl Scheduler {
     }
 
     /// Results that no worker has any more: made anew where needed.
-    fn lose(&mut self, lost: Vec<Slot>, out: &mut Vec<Command>) {
+    pub(super) fn lose(&mut self, lost: Vec<Slot>, out: &mut Vec<Command>) {
         for slot in &lost {
             self.tasks.state[*slot] = State::Released;
             self.tasks.worker[*slot] = NONE;

@@ -10,6 +10,7 @@
 //! | `life` | how a task comes to be needed, ready, done, failed, lost and forgotten |
 //! | `place` | which worker runs a ready task, and when an idle one steals |
 //! | `demand` | tasks that not every worker may run: resources, named workers, and what waits in vain |
+//! | `memory` | what a worker is given while its memory is short |
 //! | `peers` | who is connected, what they know, and when silence is death |
 //! | `replicas`, `retire` | copies that are made on demand, and how a worker goes without losing anything |
 //! | `requests` | who answers what clients ask beside submitting |
@@ -19,6 +20,7 @@
 mod check;
 mod demand;
 mod life;
+mod memory;
 mod peers;
 mod place;
 mod queue;
@@ -368,6 +370,8 @@ impl Scheduler {
             FromWorker::Seceded { task, attempt } => self.attempt_seceded(worker, task, attempt),
             FromWorker::Rejoined { task, attempt } => self.attempt_rejoined(worker, task, attempt),
             FromWorker::Announce { results, running, more } => self.announced(worker, results, running, more, out),
+            FromWorker::Memory { resident: _, spilled, is_paused } => self.memory_used(worker, spilled, is_paused),
+            FromWorker::NotKept { task, reason } => self.result_not_kept(worker, task, reason, out),
         }
     }
 }

@@ -64,12 +64,20 @@ pub(super) struct Worker {
     pub(super) retiring: bool,
     /// Whether it came back and has yet to say with what; it is sent nothing before.
     pub(super) is_announcing: bool,
-    /// It is given no tasks for now; those it has it keeps.
+    /// It is given no tasks until its memory is free, as it said last; those it has it keeps.
     pub(super) paused: bool,
     /// What it has for tasks that need resources.
     pub(super) resources: BTreeMap<String, u64>,
     /// What of that the tasks it was sent have taken; no zeros.
     pub(super) taken: BTreeMap<String, u64>,
+    /// Bytes that it may use, where that is bounded.
+    pub(super) memory_limit: Option<u64>,
+    /// Bytes of `n_stored` that are on disk only, as it said last.
+    pub(super) spilled: u64,
+    /// Expected sizes of the results of what is in flight, where they matter.
+    pub(super) promises: BTreeMap<Slot, u64>,
+    /// Their sum.
+    pub(super) promised: u64,
 }
 
 /// All workers, and those among them that placement asks for.
@@ -82,6 +90,14 @@ pub(super) struct Workers {
     open: BTreeSet<WorkerId>,
     /// By the length of their queue, where they have one.
     by_queue: BTreeSet<(usize, WorkerId)>,
+    /// Those that have paused themselves and have nothing in hand.
+    pub(super) pausing: BTreeSet<WorkerId>,
+    /// Those that have memory again since this was last looked at.
+    pub(super) eased: BTreeSet<WorkerId>,
+    /// The largest budget, where every worker has one.
+    largest_limit: Option<u64>,
+    /// The smallest budget, where any worker has one.
+    smallest_limit: Option<u64>,
     /// Whose turn it was last, so that idle workers are given work in turn.
     last: u32,
     n_retiring: usize,
@@ -105,6 +121,8 @@ struct Function {
     mean_run: Option<u64>,
     /// Whether a run of it ever waited for other tasks: then how long it keeps a thread says little.
     waits: bool,
+    /// The size of its results, in bytes: an average in which the last one counts a quarter.
+    mean_bytes: Option<u64>,
 }
 
 /// There is work and no worker.
@@ -148,6 +166,18 @@ impl Functions {
         }
     }
 
+    /// The size that its results have had.
+    pub(super) fn mean_bytes(&self, function: u32) -> Option<u64> {
+        self.all.get(function as usize)?.mean_bytes
+    }
+
+    pub(super) fn learn_bytes(&mut self, function: u32, n_bytes: u64) {
+        if let Some(function) = self.all.get_mut(function as usize) {
+            let mean = function.mean_bytes.map_or(n_bytes, |mean| mean - mean / 4 + n_bytes / 4);
+            function.mean_bytes = Some(mean);
+        }
+    }
+
     /// Takes in a program's table, unless a name in it has another signature elsewhere.
     fn join(&mut self, table: &[FunctionEntry], is_worker: bool) -> Result<Vec<u32>, String> {
         for (place, entry) in table.iter().enumerate() {
@@ -174,12 +204,14 @@ impl Functions {
                     n_workers: 0,
                     mean_run: None,
                     waits: false,
+                    mean_bytes: None,
                 });
             }
             let function = &mut self.all[number as usize];
             if function.n_programs == 0 {
                 function.entry = entry.clone();
                 function.mean_run = None;
+                function.mean_bytes = None;
             }
             function.n_programs += 1;
             function.n_workers += u32::from(is_worker);
@@ -271,7 +303,12 @@ impl Workers {
     }
 
     pub(super) fn has_room(&self, worker: WorkerId) -> bool {
-        self.open.contains(&worker)
+        self.open.contains(&worker) || (self.is_short(worker) && self.get(worker).is_some_and(Worker::is_open))
+    }
+
+    /// Whether a worker that takes tasks is full, so that it may be given some only.
+    pub(super) fn is_short(&self, worker: WorkerId) -> bool {
+        self.get(worker).is_some_and(|worker| worker.memory_limit.is_some() && !worker.paused && worker.is_full())
     }
 
     pub(super) fn any_queued(&self) -> bool {
@@ -319,15 +356,22 @@ impl Workers {
         });
     }
 
-    pub(super) fn assign(&mut self, worker: WorkerId, slot: Slot, estimate: u32) {
+    pub(super) fn assign(&mut self, worker: WorkerId, slot: Slot, estimate: u32, expected_bytes: u64) {
         self.change(worker, |state| {
             state.in_flight.insert(slot, false);
             state.occupancy += u64::from(estimate);
+            if expected_bytes > 0 {
+                state.promises.insert(slot, expected_bytes);
+                state.promised += expected_bytes;
+            }
         });
     }
 
     pub(super) fn unassign(&mut self, worker: WorkerId, slot: Slot, estimate: u32) {
         self.change(worker, |state| {
+            if let Some(n_bytes) = state.promises.remove(&slot) {
+                state.promised -= n_bytes;
+            }
             if state.seceded.remove(&slot).is_some() {
                 return;
             }
@@ -349,17 +393,38 @@ impl Workers {
 
     /// Counts bytes that a worker keeps more, or less.
     pub(super) fn stored(&mut self, worker: WorkerId, n_bytes: i64) {
-        if let Some(state) = self.get_mut(worker) {
+        let Some(state) = self.get_mut(worker) else { return };
+        if state.memory_limit.is_none() {
             state.n_stored = state.n_stored.saturating_add_signed(n_bytes);
+            return;
         }
+        let was_full = state.is_full();
+        self.change(worker, |state| state.n_stored = state.n_stored.saturating_add_signed(n_bytes));
+        if was_full && self.get(worker).is_some_and(|state| !state.is_full()) {
+            self.eased.insert(worker);
+        }
+    }
+
+    /// The largest budget, where every worker has one.
+    pub(super) const fn largest_limit(&self) -> Option<u64> {
+        self.largest_limit
+    }
+
+    /// The smallest budget, where any worker has one.
+    pub(super) const fn smallest_limit(&self) -> Option<u64> {
+        self.smallest_limit
     }
 
     /// Whether each worker is in the sets it belongs to.
     pub(super) fn check(&self) {
         for id in &self.alive {
             let worker = self.get(*id).expect("an alive worker is there");
-            assert_eq!(self.idle.contains(id), worker.is_idle(), "{id} is idle");
-            assert_eq!(self.open.contains(id), worker.is_open(), "{id} is open");
+            assert_eq!(self.idle.contains(id), worker.is_idle() && worker.has_memory(), "{id} is idle");
+            assert_eq!(self.open.contains(id), worker.is_open() && worker.has_memory(), "{id} is open");
+            assert_eq!(self.pausing.contains(id), worker.needs_relief(), "{id} pauses");
+            assert_eq!(worker.promised, worker.promises.values().sum(), "{id} adds up what it will make");
+            let is_there = |slot: &Slot| worker.in_flight.contains_key(slot) || worker.seceded.contains_key(slot);
+            assert!(worker.promises.keys().all(is_there), "{id} promises too much");
             assert_eq!(
                 self.by_queue.contains(&(worker.queue.len(), *id)),
                 !worker.queue.is_empty(),
@@ -382,6 +447,14 @@ impl Workers {
         self.all.push(Some(Box::new(worker)));
         self.alive.insert(id);
         self.change(id, |_| {});
+        self.compare_limits();
+    }
+
+    fn compare_limits(&mut self) {
+        let limits = self.alive.iter().map(|id| self.get(*id).and_then(|worker| worker.memory_limit));
+        let limits: Vec<Option<u64>> = limits.collect();
+        self.smallest_limit = limits.iter().flatten().min().copied();
+        self.largest_limit = if limits.contains(&None) { None } else { limits.into_iter().flatten().max() };
     }
 
     fn remove(&mut self, worker: WorkerId) -> Option<Box<Worker>> {
@@ -391,6 +464,9 @@ impl Workers {
         self.idle.remove(&worker);
         self.open.remove(&worker);
         self.by_queue.remove(&(state.queue.len(), worker));
+        self.pausing.remove(&worker);
+        self.eased.remove(&worker);
+        self.compare_limits();
         Some(state)
     }
 
@@ -400,7 +476,14 @@ impl Workers {
         let old_length = state.queue.len();
         change(state);
         let new_length = state.queue.len();
-        let (is_idle, is_open) = (state.is_idle(), state.is_open());
+        let has_memory = state.has_memory();
+        let (is_idle, is_open) = (state.is_idle() && has_memory, state.is_open() && has_memory);
+        let needs_relief = state.needs_relief();
+        if needs_relief {
+            self.pausing.insert(worker);
+        } else if !self.pausing.is_empty() {
+            self.pausing.remove(&worker);
+        }
         if new_length != old_length {
             self.by_queue.remove(&(old_length, worker));
             if new_length > 0 {
@@ -569,7 +652,7 @@ impl Scheduler {
             {
                 Ok(Greeting::Stranger { cluster: self.config.cluster })
             }
-            Role::Worker(WorkerHello { n_threads, address, name, resources, rejoins }) => {
+            Role::Worker(WorkerHello { n_threads, address, name, resources, rejoins, memory_limit }) => {
                 if n_threads == 0 {
                     return Err("it has 0 threads, expected 1 or more".into());
                 }
@@ -602,6 +685,10 @@ impl Scheduler {
                     paused: false,
                     resources,
                     taken: BTreeMap::new(),
+                    memory_limit,
+                    spilled: 0,
+                    promises: BTreeMap::new(),
+                    promised: 0,
                 });
                 Ok(Greeting::Worker { worker, heartbeat_ms, cluster: self.config.cluster })
             }

@@ -52,6 +52,10 @@ impl Scheduler {
             self.fail(slot, TaskError::UnknownFunction { function }.into(), out);
             return;
         }
+        if let Some(error) = self.too_large(slot) {
+            self.fail(slot, error.into(), out);
+            return;
+        }
         let priority = self.priority(slot);
         self.tasks.state[slot] = State::Ready;
         if self.demand(slot) {
@@ -85,6 +89,9 @@ impl Scheduler {
 
     /// Hands ready tasks to workers with room.
     pub(super) fn dispatch(&mut self, out: &mut Vec<Command>) {
+        if !self.workers.eased.is_empty() {
+            self.touched.append(&mut self.workers.eased);
+        }
         // What became ready or ended in this event changed these workers only; each first takes what is its own.
         for worker in std::mem::take(&mut self.touched) {
             if !self.demands.is_unused() {
@@ -121,6 +128,11 @@ impl Scheduler {
             self.leave_place(slot);
             self.assign(slot, thief, out);
         }
+        for worker in self.workers.pausing.clone() {
+            if let Some(slot) = self.relief_for(worker) {
+                self.assign(slot, worker, out);
+            }
+        }
         self.touched.clear();
     }
 
@@ -143,7 +155,7 @@ impl Scheduler {
     }
 
     /// The first task of the shared queue that is still ready there.
-    fn peek_shared(&mut self) -> Option<(Priority, Slot)> {
+    pub(super) fn peek_shared(&mut self) -> Option<(Priority, Slot)> {
         loop {
             let (priority, slot) = self.shared.peek()?;
             if self.is_current(priority, slot) {
@@ -165,8 +177,12 @@ impl Scheduler {
 
     /// The next task for a worker with room, from its own queue or the shared one, whichever should run first.
     fn next_for(&mut self, worker: WorkerId) -> Option<Slot> {
-        let own = self.workers.first_queued(worker);
-        let shared = self.peek_shared();
+        let mut own = self.workers.first_queued(worker);
+        let mut shared = self.peek_shared();
+        if self.workers.is_short(worker) {
+            own = self.first_admitted(worker).map(|slot| (self.priority(slot), slot));
+            shared = shared.filter(|(_, slot)| self.is_admitted(*slot, worker));
+        }
         if !self.demands.is_unused()
             && let Some(slot) = self.take_demanded(worker, own.into_iter().chain(shared).min())
         {
@@ -193,7 +209,8 @@ impl Scheduler {
         self.tasks.state[slot] = State::Assigned;
         self.tasks.worker[slot] = worker.0;
         self.tasks.estimate[slot] = estimate;
-        self.workers.assign(worker, slot, estimate);
+        let expected_bytes = self.expected_bytes(slot, function);
+        self.workers.assign(worker, slot, estimate, expected_bytes);
         if !self.demands.is_unused() {
             self.take_resources(slot, worker);
         }
@@ -238,6 +255,7 @@ impl Scheduler {
             fetch,
             n_constants: constants.len() as u32,
             constants,
+            expected_bytes,
         };
         out.push(Command::ToWorker { worker, message: ToWorker::Compute(compute) });
     }

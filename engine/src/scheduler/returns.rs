@@ -86,7 +86,7 @@ impl Scheduler {
         self.tasks.state[slot] = State::Assigned;
         self.tasks.worker[slot] = worker.0;
         self.tasks.estimate[slot] = estimate;
-        self.workers.assign(worker, slot, estimate);
+        self.workers.assign(worker, slot, estimate, 0);
         self.take_resources(slot, worker);
         if let Some(state) = self.workers.get_mut(worker) {
             state.in_flight.insert(slot, true);

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Command, Config, Event, Reason, Run, StopReason};
+use super::{
+    Command, Config, Event, Reason, Run, StopReason,
+    memory::{Loan, Memory},
+};
 use crate::{
     fetch::{Fetches, hash},
     graph::ArgumentCode,
@@ -39,6 +42,7 @@ mod rejoin;
 ///     fetch: vec![],
 ///     constants: vec![],
 ///     n_constants: 0,
+///     expected_bytes: 0,
 /// };
 /// let mut commands = Vec::new();
 /// worker.handle(Time::ZERO, Event::Scheduler(ToWorker::Compute(compute)), &mut commands);
@@ -47,20 +51,22 @@ mod rejoin;
 /// ```
 #[derive(Debug)]
 pub struct Worker {
-    config: Config,
+    pub(super) config: Config,
     address: Address,
-    attempts: BTreeMap<Key, Work>,
-    /// What the store holds, with its sizes in bytes.
-    held: BTreeMap<TaskId, u64>,
+    pub(super) attempts: BTreeMap<Key, Work>,
+    /// What is held, in memory and on disk, with its sizes in bytes.
+    pub(super) memory: Memory,
     /// Who has to have an input before it can run: every attempt that does not run yet, by each of its inputs.
     needed_by: BTreeMap<TaskId, BTreeSet<Key>>,
     /// Results that the scheduler wants a copy of here, and that did not come yet.
     acquiring: BTreeSet<TaskId>,
     /// Attempts that have everything but a thread, the next one first.
-    ready: BTreeSet<(Priority, u64, Key)>,
+    pub(super) ready: BTreeSet<(Priority, u64, Key)>,
     /// Functions that are being run, without those that wait.
-    n_running: u32,
+    pub(super) n_running: u32,
     n_seceded: u32,
+    /// Ready attempts whose inputs are lent to them, under a budget.
+    pub(super) n_staged: u32,
     n_arrived: u64,
     fetches: Fetches,
     heartbeat_at: Time,
@@ -71,23 +77,28 @@ pub struct Worker {
 }
 
 /// An attempt's name.
-type Key = (TaskId, Attempt);
+pub(super) type Key = (TaskId, Attempt);
 
 /// One try at a task that has not ended.
 #[derive(Debug)]
-struct Work {
+pub(super) struct Work {
     function: FunctionId,
     priority: Priority,
     /// Its place among everything that ever arrived.
     arrival: u64,
     wanted: bool,
-    arguments: Vec<ArgumentCode>,
+    pub(super) arguments: Vec<ArgumentCode>,
     constants: Vec<Value>,
-    state: State,
+    pub(super) state: State,
+    /// The expected size of its result.
+    pub(super) expected_bytes: u64,
+    /// Inputs that stay in memory for it, from when it is staged until it has run.
+    pub(super) loans: Vec<Loan>,
+    pub(super) is_staged: bool,
 }
 
 #[derive(Debug, PartialEq)]
-enum State {
+pub(super) enum State {
     /// These inputs are not in the store.
     Fetching(BTreeSet<TaskId>),
     /// All inputs are in the store, no thread was free.
@@ -98,7 +109,7 @@ enum State {
 
 /// How a running function counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+pub(super) enum Turn {
     /// It took a free thread and keeps it.
     Thread,
     /// It waits, and counts as none.
@@ -109,7 +120,7 @@ enum Turn {
 
 impl Work {
     /// The results it takes, each once.
-    fn inputs(&self) -> BTreeSet<TaskId> {
+    pub(super) fn inputs(&self) -> BTreeSet<TaskId> {
         let input = |code: &ArgumentCode| match code {
             ArgumentCode::Task(task) => Some(*task),
             ArgumentCode::Node(_) | ArgumentCode::Constant(_) | ArgumentCode::List(_) => None,
@@ -126,15 +137,16 @@ impl Worker {
         Self {
             heartbeat_at: now + config.heartbeat,
             heard_at: now,
+            memory: Memory::new(config.memory_limit, config.spill_from),
             config,
             address,
             attempts: BTreeMap::new(),
-            held: BTreeMap::new(),
             needed_by: BTreeMap::new(),
             acquiring: BTreeSet::new(),
             ready: BTreeSet::new(),
             n_running: 0,
             n_seceded: 0,
+            n_staged: 0,
             n_arrived: 0,
             fetches,
             stopped: false,
@@ -166,6 +178,10 @@ impl Worker {
             Event::NotThere { peer, task } => self.fetches.not_there(now, &peer, task),
             Event::PeerSending { peer } => self.fetches.sending(now, &peer),
             Event::PeerLost { peer } => self.fetches.lost(&peer),
+            Event::Spilled { .. }
+            | Event::SpillFailed { .. }
+            | Event::Unspilled { .. }
+            | Event::UnspillFailed { .. } => self.disk_said(now, event, out),
             Event::Tick => self.tick(now, out),
             Event::Seceded { task, attempt } => self.secede((task, attempt), out),
             Event::Rejoined { task, attempt } => self.rejoin((task, attempt), out),
@@ -213,9 +229,9 @@ impl Worker {
         self.acquiring.len()
     }
 
-    /// Results in the store.
+    /// Results that are held, in memory or on disk.
     pub fn n_held(&self) -> usize {
-        self.held.len()
+        self.memory.len()
     }
 
     fn silent_at(&self) -> Time {
@@ -242,6 +258,7 @@ impl Worker {
         if !self.is_alone && now >= self.heartbeat_at {
             self.heartbeat_at = now + self.config.heartbeat;
             out.push(Command::ToScheduler(FromWorker::Heartbeat));
+            self.report_memory(true, out);
         }
         out.extend(self.fetches.tick(now).into_iter().map(|peer| Command::Close { peer }));
     }
@@ -252,7 +269,8 @@ impl Worker {
     }
 
     fn compute(&mut self, compute: Compute, out: &mut Vec<Command>) {
-        let Compute { task, attempt, function, priority, wanted, arguments, fetch, constants, .. } = compute;
+        let Compute { task, attempt, function, priority, wanted, arguments, fetch, constants, expected_bytes, .. } =
+            compute;
         let key = (task, attempt);
         if let Some(work) = self.attempts.get_mut(&key) {
             if let State::Running { cancelled: cancelled @ true, turn } = &mut work.state {
@@ -265,18 +283,30 @@ impl Worker {
             }
             return;
         }
-        if let Some(n_bytes) = self.held.get(&task) {
+        if let Some(n_bytes) = self.memory.get(task) {
             // It came as an input while the scheduler believed it lost. Running again could give another value under
             // the same name.
-            out.push(Command::ToScheduler(FromWorker::finished(task, attempt, *n_bytes, 0, None)));
+            out.push(Command::ToScheduler(FromWorker::finished(task, attempt, n_bytes, 0, None)));
             return;
         }
         let state = State::Fetching(BTreeSet::new());
         let arrival = self.n_arrived;
         self.n_arrived += 1;
-        let work = Work { function, priority, arrival, wanted, arguments, constants, state };
+        let loans = Vec::new();
+        let work = Work {
+            function,
+            priority,
+            arrival,
+            wanted,
+            arguments,
+            constants,
+            state,
+            expected_bytes,
+            loans,
+            is_staged: false,
+        };
         let inputs = work.inputs();
-        let missing: BTreeSet<TaskId> = inputs.iter().filter(|input| !self.held.contains_key(input)).copied().collect();
+        let missing: BTreeSet<TaskId> = inputs.iter().filter(|input| !self.memory.contains(**input)).copied().collect();
         let mut named: BTreeMap<TaskId, Remote> = fetch.into_iter().map(|remote| (remote.task, remote)).collect();
         for input in &missing {
             // An input that was not named is one that this worker should have: it is its own first, failed holder.
@@ -288,6 +318,7 @@ impl Worker {
         }
         for input in inputs {
             self.needed_by.entry(input).or_default().insert(key);
+            self.memory.set_needed(input, true);
         }
         self.attempts.insert(key, work);
         self.wait_for(key, missing);
@@ -303,6 +334,7 @@ impl Worker {
         } else {
             work.state = State::Fetching(missing);
             self.ready.remove(&place);
+            self.unstage(key);
         }
     }
 
@@ -313,6 +345,7 @@ impl Worker {
             return;
         }
         self.ready.remove(&(work.priority, work.arrival, key));
+        self.unstage(key);
         self.leave_inputs(key);
         self.attempts.remove(&key);
     }
@@ -325,6 +358,7 @@ impl Worker {
             attempts.remove(&key);
             if attempts.is_empty() {
                 self.needed_by.remove(&input);
+                self.memory.set_needed(input, false);
                 if !self.acquiring.contains(&input) {
                     self.fetches.forget(input);
                 }
@@ -338,6 +372,7 @@ impl Worker {
             return;
         };
         let (cancelled, turn, wanted) = (*cancelled, *turn, *wanted);
+        self.end_loans(key);
         self.attempts.remove(&key);
         match turn {
             Turn::Seceded => self.n_seceded -= 1,
@@ -346,9 +381,9 @@ impl Worker {
         if cancelled {
             return;
         }
-        let message = match (outcome, self.held.get(&task)) {
+        let message = match (outcome, self.memory.get(task)) {
             // A copy came meanwhile, as an input of another attempt: the first value is the task's, whatever this is.
-            (_, Some(n_bytes)) => FromWorker::finished(task, attempt, *n_bytes, run_ns, None),
+            (_, Some(n_bytes)) => FromWorker::finished(task, attempt, n_bytes, run_ns, None),
             (Err(failure), None) => FromWorker::Failed { task, attempt, failure },
             (Ok(value), None) => {
                 let n_bytes = value.n_bytes();
@@ -388,7 +423,7 @@ impl Worker {
 
     /// Puts a result into the store and wakes who waited for it.
     fn store(&mut self, task: TaskId, value: Value, out: &mut Vec<Command>) {
-        self.held.insert(task, value.n_bytes());
+        self.memory.insert(task, value.n_bytes(), self.needed_by.contains_key(&task));
         self.acquiring.remove(&task);
         self.fetches.forget(task);
         out.push(Command::Store { task, value });
@@ -404,7 +439,7 @@ impl Worker {
     /// Fetches copies that no task here asked for, after everything that one did.
     fn acquire(&mut self, results: Vec<Remote>, out: &mut Vec<Command>) {
         let (here, elsewhere): (Vec<Remote>, Vec<Remote>) =
-            results.into_iter().partition(|remote| self.held.contains_key(&remote.task));
+            results.into_iter().partition(|remote| self.memory.contains(remote.task));
         for Remote { task, n_bytes, holders } in elsewhere {
             self.acquiring.insert(task);
             self.fetches.want(task, Priority::LAST, n_bytes, holders);
@@ -415,13 +450,13 @@ impl Worker {
         }
     }
 
-    fn drop_results(&mut self, tasks: Vec<TaskId>, out: &mut Vec<Command>) {
+    pub(super) fn drop_results(&mut self, tasks: Vec<TaskId>, out: &mut Vec<Command>) {
         for task in &tasks {
             if self.acquiring.remove(task) && !self.needed_by.contains_key(task) {
                 self.fetches.forget(*task);
             }
         }
-        let tasks: Vec<TaskId> = tasks.into_iter().filter(|task| self.held.remove(task).is_some()).collect();
+        let tasks: Vec<TaskId> = tasks.into_iter().filter(|task| self.memory.remove(*task)).collect();
         for task in &tasks {
             for key in self.needed_by.get(task).cloned().unwrap_or_default() {
                 let Some(work) = self.attempts.get_mut(&key) else { continue };
@@ -441,23 +476,33 @@ impl Worker {
 
     /// Fills threads and asks peers, once everything that the event changed is in its place.
     fn settle(&mut self, now: Time, out: &mut Vec<Command>) {
-        while self.n_running < self.config.n_threads.max(1)
-            && let Some((_, _, key)) = self.ready.pop_first()
-        {
-            self.leave_inputs(key);
-            let Some(work) = self.attempts.get_mut(&key) else { continue };
-            work.state = State::Running { cancelled: false, turn: Turn::Thread };
-            self.n_running += 1;
-            let (task, attempt) = key;
-            let (arguments, constants) = (std::mem::take(&mut work.arguments), std::mem::take(&mut work.constants));
-            // Told before it is done: should the function kill this process, the scheduler knows what ran.
-            out.push(Command::ToScheduler(FromWorker::Started { task, attempt }));
-            out.push(Command::Run(Run { task, attempt, function: work.function, arguments, constants }));
+        if self.memory.limit().is_some() {
+            self.start_within_budget(now, out);
+        } else {
+            while self.n_running < self.config.n_threads.max(1)
+                && let Some((_, _, key)) = self.ready.pop_first()
+            {
+                self.start(key, out);
+            }
         }
+        self.fetches.set_held_back(!self.may_fetch());
         let settled = self.fetches.settle(now);
         out.extend(settled.requests.into_iter().map(|(peer, tasks)| Command::Fetch { peer, tasks }));
         let missing = |(task, tried)| Command::ToScheduler(FromWorker::Missing { task, tried });
         out.extend(settled.missing.into_iter().map(missing));
+    }
+
+    /// Hands an attempt, already out of `ready`, to a free thread.
+    pub(super) fn start(&mut self, key: Key, out: &mut Vec<Command>) {
+        self.leave_inputs(key);
+        let Some(work) = self.attempts.get_mut(&key) else { return };
+        work.state = State::Running { cancelled: false, turn: Turn::Thread };
+        self.n_running += 1;
+        let (task, attempt) = key;
+        let (arguments, constants) = (std::mem::take(&mut work.arguments), std::mem::take(&mut work.constants));
+        // Told before it is done: should the function kill this process, the scheduler knows what ran.
+        out.push(Command::ToScheduler(FromWorker::Started { task, attempt }));
+        out.push(Command::Run(Run { task, attempt, function: work.function, arguments, constants }));
     }
 
     /// Panics with what is wrong, where something is. For tests, simulations and shells in debug builds: it looks at
@@ -487,7 +532,7 @@ impl Worker {
             };
             for input in work.inputs() {
                 needed_by.entry(input).or_insert_with(BTreeSet::new).insert(*key);
-                let held = self.held.contains_key(&input);
+                let held = self.memory.contains(input);
                 assert_ne!(held, missing.contains(&input), "{key:?} and its input {input}, held: {held}");
             }
             assert!(missing.is_subset(&work.inputs()), "{key:?} fetches what it does not take");
@@ -499,8 +544,10 @@ impl Worker {
         assert_eq!((self.n_running, self.n_seceded), (on_threads + rejoined, seceded), "running and waiting functions");
         let threads = self.config.n_threads.max(1);
         assert!(on_threads <= threads, "{on_threads} run on {threads} threads");
-        assert!(ready.is_empty() || self.n_running >= threads, "a thread is idle beside {ready:?}");
-        assert!(self.acquiring.iter().all(|task| !self.held.contains_key(task)), "what is here is still acquired");
+        let needed = |task| self.needed_by.contains_key(&task);
+        let waits_for_memory = self.check_memory(needed);
+        assert!(ready.is_empty() || self.n_running >= threads || waits_for_memory, "a thread is idle beside {ready:?}");
+        assert!(self.acquiring.iter().all(|task| !self.memory.contains(*task)), "what is here is still acquired");
         missing_somewhere.extend(&self.acquiring);
         assert_eq!(self.fetches.len(), missing_somewhere.len(), "what is fetched");
         for input in &missing_somewhere {

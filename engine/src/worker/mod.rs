@@ -11,6 +11,8 @@ use crate::{
 };
 
 mod machine;
+mod memory;
+mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -84,6 +86,34 @@ pub enum Event {
     /// The scheduler that was lost is there again: the same cluster, so what is here still means something. Answered by
     /// [`FromWorker::Announce`].
     SchedulerBack,
+    /// A result is on disk as well now. Said, or [`SpillFailed`](Self::SpillFailed), exactly once for each
+    /// [`Command::Spill`], also where the result was dropped meanwhile.
+    Spilled {
+        /// The task whose result it is.
+        task: TaskId,
+    },
+    /// A result could not be written; it is where it was.
+    SpillFailed {
+        /// The task whose result it is.
+        task: TaskId,
+        /// Why, for people: a full disk, or a value that cannot be made bytes.
+        reason: String,
+    },
+    /// A result was read from disk. The shell has *not* stored it; where it is still wanted, the machine answers with
+    /// [`Command::Store`]. Said, or [`UnspillFailed`](Self::UnspillFailed), exactly once for each [`Command::Unspill`].
+    Unspilled {
+        /// The task whose result it is.
+        task: TaskId,
+        /// The result.
+        value: Value,
+    },
+    /// A result could not be read from disk, or was dropped meanwhile.
+    UnspillFailed {
+        /// The task whose result it is.
+        task: TaskId,
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 /// What a worker wants done. Commands are carried out in the order in which they are given.
@@ -91,7 +121,7 @@ pub enum Event {
 pub enum Command {
     /// Tell the scheduler.
     ToScheduler(FromWorker),
-    /// Put this result into the store, from where peers get it. Given once for a task until it is dropped.
+    /// Put this result into the store, from where peers get it. Given once for a task until it is dropped or evicted.
     Store {
         /// The task whose result it is.
         task: TaskId,
@@ -108,7 +138,7 @@ pub enum Command {
         /// For the results of which tasks.
         tasks: Vec<TaskId>,
     },
-    /// Take these results out of the store. They are in it.
+    /// Take these results out of the store, and delete their files. They are in it, in memory or on disk.
     Drop {
         /// The tasks whose results they are.
         tasks: Vec<TaskId>,
@@ -124,6 +154,21 @@ pub enum Command {
     Stop {
         /// Why, for people.
         reason: StopReason,
+    },
+    /// Write this result to disk. It is in memory, and stays there until [`Evict`](Self::Evict).
+    Spill {
+        /// The task whose result it is.
+        task: TaskId,
+    },
+    /// Take these results out of memory: they are on disk, from where peers get them from now on.
+    Evict {
+        /// The tasks whose results they are.
+        tasks: Vec<TaskId>,
+    },
+    /// Read this result, which is on disk only; its file stays.
+    Unspill {
+        /// The task whose result it is.
+        task: TaskId,
     },
 }
 
@@ -172,6 +217,8 @@ pub enum Reason {
 /// | `peer_silence` | 10 s | a peer from which nothing asked for comes in this time counts as lost | above 0 |
 /// | `max_fetches` | 50 | peers that are asked at the same time | 1 or more |
 /// | `inline_bytes` | 64 KiB | wanted results up to this size are sent along with the answer | any |
+/// | `memory_limit` | none | bytes that results and running tasks may take; beyond, results go to disk | 1 or more |
+/// | `spill_from` | 4 KiB | smaller results never go to disk: a file costs more | any |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Tasks that run at once.
@@ -186,6 +233,23 @@ pub struct Config {
     pub max_fetches: u32,
     /// Wanted results up to this size are sent along.
     pub inline_bytes: u64,
+    /// Bytes that results and running tasks may take.
+    pub memory_limit: Option<u64>,
+    /// Smaller results never go to disk.
+    pub spill_from: u64,
+}
+
+/// What of a worker's budget is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryUse {
+    /// The budget in bytes, where there is one.
+    pub limit: Option<u64>,
+    /// Bytes of results in memory, and of dropped ones that a running task still takes.
+    pub stored: u64,
+    /// Bytes of results that are on disk only.
+    pub spilled: u64,
+    /// Whether no further task starts until memory is free again.
+    pub is_paused: bool,
 }
 
 impl Default for Config {
@@ -197,6 +261,8 @@ impl Default for Config {
             peer_silence: Duration::from_secs(10),
             max_fetches: 50,
             inline_bytes: 64 << 10,
+            memory_limit: None,
+            spill_from: 4 << 10,
         }
     }
 }

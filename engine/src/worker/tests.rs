@@ -1,5 +1,6 @@
 //! The worker machine as a specification: what it is told, and all that it answers, so silence is tested too.
 
+mod memory;
 mod seceded;
 
 use std::time::Duration;
@@ -136,6 +137,7 @@ fn compute(sequence: u64, attempt: u32, inputs: &[(u64, &[u32])]) -> Compute {
         fetch: elsewhere.map(|(i, h)| Remote { task: task(*i), n_bytes: 8, holders: peers(h) }).collect(),
         constants: vec![],
         n_constants: 0,
+        expected_bytes: 0,
     }
 }
 

@@ -58,6 +58,8 @@ pub(crate) struct Oracle {
     pub(crate) misses: BTreeMap<TaskId, u32>,
     /// Whether workers were there at some time and none knew the rare function.
     pub(crate) rare_was_unknown: bool,
+    /// Tasks whose result could not be written to some disk.
+    pub(crate) not_written: BTreeSet<TaskId>,
 }
 
 impl Payload {
@@ -213,6 +215,16 @@ impl Oracle {
             TaskError::NoSuitableWorker { function, waited, .. } => {
                 cause(function, &|task| self.tasks[task].options.wait_timeout == Some(*waited))
             }
+            TaskError::TooLarge { function, n_bytes, limit, excess } => {
+                let n_bytes_of =
+                    |input: &TaskId| self.tasks[input].payload.clone().map_or(0, |p| Value::new(p).n_bytes());
+                *n_bytes == limit + excess
+                    && cause(function, &|task| {
+                        let inputs: BTreeSet<&TaskId> = self.tasks[task].inputs.iter().collect();
+                        inputs.into_iter().map(n_bytes_of).sum::<u64>() == *n_bytes
+                    })
+            }
+            TaskError::NotKept { function, .. } => cause(function, &|task| self.not_written.contains(task)),
             TaskError::Cancelled => before.iter().any(|task| self.cancelled.contains(task)),
             _ => false,
         };

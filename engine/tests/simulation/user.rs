@@ -211,7 +211,7 @@ impl User {
                 wait_timeout: dice.chance(2).then(|| dice.micros(1, 5_000_000)),
                 priority: if dice.chance(20) { dice.between(0, 4) as i32 - 2 } else { 0 },
                 retries: if function == "sim.flaky" { dice.between(0, 5) as u32 } else { 0 },
-                ..TaskOptions::default()
+                expected_bytes: dice.chance(20).then(|| dice.pick(&[0, 100, 2_000, 50_000])),
             };
             if options != TaskOptions::default() {
                 graph.push_options(node, options);

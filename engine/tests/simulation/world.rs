@@ -3,6 +3,7 @@
 //! The shells here do what the runtime's do, at once and without threads: they carry messages, keep stores, run
 //! functions, and check on the way that every command may be given as it is.
 
+mod disk;
 mod links;
 mod programs;
 mod requests;
@@ -97,6 +98,10 @@ enum Happening {
         attempt: Attempt,
         waits: bool,
     },
+    Disk {
+        worker: usize,
+        done: disk::Done,
+    },
 }
 
 /// What programs say to the scheduler.
@@ -156,6 +161,10 @@ struct WorkerShell {
     is_alone: bool,
     machine: Option<Worker>,
     store: BTreeMap<TaskId, Value>,
+    disk: BTreeMap<TaskId, Value>,
+    /// Writes under way, and whether the result was dropped meanwhile.
+    writing: BTreeMap<TaskId, bool>,
+    drive: disk::Disk,
     running: BTreeSet<(TaskId, Attempt)>,
     /// Those of them that ever gave their thread back.
     waited: BTreeSet<(TaskId, Attempt)>,
@@ -196,6 +205,11 @@ pub(crate) struct World {
     is_evening: bool,
     /// Whether some workers lack a function.
     has_rare: bool,
+    /// Whether some workers have little memory.
+    has_budgets: bool,
+    n_spills: u64,
+    n_unspills: u64,
+    n_pauses: u64,
     slowness: Duration,
     /// How long people and faults are busy.
     pub(crate) busy_for: Duration,
@@ -243,6 +257,9 @@ pub(crate) struct Summary {
     pub(crate) n_tasks: usize,
     pub(crate) n_misses: u32,
     pub(crate) n_dead: usize,
+    pub(crate) n_spills: u64,
+    pub(crate) n_unspills: u64,
+    pub(crate) n_pauses: u64,
     pub(crate) ended: Time,
 }
 
@@ -276,6 +293,9 @@ pub(crate) fn live(seed: u64, trace: Trace) -> Summary {
         n_tasks: world.oracle.tasks.len(),
         n_misses: world.oracle.misses.values().sum(),
         n_dead: world.oracle.dead.len(),
+        n_spills: world.n_spills,
+        n_unspills: world.n_unspills,
+        n_pauses: world.n_pauses,
         ended: world.now,
     }
 }
@@ -288,6 +308,7 @@ impl World {
             scheduler::Config { allowed_failures, allowed_misses, silence: SILENCE, ..scheduler::Config::default() };
         let scheduler = Scheduler::new(config.clone(), Time::ZERO);
         let has_rare = dice.chance(25);
+        let has_budgets = dice.chance(40);
         let slowness = dice.pick(&[20, 300, 5_000, 40_000]);
         let busy_for = Duration::from_secs(dice.pick(&[1, 3, 11]));
         let fragility = dice.pick(&[0, 0, 3, 15]);
@@ -308,6 +329,10 @@ impl World {
             is_healed: false,
             is_evening: false,
             has_rare,
+            has_budgets,
+            n_spills: 0,
+            n_unspills: 0,
+            n_pauses: 0,
             slowness: Duration::from_micros(slowness),
             busy_for,
             fragility,
@@ -367,7 +392,7 @@ impl World {
         for (place, shell) in self.workers.iter().enumerate() {
             if let Some(machine) = &shell.machine {
                 let left = (machine.n_held(), machine.n_waiting(), machine.n_running(), shell.store.len());
-                if left != (0, 0, 0, 0) {
+                if left != (0, 0, 0, 0) || !shell.disk.is_empty() {
                     return Err(format!("worker {place} holds, awaits, runs and stores {left:?}: {:?}", shell.store));
                 }
             }
@@ -508,6 +533,7 @@ impl World {
                 }
             }
             Happening::Rejoin { worker } => self.worker_rejoins(worker),
+            Happening::Disk { worker, done } => self.disk_is_done(worker, done),
         }
     }
 
@@ -520,9 +546,10 @@ impl World {
                     Node::Client(_) => None,
                 }
             }
-            Happening::Ran { worker, .. } | Happening::Turn { worker, .. } | Happening::Rejoin { worker } => {
-                Some(*worker)
-            }
+            Happening::Ran { worker, .. }
+            | Happening::Turn { worker, .. }
+            | Happening::Rejoin { worker }
+            | Happening::Disk { worker, .. } => Some(*worker),
             Happening::Get { target, .. } => Some(*target),
             Happening::Answer { owner: Node::Worker(place), .. }
             | Happening::LinkLost { owner: Node::Worker(place), .. }

@@ -101,6 +101,7 @@ fn some_messages() -> Vec<ToWorker> {
             fetch: vec![],
             n_constants: u32::try_from(constants.len()).unwrap(),
             constants,
+            expected_bytes: 0,
         })
     };
     vec![

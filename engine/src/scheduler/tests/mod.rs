@@ -2,6 +2,7 @@
 
 mod demand;
 mod life;
+mod memory;
 mod peers;
 mod place;
 mod retire;
@@ -178,6 +179,7 @@ fn compute_of(
             fetch,
             constants: vec![],
             n_constants: 0,
+            expected_bytes: 0,
         }),
     )
 }

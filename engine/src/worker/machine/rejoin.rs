@@ -29,7 +29,8 @@ impl Worker {
         let runs = |state: &State| matches!(state, State::Running { cancelled: false, .. });
         let running: Vec<(TaskId, Attempt)> =
             self.attempts.iter().filter(|(_, work)| runs(&work.state)).map(|(key, _)| *key).collect();
-        let results: Vec<(TaskId, u64)> = self.held.iter().map(|(task, n_bytes)| (*task, *n_bytes)).collect();
+        let results: Vec<(TaskId, u64)> = self.memory.iter().collect();
+        self.memory.forget_told();
         let mut pieces = results.chunks(PIECE);
         let mut running = Some(running);
         loop {

@@ -47,7 +47,8 @@ impl World {
             if !self.is_healed && self.dice.chance(self.fragility) {
                 return self.break_link(owner, target, true);
             }
-            let value = self.workers[target].store.get(&task).cloned();
+            let shell = &self.workers[target];
+            let value = shell.store.get(&task).or_else(|| shell.disk.get(&task)).cloned();
             let at = self.arrival_on(owner, target, 1);
             self.plan_at(at, Happening::Answer { owner, target, epoch, task, value });
         }

@@ -12,7 +12,10 @@ impl World {
         if self.dice.chance(50) {
             table.insert(0, "sim.another"); // so that one function has several numbers
         }
+        let (memory_limit, drive) = self.draw_memory();
         let config = worker::Config {
+            memory_limit,
+            spill_from: self.dice.pick(&[0, 40, 500]),
             n_threads: self.dice.between(1, 3) as u32,
             peer_silence: Duration::from_secs(2),
             max_fetches: self.dice.between(1, 3) as u32,
@@ -24,7 +27,7 @@ impl World {
         let n_gpus = if self.is_healed { 1 } else { self.dice.below(3) as u64 };
         let resources = BTreeMap::from([("gpu".to_owned(), n_gpus)]);
         let hello = WorkerHello::new(config.n_threads, address(place), &name);
-        let role = Role::Worker(WorkerHello { resources: resources.clone(), ..hello });
+        let role = Role::Worker(WorkerHello { resources: resources.clone(), memory_limit, ..hello });
         let connection = self.connect(Node::Worker(place));
         self.workers.push(WorkerShell {
             alive: true,
@@ -39,6 +42,9 @@ impl World {
             is_alone: false,
             machine: None,
             store: BTreeMap::new(),
+            disk: BTreeMap::new(),
+            writing: BTreeMap::new(),
+            drive,
             running: BTreeSet::new(),
             waited: BTreeSet::new(),
             links: BTreeMap::new(),
@@ -134,6 +140,8 @@ impl World {
         shell.silent = silent;
         shell.machine = None;
         shell.store.clear();
+        shell.disk.clear();
+        shell.writing.clear();
         shell.running.clear();
         shell.waited.clear();
         shell.links.clear();
@@ -170,11 +178,12 @@ impl World {
         }
         let (old, table, id) = (shell.connection, shell.table.clone(), shell.id);
         let rejoins = id.map(|worker| Rejoin { cluster: self.config.cluster, worker });
-        let n_threads = shell.config.n_threads;
+        let (n_threads, memory_limit) = (shell.config.n_threads, shell.config.memory_limit);
         self.disconnect(old, true, false);
         let connection = self.connect(Node::Worker(place));
         self.workers[place].connection = connection;
-        let hello = WorkerHello { rejoins, ..WorkerHello::new(n_threads, address(place), format!("w{place}")) };
+        let hello =
+            WorkerHello { rejoins, memory_limit, ..WorkerHello::new(n_threads, address(place), format!("w{place}")) };
         self.say_hello(connection, &table, Role::Worker(hello));
         self.plan(Duration::from_secs(5), Happening::Rejoin { worker: place });
     }

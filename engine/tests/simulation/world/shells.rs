@@ -165,25 +165,31 @@ impl World {
 
     pub(super) fn tell_worker(&mut self, place: usize, event: worker::Event) {
         let Some(machine) = &mut self.workers[place].machine else { return };
+        let was_paused = machine.memory_use().is_paused;
         let mut commands = Vec::new();
         machine.handle(self.now, event, &mut commands);
         machine.check_invariants();
+        let must_wait = was_paused && machine.memory_use().is_paused && machine.n_running() > 1;
         for command in commands {
             self.trace.note(|| format!("    worker {place}: {command:?}"));
+            if let worker::Command::Run(run) = &command {
+                assert!(!must_wait, "worker {place} starts {run:?} while it has no memory");
+            }
             self.carry_out_for_worker(place, command);
         }
         let shell = &self.workers[place];
         if let Some(machine) = &shell.machine {
-            assert_eq!(machine.n_held(), shell.store.len(), "what worker {place} holds");
             let n_running = machine.n_running() + machine.n_seceded();
             assert_eq!(n_running as usize, shell.running.len(), "what worker {place} runs");
         }
+        self.check_memory(place);
         self.set_tick(Node::Worker(place));
     }
 
     pub(super) fn carry_out_for_worker(&mut self, place: usize, command: worker::Command) {
         match command {
             worker::Command::ToScheduler(message) => {
+                self.n_pauses += u64::from(matches!(message, FromWorker::Memory { is_paused: true, .. }));
                 if let FromWorker::Missing { task, .. } = &message {
                     *self.oracle.misses.entry(*task).or_default() += 1;
                 }
@@ -198,11 +204,11 @@ impl World {
             worker::Command::Run(run) => self.run(place, run),
             worker::Command::Fetch { peer, tasks } => self.fetch(Node::Worker(place), &peer, tasks),
             worker::Command::Drop { tasks } => {
-                for task in tasks {
-                    let before = self.workers[place].store.remove(&task);
-                    assert!(before.is_some(), "{task} is dropped from worker {place}, which does not have it");
-                }
+                tasks.into_iter().for_each(|task| self.drop_result(place, task));
             }
+            worker::Command::Spill { task } => self.spill(place, task),
+            worker::Command::Evict { tasks } => tasks.into_iter().for_each(|task| self.evict(place, task)),
+            worker::Command::Unspill { task } => self.unspill(place, task),
             worker::Command::Close { peer } => self.close_link(Node::Worker(place), &peer),
             worker::Command::Stop { reason: worker::StopReason::Told } => self.worker_dies(place, false),
             worker::Command::Stop { reason: worker::StopReason::SchedulerSilent(_) } => {

@@ -57,7 +57,8 @@ pub struct LocalOptions {
     pub listen: Option<String>,
     /// Compared with others that join.
     pub instruction_set: String,
-    /// What others that join must know or have.
+    /// What others that join must know or have. A certificate here is the scheduler's, the workers' and the clients', as
+    /// one for a worker can be.
     pub security: Security,
     /// What each worker's results and running tasks may take.
     pub memory_limit: MemoryLimit,

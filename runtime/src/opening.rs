@@ -180,24 +180,25 @@ impl Opening {
     }
 
     fn read_opening(&mut self) -> Result<Say, (Refusal, Say)> {
-        let refuse = |refusal| Err((refusal, Say::NOTHING));
         let n = self.n_theirs.min(MAGIC.len());
         if self.theirs[..n] != MAGIC[..n] {
-            return refuse(if TLS_RECORDS.contains(&self.theirs[0]) { Refusal::OnlyTls } else { Refusal::Magic });
+            let refusal = if TLS_RECORDS.contains(&self.theirs[0]) { Refusal::OnlyTls } else { Refusal::Magic };
+            return Err((refusal, Say::NOTHING));
         }
         if self.n_theirs < OPENING {
             return Ok(Say::NOTHING);
         }
-        if self.theirs[8] != FORM || self.theirs[11..16] != [0; 5] {
-            return refuse(Refusal::Form);
-        }
-        if self.theirs[9] != self.channel as u8 {
-            return refuse(Refusal::Channel);
-        }
+        // Whoever gets so far may hear a challenge, so that both ends can say why they do not understand each other.
         let answer = match self.end {
             End::Connects => Say::NOTHING,
             End::Accepts => Say::of(&self.mine),
         };
+        if self.theirs[8] != FORM || self.theirs[11..16] != [0; 5] {
+            return Err((Refusal::Form, answer));
+        }
+        if self.theirs[9] != self.channel as u8 {
+            return Err((Refusal::Channel, answer));
+        }
         match (&self.key, self.theirs[10]) {
             (None, 0) => {
                 self.done = true;
@@ -207,10 +208,9 @@ impl Opening {
                 End::Connects => Say::of(self.code(key, End::Connects).as_ref()),
                 End::Accepts => answer,
             }),
-            // He may learn that there is a token, so that he can be told what is missing.
             (None, 1) => Err((Refusal::TokenAsked, answer)),
             (Some(_), 0) => Err((Refusal::TokenUnknown, answer)),
-            _ => refuse(Refusal::Form),
+            _ => Err((Refusal::Form, answer)),
         }
     }
 

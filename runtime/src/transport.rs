@@ -130,11 +130,11 @@ impl Link {
     /// Connects to `url`'s port, and speaks once both ends know each other as `guard` asks for.
     pub(crate) async fn to(url: &str, channel: Channel, guard: &Guard) -> Result<Self, Connect> {
         let place = host_and_port(url).map_err(Connect::Address)?;
-        let open = async {
-            let stream = TcpStream::connect(place).await.map_err(|error| Refusal::Io { reason: plain(&error) })?;
-            let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
-            socket::connected(stream, host, channel, guard).await
-        };
+        let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(place)).await;
+        let connected = connected.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
+        let stream = connected.map_err(|error| Connect::Refused(Refusal::Io { reason: plain(&error) }))?;
+        let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+        let open = socket::connected(stream, host, channel, guard);
         let opened = tokio::time::timeout(PATIENCE, open).await.unwrap_or(Err(Refusal::Silent));
         opened.map(Self::new).map_err(Connect::Refused)
     }

@@ -1,9 +1,22 @@
 //! Worker processes of a program of one's own: here the test program itself, whose main begins with `phalanx::init()`.
 
-use std::{error::Error, pin::Pin, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    pin::Pin,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use phalanx::{datasets::make_counts, glm::Solver, learn::FitOn, prelude::*, runtime::LocalOptions};
+use phalanx::{
+    datasets::make_counts,
+    glm::Solver,
+    learn::FitOn,
+    prelude::*,
+    runtime::{ClientOptions, LocalOptions, Security, Tls, Token},
+};
 
 type Outcome = Result<(), Box<dyn Error>>;
 type Test = fn() -> Pin<Box<dyn Future<Output = Outcome>>>;
@@ -29,13 +42,14 @@ fn main() -> ExitCode {
     if let Err(error) = phalanx::init() {
         panic!("{error}");
     }
-    let tests: [(&str, Test); 6] = [
+    let tests: [(&str, Test); 7] = [
         ("tasks_run_in_processes_that_are_not_this_one", || Box::pin(other_processes())),
         ("a_model_has_the_same_bits_in_memory_on_threads_and_on_processes", || Box::pin(same_bits())),
         ("a_model_has_the_same_bits_when_a_worker_is_killed_under_it", || Box::pin(same_bits_after_a_loss())),
         ("a_grid_search_finds_the_same_on_processes", || Box::pin(same_search())),
         ("a_panic_comes_back_and_a_task_that_kills_workers_fails", || Box::pin(panics_and_crashes())),
         ("workers_end_with_their_cluster", || Box::pin(workers_end())),
+        ("with_a_token_and_tls_processes_share_work_and_nobody_else_joins", || Box::pin(with_keys())),
     ];
     let trials = tests.map(|(name, test)| {
         Trial::test(name, move || {
@@ -134,5 +148,55 @@ async fn workers_end() -> Outcome {
     drop(client);
     cluster.shutdown().await;
     assert!(workers.iter().all(|worker| !std::path::Path::new(&format!("/proc/{worker}")).exists()));
+    Ok(())
+}
+
+/// Takes a while, so that there is something to steal.
+#[task]
+fn length_here(values: Vec<f64>, i: u64) -> (usize, u64, u32) {
+    std::thread::sleep(Duration::from_millis(10));
+    (values.len(), i, std::process::id())
+}
+
+/// Submits, scatters, gathers, and lets work be stolen, all of it encrypted.
+async fn with_keys() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let keys = folder.path().join("keys");
+    let sink = || Arc::new(Mutex::new(Vec::new()));
+    let screen = phalanx::cli::output::Screen::new(sink(), sink(), false);
+    assert_eq!(phalanx::cli::run(["phalanx", "cluster", "keys", &keys.display().to_string()], &screen), 0);
+    let file = |name: &str| keys.join(name);
+    let tls = |role: &str| Tls {
+        cert: file(&format!("{role}.pem")),
+        key: file(&format!("{role}-key.pem")),
+        ca: file("ca.pem"),
+    };
+    let token = Token::from_file(file("token"))?;
+    // A worker's certificate is good for everything, so one program that is all of them uses it.
+    let security = Security { token: Some(token.clone()), tls: Some(tls("worker")) };
+    let options =
+        LocalOptions { n_workers: 2, n_threads: Some(1), processes: true, security, ..LocalOptions::default() };
+    let cluster = LocalCluster::start(options)?;
+    let url = cluster.url().expect("it listens").to_owned();
+    let security = Security { token: Some(token), tls: Some(tls("client")) };
+    let with = |security: &Security| ClientOptions { security: security.clone(), ..ClientOptions::default() };
+    for client in [cluster.client().await?, Client::connect_with(&url, &with(&security)).await?] {
+        // It lies on one worker; the other steals some of the work and fetches it from there.
+        let values = client.scatter(vec![1.5_f64; 500_000]);
+        values.done().await?;
+        let calls: Vec<_> = (0..60).map(|i| length_here::delayed(&values, i)).collect();
+        let answers = client.gather(&client.submit_all(&calls)).await?;
+        assert_eq!(
+            answers.iter().map(|(len, i, _)| (*len, *i)).collect::<Vec<_>>(),
+            (0..60).map(|i| (500_000, i)).collect::<Vec<_>>()
+        );
+        let processes: BTreeSet<u32> = answers.iter().map(|(.., process)| *process).collect();
+        assert_eq!(processes, cluster.process_ids().into_iter().collect());
+        assert_eq!(*values.get().await?, vec![1.5; 500_000]);
+    }
+    for security in [Security { token: None, ..security.clone() }, Security { tls: None, ..security }] {
+        let error = Client::connect_with(&url, &with(&security)).await.expect_err("it is refused");
+        assert!(matches!(error, phalanx::runtime::Error::NotLetIn { .. }), "{error}");
+    }
     Ok(())
 }

@@ -220,6 +220,8 @@ impl Opening {
         let other = if self.end == End::Connects { End::Accepts } else { End::Connects };
         // Takes the same time for every wrong proof.
         if hmac::verify(key, &self.said(other), &self.proof).is_err() {
+            // Nobody who looks only at what is wanted may take this for the end of an opening.
+            self.n_proof = 0;
             return refused;
         }
         let say = match self.end {

@@ -270,6 +270,7 @@ pub enum BenchCommand {
 #[command(after_help = "\
 Examples:
   phalanx bench runtime --quick
+  phalanx bench runtime --quick --only 'tcp,local round trip'
   phalanx bench runtime --peers python3 --json
 
 Peers are measured in the same run, with the same graphs and as many threads; what is not installed is said.")]
@@ -277,9 +278,12 @@ pub struct BenchArguments {
     /// End within a minute of our own time: smaller work, and peers stopped at 20 s instead of 60 s
     #[arg(long)]
     pub quick: bool,
-    /// A Python that has the peers (dask.distributed)
+    /// A Python that has the peers (dask.distributed, ray)
     #[arg(long, value_name = "PYTHON")]
     pub peers: Option<PathBuf>,
+    /// Measure only the rows whose name contains one of these texts
+    #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+    pub only: Vec<String>,
     /// Print one JSON object for programs instead of a table for people
     #[arg(long)]
     pub json: bool,

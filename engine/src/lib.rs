@@ -25,6 +25,7 @@ extern crate self as phalanx_engine;
 
 pub mod client;
 pub mod data;
+pub mod dense;
 pub mod event;
 mod fetch;
 pub mod graph;

@@ -4,12 +4,17 @@
 //! waits there, carries out what the machine answers, and only then hands the answers to the system, so that many
 //! small messages share one write. On a single-threaded runtime none of this wakes a thread.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use phalanx_engine::{
     id::{ClientId, ClusterId, ConnectionId, WorkerId},
     message::{FromClient, FromWorker, Greeting, ToClient, ToWorker},
     scheduler::{Command, Config, Event, Scheduler as Machine},
+    time::Time,
 };
 use tokio::{
     net::TcpListener,
@@ -21,6 +26,7 @@ use crate::{
     door,
     error::{Error, Result},
     io::{Alarm, Checks, Clock, Spawned, random},
+    mailbox::{Giver, Taker, mailbox},
     security::{Guard, Security},
     transport::{Answer, Arrival, Destination, Line, Receiver, Sender, listen},
     wire::Wire,
@@ -148,11 +154,12 @@ impl Scheduler {
     /// Runs until `shutdown` is there; then every connection is closed. Fastest on a single-threaded runtime.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let clock = Clock::start();
-        let (inbox, events) = mpsc::unbounded_channel();
+        let (inbox, events) = mailbox();
         let handle = Handle::current();
         let _door = self.listener.map(|listener| Spawned::on(&handle, accept(listener, self.guard, self.door.clone())));
         let shell = Shell {
             machine: Machine::new(self.config, clock.now()),
+            now: clock.now(),
             clock,
             handle,
             inbox,
@@ -198,8 +205,10 @@ async fn accept(listener: TcpListener, guard: Arc<Guard>, door: UnboundedSender<
 struct Shell {
     machine: Machine,
     clock: Clock,
+    /// The time of what is being handled.
+    now: Time,
     handle: Handle,
-    inbox: UnboundedSender<Event>,
+    inbox: Giver<Event>,
     commands: Vec<Command>,
     n_connections: u64,
     /// Who said hello and waits for the greeting; empty between events.
@@ -224,21 +233,34 @@ enum Who {
 }
 
 impl Shell {
-    async fn run(mut self, mut arrivals: UnboundedReceiver<Arrival>, mut events: UnboundedReceiver<Event>) {
+    async fn run(mut self, mut arrivals: UnboundedReceiver<Arrival>, mut events: Taker<Event>) {
         let alarm = Alarm::new(self.clock);
         let mut batch = Vec::new();
+        // What was taken and not handled yet: answers are written, and time is looked at, between its parts.
+        let mut pending = VecDeque::new();
         loop {
             let mut deadline = self.machine.deadline();
             // Looked at before events are, of which there may always be some.
             if deadline.is_some_and(|(time, _)| time <= self.clock.now()) {
+                self.now = self.clock.now();
                 self.handle(Event::Tick);
                 deadline = self.machine.deadline();
             }
             alarm.set(deadline.map(|(time, _)| time));
+            if !pending.is_empty() {
+                let n = pending.len().min(BATCH);
+                self.now = self.clock.now();
+                pending.drain(..n).for_each(|event| self.handle(event));
+                self.flush();
+                // Sockets are heard in between.
+                tokio::task::yield_now().await;
+                continue;
+            }
             tokio::select! {
                 biased;
                 arrival = arrivals.recv() => {
                     if let Some(Arrival { hello, answer, line }) = arrival {
+                        self.now = self.clock.now();
                         self.n_connections += 1;
                         let connection = ConnectionId(self.n_connections);
                         self.greeted.insert(connection, (answer, line));
@@ -246,16 +268,22 @@ impl Shell {
                         self.greeted.clear();
                     }
                 }
-                _ = events.recv_many(&mut batch, BATCH) => batch.drain(..).for_each(|event| self.handle(event)),
+                _ = events.take(&mut batch) => pending.extend(batch.drain(..)),
                 () = alarm.wait() => {}
             }
-            for who in std::mem::take(&mut self.unsent) {
-                match who {
-                    Who::Client(client) => self.clients.get_mut(&client).into_iter().for_each(Peer::flush),
-                    Who::Worker(worker) => self.workers.get_mut(&worker).into_iter().for_each(Peer::flush),
-                }
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut unsent = std::mem::take(&mut self.unsent);
+        for who in unsent.drain(..) {
+            match who {
+                Who::Client(client) => self.clients.get_mut(&client).into_iter().for_each(Peer::flush),
+                Who::Worker(worker) => self.workers.get_mut(&worker).into_iter().for_each(Peer::flush),
             }
         }
+        self.unsent = unsent;
     }
 
     fn handle(&mut self, event: Event) {
@@ -265,7 +293,7 @@ impl Shell {
             _ => {}
         }
         let mut commands = std::mem::take(&mut self.commands);
-        self.machine.handle(self.clock.now(), event, &mut commands);
+        self.machine.handle(self.now, event, &mut commands);
         commands.drain(..).for_each(|command| self.carry_out(command));
         self.commands = commands;
         self.checks.run(|| self.machine.check_invariants());
@@ -345,7 +373,7 @@ impl<M: Wire> Peer<M> {
 /// Hears one connection out.
 async fn read<M: Wire + Clone>(
     mut receiver: Receiver<M>,
-    inbox: UnboundedSender<Event>,
+    inbox: Giver<Event>,
     say: impl Fn(M) -> Event,
     alive: M,
     left: Event,
@@ -353,14 +381,16 @@ async fn read<M: Wire + Clone>(
     let mut messages = Vec::new();
     loop {
         match receiver.recv(&mut messages).await {
-            Ok(true) if messages.is_empty() => drop(inbox.send(say(alive.clone()))),
-            Ok(true) => messages.drain(..).for_each(|message| drop(inbox.send(say(message)))),
+            Ok(true) if messages.is_empty() => inbox.push(say(alive.clone())),
+            Ok(true) => inbox.extend(messages.drain(..).map(&say)),
             Ok(false) => break,
             Err(error) => {
                 tracing::debug!(%error, ?left, "a connection broke");
                 break;
             }
         }
+        inbox.flush();
     }
-    let _ = inbox.send(left);
+    inbox.push(left);
+    inbox.flush();
 }

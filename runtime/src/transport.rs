@@ -28,6 +28,7 @@ use tokio::{
 use crate::{
     error::{Error, Result},
     io::{PATIENCE, lock},
+    mailbox::{Giver, Taker, mailbox},
     opening::{Channel, Refusal},
     security::Guard,
     socket::{self, ReadHalf, WriteHalf},
@@ -43,7 +44,7 @@ const BATCH: usize = 1_024;
 #[derive(Debug)]
 pub(crate) enum Sender<M> {
     Tcp(Arc<Closing>),
-    InProcess(mpsc::UnboundedSender<M>),
+    InProcess(Giver<M>),
 }
 
 impl<M> Clone for Sender<M> {
@@ -63,25 +64,27 @@ impl<M: Wire> Sender<M> {
     pub(crate) fn send(&self, message: M) -> Result<(), DataError> {
         match self {
             Self::Tcp(tcp) => tcp.0.send(message),
-            Self::InProcess(channel) => {
-                let _ = channel.send(message);
+            Self::InProcess(giver) => {
+                giver.push(message);
                 Ok(())
             }
         }
     }
 
-    /// Hands what is queued to the system.
+    /// Hands what is queued to the system, or wakes who receives it in this process.
     pub(crate) fn flush(&self) {
-        if let Self::Tcp(tcp) = self {
-            tcp.0.flush();
+        match self {
+            Self::Tcp(tcp) => tcp.0.flush(),
+            Self::InProcess(giver) => giver.flush(),
         }
     }
 
     /// Leaves what is queued to the task that writes, since more will follow at once: what is queued when its turn comes
     /// goes together.
     pub(crate) fn flush_soon(&self) {
-        if let Self::Tcp(tcp) = self {
-            tcp.0.waiting.notify_one();
+        match self {
+            Self::Tcp(tcp) => tcp.0.waiting.notify_one(),
+            Self::InProcess(giver) => giver.flush(),
         }
     }
 
@@ -102,7 +105,7 @@ impl<M: Wire> Sender<M> {
 #[derive(Debug)]
 pub(crate) enum Receiver<M> {
     Tcp(Box<Incoming>),
-    InProcess(mpsc::UnboundedReceiver<M>),
+    InProcess(Taker<M>),
 }
 
 impl<M: Wire> Receiver<M> {
@@ -114,7 +117,7 @@ impl<M: Wire> Receiver<M> {
     pub(crate) async fn recv(&mut self, into: &mut Vec<M>) -> Result<bool, FrameError> {
         match self {
             Self::Tcp(incoming) => incoming.recv(into).await,
-            Self::InProcess(channel) => Ok(channel.recv_many(into, BATCH).await > 0),
+            Self::InProcess(taker) => Ok(taker.take(into).await),
         }
     }
 }
@@ -189,7 +192,7 @@ impl Link {
 
 /// A pair of connected ends inside this process.
 pub(crate) fn pair<M>() -> (Sender<M>, Receiver<M>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
+    let (sender, receiver) = mailbox();
     (Sender::InProcess(sender), Receiver::InProcess(receiver))
 }
 

@@ -18,6 +18,11 @@ pub(super) fn peak_mb() -> Option<f64> {
     (!marks.is_empty()).then(|| marks.iter().sum::<f64>() / 1024.)
 }
 
+/// What a process has in memory now, in bytes.
+pub(super) fn resident(process: u32) -> Option<u64> {
+    status(process, "VmRSS:")?.trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
 /// This program and everything below it.
 fn family() -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();

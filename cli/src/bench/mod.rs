@@ -6,5 +6,6 @@ mod memory;
 mod peers;
 mod report;
 mod runtime;
+mod shapes;
 
 pub(crate) use runtime::runtime;

@@ -1,9 +1,10 @@
 """One row of `phalanx bench runtime`, run by dask.distributed.
 
-Called as `PYTHON peer_dask.py ROW N THREADS`. It says `version X`, then `ready` when the cluster is up and warm, then
-`seconds S` for the work alone. The caller stops it where it takes too long.
+Called as `PYTHON peer_dask.py ROW N THREADS [GRAPH]`. It says `version X`, then `ready` when the cluster is up and warm,
+then `seconds S` for the work alone. The caller stops it where it takes too long.
 """
 
+import json
 import sys
 import time
 
@@ -12,12 +13,15 @@ def nothing(i):
     return i
 
 
-def leaf(i):
-    return float(i)
+def body(spin, n_bytes, inputs):
+    end = time.perf_counter() + spin
+    while time.perf_counter() < end:
+        pass
+    return bytes(n_bytes)
 
 
-def add(a, b):
-    return a + b
+def size(value):
+    return len(value)
 
 
 def measured(work):
@@ -33,19 +37,25 @@ def independent(client, n):
     assert total == n * (n - 1) // 2
 
 
-def tree(client, n):
-    import dask
-
-    level = [dask.delayed(leaf, pure=False)(i) for i in range(n)]
-    call = dask.delayed(add, pure=False)
-    while len(level) > 1:
-        level = [call(a, b) for a, b in zip(level[::2], level[1::2])]
-    assert client.compute(level[0], optimize_graph=False).result() == n * (n - 1) / 2
-
-
 def sequential(client, n):
     for i in range(n):
         assert client.submit(nothing, i, pure=False).result() == i
+
+
+def graph(client, n):
+    with open(sys.argv[4]) as file:
+        shape = json.load(file)
+    spin, n_bytes = shape["spin"], shape["n_bytes"]
+    key = "body-{}".format
+    tasks = {key(i): (body, spin, n_bytes, [key(j) for j in inputs]) for i, inputs in enumerate(shape["inputs"])}
+    last = client.get(tasks, key(len(tasks) - 1), optimize_graph=False)
+    assert len(last) == n_bytes
+
+
+def payload(client, n):
+    one, two = list(client.scheduler_info()["workers"])[:2]
+    value = client.submit(bytes, n, workers=[one], pure=False)
+    assert client.submit(size, value, workers=[two], pure=False).result() == n
 
 
 def main():
@@ -79,7 +89,7 @@ def main():
     with cluster, distributed.Client(cluster) as client:
         client.wait_for_workers(1 if row.startswith(("local", "tcp")) else threads)
         sequential(client, 10)
-        work = {"tasks": independent, "tree": tree, "trip": sequential}[row.split("-")[1]]
+        work = {"tasks": independent, "trip": sequential, "graph": graph, "payload": payload}[row.split("-")[1]]
         measured(lambda: work(client, n))
 
 

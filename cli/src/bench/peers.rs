@@ -1,4 +1,4 @@
-//! Runs a peer's side of a row in the given Python, and stops it where it takes too long.
+//! Peers: what they are called, and their side of a row, run in the given Python and stopped where it takes too long.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -12,8 +12,51 @@ use std::{
 
 use crate::{Error, Result, error::io_reason};
 
-/// dask.distributed's side of the rows.
-const DASK: &str = include_str!("peer_dask.py");
+/// A program that can do the same work, where a Python has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    Dask,
+    Ray,
+}
+
+impl Peer {
+    pub(super) const ALL: [Self; 2] = [Self::Dask, Self::Ray];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Dask => "dask",
+            Self::Ray => "ray",
+        }
+    }
+
+    /// What is imported, and what pip installs.
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Dask => "distributed",
+            Self::Ray => "ray",
+        }
+    }
+
+    /// Its side of the rows.
+    const fn script(self) -> &'static str {
+        match self {
+            Self::Dask => include_str!("peer_dask.py"),
+            Self::Ray => include_str!("peer_ray.py"),
+        }
+    }
+}
+
+/// What a peer is to do.
+#[derive(Debug, Clone)]
+pub(super) struct Work<'a> {
+    /// Where and what: `local-tasks`, `processes-graph`.
+    pub(super) row: &'a str,
+    /// How many.
+    pub(super) n: usize,
+    pub(super) n_threads: usize,
+    /// The graph, in the form that the scripts read.
+    pub(super) graph: Option<serde_json::Value>,
+}
 
 /// How long a peer may take to start its cluster; that is not measured.
 const START: Duration = Duration::from_secs(60);
@@ -29,27 +72,34 @@ pub(super) enum Outcome {
     Missing(String),
 }
 
-/// The version of dask.distributed that a Python has.
-pub(super) fn dask_version(python: &Path) -> Result<String, String> {
-    let code = "import distributed; print(distributed.__version__)";
-    let output = Command::new(python).args(["-c", code]).output();
+/// The version of a peer that a Python has.
+pub(super) fn version(python: &Path, peer: Peer) -> Result<String, String> {
+    let package = peer.package();
+    let code = format!("import {package}; print({package}.__version__)");
+    let output = Command::new(python).args(["-c", &code]).output();
     let output = output.map_err(|error| format!("cannot run {}: {}", python.display(), io_reason(&error)))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let why = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
-    Err(format!("{} has no dask.distributed ({why}); install it with pip install distributed", python.display()))
+    Err(format!("{} has no {package} ({why}); install it with pip install {package}", python.display()))
 }
 
-/// Runs a row of dask's, at most `limit` long once its cluster is up.
-pub(super) fn run_dask(python: &Path, row: &str, n: usize, n_threads: usize, limit: Duration) -> Result<Outcome> {
-    // dask's processes read the program again, so it has to be a file.
-    let failed = |error: std::io::Error| Error::failed(format!("cannot run dask: {}", io_reason(&error)));
-    let mut script = tempfile::Builder::new().suffix(".py").tempfile().map_err(failed)?;
-    script.write_all(DASK.as_bytes()).map_err(failed)?;
+/// Runs a row on a peer, at most `limit` long once its cluster is up.
+pub(super) fn run(python: &Path, peer: Peer, work: &Work<'_>, limit: Duration) -> Result<Outcome> {
+    let failed = |error: std::io::Error| Error::failed(format!("cannot run {}: {}", peer.name(), io_reason(&error)));
+    // Processes that the peer starts read the program again, so it has to be a file.
+    let file = |suffix: &str, text: &str| {
+        let mut file = tempfile::Builder::new().suffix(suffix).tempfile()?;
+        file.write_all(text.as_bytes())?;
+        Ok(file)
+    };
+    let script = file(".py", peer.script()).map_err(failed)?;
+    let graph = work.graph.as_ref().map(|graph| file(".json", &graph.to_string())).transpose().map_err(failed)?;
     let mut command = Command::new(python);
-    command.arg(script.path()).arg(row).arg(n.to_string()).arg(n_threads.to_string());
+    command.arg(script.path()).arg(work.row).arg(work.n.to_string()).arg(work.n_threads.to_string());
+    command.args(graph.as_ref().map(|graph| graph.path()));
     // A group of its own, so that its workers end with it.
     let child = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut group = Group(child.map_err(failed)?);
@@ -135,7 +185,7 @@ mod tests {
     fn a_peer_that_fails_says_why() {
         let outcome = group("echo first >&2; echo 'ImportError: no dask' >&2; exit 1").watch(Duration::from_secs(10));
         assert_eq!(outcome, Outcome::Missing("it ended early: ImportError: no dask".to_owned()));
-        let error = dask_version(&PathBuf::from("/no/such/python")).expect_err("not there");
+        let error = version(&PathBuf::from("/no/such/python"), Peer::Dask).expect_err("not there");
         assert_eq!(error, "cannot run /no/such/python: no such file or directory");
     }
 }

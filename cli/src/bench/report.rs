@@ -21,8 +21,16 @@ pub(super) type Peer = (&'static str, Result<String, String>);
 pub(super) enum Unit {
     /// More is better.
     TasksPerSecond,
-    /// Less is better.
+    /// Less is better: of one of `n` things.
     Microseconds,
+    /// Less is better: of one of `n` tasks, beside what its body takes.
+    OverheadMicroseconds,
+    /// Less is better: from the first to the last.
+    Seconds,
+    /// More is better; `n` counts bytes.
+    GigabytesPerSecond,
+    /// Less is better; what is measured is not a time.
+    BytesPerTask,
 }
 
 /// One measured thing.
@@ -30,10 +38,12 @@ pub(super) enum Unit {
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) unit: Unit,
-    /// How many tasks or round trips a measurement has.
+    /// How many tasks, round trips or bytes a measurement has.
     pub(super) n: usize,
-    /// How long ours took, in seconds.
+    /// How long ours took, in seconds; in bytes where the unit counts them.
     pub(super) seconds: f64,
+    /// What the bodies alone take at best, in seconds.
+    pub(super) ideal: f64,
     /// What became of each peer's.
     pub(super) peers: Vec<(&'static str, Outcome)>,
     pub(super) peak_rss_mb: Option<f64>,
@@ -46,6 +56,10 @@ impl Unit {
         match self {
             Self::TasksPerSecond => "tasks/s",
             Self::Microseconds => "us",
+            Self::OverheadMicroseconds => "us/task beside the bodies",
+            Self::Seconds => "s",
+            Self::GigabytesPerSecond => "GB/s",
+            Self::BytesPerTask => "bytes/task",
         }
     }
 
@@ -53,19 +67,33 @@ impl Unit {
     pub(super) fn of(self, n: usize, seconds: f64) -> f64 {
         match self {
             Self::TasksPerSecond => n as f64 / seconds,
-            Self::Microseconds => seconds / n as f64 * 1e6,
+            Self::Microseconds | Self::OverheadMicroseconds => seconds / n as f64 * 1e6,
+            Self::Seconds => seconds,
+            Self::GigabytesPerSecond => n as f64 / seconds / 1e9,
+            Self::BytesPerTask => seconds / n as f64,
         }
+    }
+
+    /// Whether a larger value is a better one.
+    const fn more_is_better(self) -> bool {
+        matches!(self, Self::TasksPerSecond | Self::GigabytesPerSecond)
     }
 }
 
 impl Row {
     pub(super) fn value(&self) -> f64 {
-        self.unit.of(self.n, self.seconds)
+        self.unit.of(self.n, self.counted(self.seconds))
+    }
+
+    /// What counts of a time: in a row of overheads, what is beside the bodies.
+    fn counted(&self, seconds: f64) -> f64 {
+        // A peer that runs bodies shorter than it was told would be a wonder; nothing is divided by 0 then either.
+        if self.unit == Unit::OverheadMicroseconds { (seconds - self.ideal).max(1e-9) } else { seconds }
     }
 
     fn peer_value(&self, outcome: &Outcome) -> Option<f64> {
         match outcome {
-            Outcome::Done(seconds) | Outcome::Stopped(seconds) => Some(self.unit.of(self.n, *seconds)),
+            Outcome::Done(seconds) | Outcome::Stopped(seconds) => Some(self.unit.of(self.n, self.counted(*seconds))),
             Outcome::Missing(_) => None,
         }
     }
@@ -73,10 +101,10 @@ impl Row {
     /// How far ahead of the fastest peer this is: above 1, whichever way the unit points.
     fn ratio(&self) -> Option<f64> {
         let seconds = self.peers.iter().filter_map(|(_, outcome)| match outcome {
-            Outcome::Done(seconds) | Outcome::Stopped(seconds) => Some(*seconds),
+            Outcome::Done(seconds) | Outcome::Stopped(seconds) => Some(self.counted(*seconds)),
             Outcome::Missing(_) => None,
         });
-        seconds.reduce(f64::min).map(|fastest| fastest / self.seconds)
+        seconds.reduce(f64::min).map(|fastest| fastest / self.counted(self.seconds))
     }
 
     /// What holds the row back, and what has to be known of its peers.
@@ -131,23 +159,27 @@ impl Report {
             ),
             String::new(),
         ];
-        let mut table = Table::new(["row", "unit", ">phalanx", ">dask", ">times dask", ">peak MiB"]);
+        let names: Vec<String> = self.peers.iter().map(|(name, _)| format!(">{name}")).collect();
+        let mut heads = vec!["row", "unit", ">phalanx"];
+        heads.extend(names.iter().map(String::as_str));
+        heads.extend([">times the fastest peer", ">peak MiB"]);
+        let mut table = Table::new(heads);
         for row in &self.rows {
             let peer = |outcome: &Outcome| match (row.peer_value(outcome), outcome) {
                 (Some(value), Outcome::Stopped(_)) => {
-                    format!("{}{}", if row.unit == Unit::TasksPerSecond { "<" } else { ">" }, round(value))
+                    format!("{}{}", if row.unit.more_is_better() { "<" } else { ">" }, round(value))
                 }
                 (Some(value), _) => round(value),
                 (None, _) => "-".to_owned(),
             };
-            table.row([
-                row.name.clone(),
-                row.unit.name().to_owned(),
-                round(row.value()),
-                row.peers.first().map_or_else(|| "-".to_owned(), |(_, outcome)| peer(outcome)),
-                row.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.1}")),
-                row.peak_rss_mb.map_or_else(|| "-".to_owned(), |peak| format!("{peak:.0}")),
-            ]);
+            let mut cells = vec![row.name.clone(), row.unit.name().to_owned(), round(row.value())];
+            cells.extend(self.peers.iter().map(|(name, _)| {
+                let outcome = row.peers.iter().find(|(peer, _)| peer == name);
+                outcome.map_or_else(|| "-".to_owned(), |(_, outcome)| peer(outcome))
+            }));
+            cells.push(row.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.1}")));
+            cells.push(row.peak_rss_mb.map_or_else(|| "-".to_owned(), |peak| format!("{peak:.0}")));
+            table.row(cells);
         }
         lines.push(table.to_string());
         lines.push(String::new());
@@ -205,7 +237,16 @@ mod tests {
 
     fn row(unit: Unit, outcome: Outcome) -> Row {
         let (name, limit) = ("local 1000 tasks".to_owned(), "the pool".to_owned());
-        Row { name, unit, n: 1000, seconds: 0.01, peers: vec![("dask", outcome)], peak_rss_mb: Some(12.5), limit }
+        Row {
+            name,
+            unit,
+            n: 1000,
+            seconds: 0.01,
+            ideal: 0.,
+            peers: vec![("dask", outcome)],
+            peak_rss_mb: Some(12.5),
+            limit,
+        }
     }
 
     #[test]
@@ -214,6 +255,14 @@ mod tests {
             assert_eq!(row(unit, Outcome::Done(0.5)).ratio(), Some(50.));
         }
         assert_eq!(row(Unit::Microseconds, Outcome::Missing(String::new())).ratio(), None);
+    }
+
+    #[test]
+    fn an_overhead_is_what_is_beside_the_bodies() {
+        let row = Row { ideal: 0.005, ..row(Unit::OverheadMicroseconds, Outcome::Done(0.505)) };
+        assert!((row.value() - 5.).abs() < 1e-9);
+        assert!(row.ratio().is_some_and(|ratio| (ratio - 100.).abs() < 1e-9));
+        assert_eq!(Unit::GigabytesPerSecond.of(2_000_000_000, 0.5), 4.);
     }
 
     #[test]

@@ -327,7 +327,9 @@ impl Scheduler {
         self.count_active(slot, -1);
         let task = self.tasks.id(slot);
         if self.tasks.wanted[slot] > 0 {
-            let message = ToClient::finished(task, n_bytes, self.addresses(slot), value);
+            // Who has the value need not ask where it lies.
+            let holders = if value.is_some() { Vec::new() } else { self.addresses(slot) };
+            let message = ToClient::finished(task, n_bytes, holders, value);
             out.push(Command::ToClient { client: task.client(), message });
         }
         let dependents: Vec<Slot> = self.tasks.dependents(slot).collect();

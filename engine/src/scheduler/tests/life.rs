@@ -30,7 +30,7 @@ fn a_small_result_comes_with_the_answer() {
     world.submits(graph(&[(INC, &[])]), &[0]);
     let value = Some(Value::new(3.0));
     let told = world.worker(0, FromWorker::finished(task(0), Attempt(0), 8, 1000, value.clone()));
-    let message = ToClient::finished(task(0), 8, vec![address(0)], value);
+    let message = ToClient::finished(task(0), 8, vec![], value);
     assert_eq!(told, [Command::ToClient { client: CLIENT, message }]);
 }
 

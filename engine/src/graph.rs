@@ -111,6 +111,12 @@ impl<T: Portable> Delayed<T> {
         self.with(|options| options.wait_timeout = Some(timeout))
     }
 
+    /// Keeps it from ever running twice at the same time: an attempt that takes far longer than its kind does is then
+    /// waited for, where otherwise an idle worker begins a second one. For functions whose effects others see.
+    pub fn no_duplicate(&self) -> Self {
+        self.with(|options| options.no_duplicate = true)
+    }
+
     /// All options at once; those that were set before are gone.
     pub fn options(&self, options: TaskOptions) -> Self {
         self.with(|all| *all = options)
@@ -157,6 +163,7 @@ impl<T> fmt::Debug for Delayed<T> {
 /// | `workers` | any | the workers that may run it, by name or address | text |
 /// | `allow_other_workers` | false | whether others may while none of `workers` is connected | |
 /// | `wait_timeout` | for ever | how long it may wait for a worker that can ever run it | any |
+/// | `no_duplicate` | false | whether a second attempt may never run beside one that takes too long | |
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct TaskOptions {
     /// Higher runs first.
@@ -173,6 +180,8 @@ pub struct TaskOptions {
     pub allow_other_workers: bool,
     /// How long it may wait for a worker that can ever run it.
     pub wait_timeout: Option<Duration>,
+    /// Whether a second attempt may never run beside one that takes far longer than its kind does.
+    pub no_duplicate: bool,
 }
 
 /// The options of most tasks.
@@ -184,6 +193,7 @@ static DEFAULT_OPTIONS: TaskOptions = TaskOptions {
     workers: BTreeSet::new(),
     allow_other_workers: false,
     wait_timeout: None,
+    no_duplicate: false,
 };
 
 /// A [`Delayed`] of a type that is not written down.

@@ -468,6 +468,8 @@ pub enum Failure {
     Error(String),
     /// The function panicked.
     Panic(String),
+    /// The function asked to be run on another worker; see [`Reschedule`](crate::task::Reschedule).
+    Reschedule,
 }
 
 /// What a peer (a worker, or a client that gathers) says to a worker's data port.

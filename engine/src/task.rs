@@ -158,6 +158,25 @@ pub enum RegistryError {
     },
 }
 
+/// What a task function returns as its error to be run again on another worker: where its data are, where a device is
+/// free, where something is reached that is not reached here. That is no failure and uses up no retry; where there is
+/// no other worker it is run again on the same.
+///
+/// An error type of your own that shows as this one's text does the same.
+///
+/// ```
+/// use phalanx_engine::{task, task::Reschedule};
+///
+/// #[task]
+/// fn on_a_good_host(host_is_good: bool) -> Result<u64, Reschedule> {
+///     if host_is_good { Ok(1) } else { Err(Reschedule) }
+/// }
+/// assert_eq!(on_a_good_host(true), Ok(1));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, thiserror::Error)]
+#[error("the task asks to be run on another worker (phalanx reschedule)")]
+pub struct Reschedule;
+
 /// Why a task has no result; travels to every client that waits for it or for a task that needed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
@@ -249,6 +268,14 @@ pub enum TaskError {
         n_bytes: u64,
         /// What the disk said.
         reason: String,
+    },
+    /// It asked to be run elsewhere again and again.
+    #[error("task {function} asked {times} times to be run on another worker; it is not run again")]
+    Rescheduled {
+        /// The function's name.
+        function: String,
+        /// How often it asked.
+        times: u32,
     },
     /// The client took it back.
     #[error("the task was cancelled")]

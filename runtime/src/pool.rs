@@ -14,7 +14,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use phalanx_engine::{
     message::Failure,
-    task::{Input, TaskDef},
+    task::{Input, Reschedule, TaskDef},
     value::Value,
 };
 
@@ -158,7 +158,7 @@ pub(crate) fn call(def: &TaskDef, inputs: &[Input]) -> Result<Value, Failure> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| (def.run)(inputs)));
     IN_TASK.set(false);
     match outcome {
-        Ok(result) => result.map_err(Failure::Error),
+        Ok(result) => result.map_err(failure),
         Err(payload) => {
             let said = SAID.take().unwrap_or_else(|| text(&*payload).to_owned());
             // The payload may be anything, also something whose drop panics.
@@ -185,6 +185,11 @@ fn listen_to_panics() {
             let _ = SAID.try_with(|slot| slot.replace(Some(said)));
         }));
     });
+}
+
+/// What a function said, as what it means.
+fn failure(said: String) -> Failure {
+    if said == Reschedule.to_string() { Failure::Reschedule } else { Failure::Error(said) }
 }
 
 fn text(payload: &(dyn std::any::Any + Send)) -> &str {
@@ -235,6 +240,7 @@ mod tests {
     fn values_and_errors_pass() {
         assert_eq!(call(&def(|_| Ok(Value::new(3))), &[]), Ok(Value::new(3)));
         assert_eq!(call(&def(|_| Err("bad".into())), &[]), Err(Failure::Error("bad".into())));
+        assert_eq!(call(&def(|_| Err(Reschedule.to_string())), &[]), Err(Failure::Reschedule));
     }
 
     #[test]

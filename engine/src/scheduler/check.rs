@@ -16,9 +16,13 @@ impl Scheduler {
     pub fn check_invariants(&self) {
         let mut active: BTreeMap<ClientId, u64> = BTreeMap::new();
         let mut by_submission: BTreeMap<u32, u32> = BTreeMap::new();
-        let mut n_in_flight = 0;
+        let seconds = self.check_pairs();
+        let mut n_in_flight = seconds.len();
         let mut n_queued = 0;
         let mut occupancy: BTreeMap<WorkerId, (u64, u64)> = BTreeMap::new();
+        for (worker, estimate) in seconds {
+            occupancy.entry(worker).or_default().0 += estimate;
+        }
         for slot in self.tasks.slots() {
             let id = self.tasks.id(slot);
             let state = self.tasks.state[slot];

@@ -193,7 +193,7 @@ impl Scheduler {
         let state = self.workers.get(worker)?;
         let mut best: Option<((Priority, Slot), Key)> = None;
         for (key, demand) in &self.demands.all {
-            if let Some((entry, _)) = demand.queue.first_key_value()
+            if let Some(entry) = demand.first_for(worker, |slot| self.came_from(slot, worker))
                 && other.is_none_or(|other| *entry < other)
                 && best.as_ref().is_none_or(|(best, _)| entry < best)
                 && demand.eligible.contains(&worker)
@@ -220,9 +220,14 @@ impl Scheduler {
     pub(super) fn place_demanded(&mut self, out: &mut Vec<Command>) {
         let mut fresh = std::mem::take(&mut self.demands.fresh);
         // The first in order of all kinds comes first: it may want what others want too.
-        while let Some((entry, key)) = fresh.iter().filter_map(|key| self.demands.first(key)).min() {
-            match self.host_for(&key, entry.1) {
-                Some(worker) => {
+        while let Some((_, key)) = fresh.iter().filter_map(|key| self.demands.first(key)).min() {
+            // Where the first asked to be run elsewhere, one behind it may run there.
+            let n_looks = if self.tasks.moved.is_empty() { 1 } else { LOOKS };
+            let queue = self.demands.all.get(&key).map(|demand| &demand.queue);
+            let entries: Vec<(Priority, Slot)> =
+                queue.into_iter().flat_map(|q| q.keys().take(n_looks).copied()).collect();
+            match entries.into_iter().find_map(|entry| Some((entry, self.host_for(&key, entry.1)?))) {
+                Some((entry, worker)) => {
                     self.dequeue(&key, entry);
                     self.assign(entry.1, worker, out);
                 }
@@ -394,6 +399,9 @@ impl Scheduler {
         candidates.extend(if idle.is_empty() { busy } else { idle });
         candidates.sort_unstable();
         candidates.dedup();
+        if demand.eligible.len() > 1 && !self.tasks.moved.is_empty() {
+            candidates.retain(|id| !self.came_from(slot, *id));
+        }
         self.best_of(slot, candidates)
     }
 
@@ -428,7 +436,8 @@ impl Scheduler {
                 let worker = self.workers.get(*id).expect("an eligible worker is there");
                 let can_take = worker.is_open() && key.0.fits_now(worker);
                 assert!(!can_take || demand.open.contains(id), "{id} could take what needs {words}");
-                assert!(!can_take || demand.queue.is_empty(), "{id} has room while a task waits for {words}");
+                let next = demand.first_for(*id, |slot| self.came_from(slot, *id));
+                assert!(!can_take || next.is_none(), "{id} has room while a task waits for {words}");
             }
         }
         assert_eq!(self.demands.n_queued, n_queued, "queued tasks with needs are counted");
@@ -452,6 +461,12 @@ impl Scheduler {
 }
 
 impl Demand {
+    /// The first task for a worker; `came_from` says which asked to be run on another, if there is one.
+    fn first_for(&self, worker: WorkerId, came_from: impl Fn(Slot) -> bool) -> Option<&(Priority, Slot)> {
+        let is_alone = self.eligible.len() == 1 && self.eligible.contains(&worker);
+        self.queue.keys().take(LOOKS).find(|(_, slot)| is_alone || !came_from(*slot))
+    }
+
     /// Notes when a task that nobody can run fails, if it does not wait for ever.
     fn expire(&mut self, need: &Need, entry: (Priority, Slot), now: Time) {
         if let Some(timeout) = need.wait_timeout {

@@ -13,7 +13,7 @@ use crate::{
     event::{Kind, Record},
     id::{Attempt, ClientId, TaskId, WorkerId},
     message::{Address, Failure, ToClient, ToWorker},
-    task::TaskError,
+    task::{Reschedule, TaskError},
     value::Value,
 };
 
@@ -78,13 +78,14 @@ impl Scheduler {
                 let function = self.function(slot);
                 // A result that was there already took no time to run, which says nothing about the function.
                 if run_ns > 0 {
-                    self.functions.learn(function, run_ns);
+                    self.functions.learn(function, self.size_class(slot), run_ns);
                     self.functions.learn_bytes(function, n_bytes);
                 }
                 self.note(Record::Tasks, |scheduler| {
                     let function = scheduler.functions.name(function);
                     Kind::TaskFinished { task, attempt, worker, function, run_ns, n_bytes }
                 });
+                self.settle_pair(slot, worker, out);
                 self.leave_place(slot);
                 self.complete(slot, worker, n_bytes, value, out);
             }
@@ -101,6 +102,10 @@ impl Scheduler {
         out: &mut Vec<Command>,
     ) {
         let Some(slot) = self.running(worker, task, attempt) else { return };
+        self.settle_pair(slot, worker, out);
+        if failure == Failure::Reschedule {
+            return self.reschedule(slot, worker, out);
+        }
         self.leave_place(slot);
         self.tasks.failures[slot] += 1;
         let retries = self.recipe(slot).map_or(0, |(submission, node)| submission.graph.options_of(node).retries);
@@ -113,8 +118,23 @@ impl Scheduler {
         let error = match failure {
             Failure::Error(message) => TaskError::Failed { function, worker, tries, message },
             Failure::Panic(message) => TaskError::Panicked { function, worker, tries, message },
+            Failure::Reschedule => TaskError::Failed { function, worker, tries, message: Reschedule.to_string() },
         };
         self.fail(slot, Arc::new(error), out);
+    }
+
+    /// An attempt ended by asking that the task be run on another worker, which is no failure.
+    fn reschedule(&mut self, slot: Slot, worker: WorkerId, out: &mut Vec<Command>) {
+        self.leave_place(slot);
+        let (from, times) = self.tasks.moved.entry(slot).or_insert((worker, 0));
+        *from = worker;
+        *times += 1;
+        if *times > self.config.allowed_reschedules {
+            let times = *times;
+            let function = self.functions.name(self.function(slot));
+            return self.fail(slot, Arc::new(TaskError::Rescheduled { function, times }), out);
+        }
+        self.wait_again(slot, out);
     }
 
     /// A worker has a copy that it fetched. Where the result was thought lost, this brings it back.
@@ -158,6 +178,9 @@ impl Scheduler {
         for slot in dependents {
             let is_there = self.tasks.state[slot] == State::Assigned && self.tasks.worker[slot] == worker.0;
             let is_running = self.is_running_on(worker, slot);
+            if !is_running && self.take_back_second(slot, worker, out) {
+                continue;
+            }
             if is_there && !is_running {
                 self.cancel_attempt(slot, out);
                 self.wait_again(slot, out);
@@ -220,6 +243,10 @@ impl Scheduler {
         let n_lost = lost.len() as u64;
         self.lose(lost, out);
         for (slot, was_running) in in_flight {
+            // A worker's death is not held against a task that another attempt may still finish.
+            if self.other_goes_on(slot, worker) {
+                continue;
+            }
             // Losing an input's result may have failed or cancelled it meanwhile.
             if self.tasks.state[slot] != State::Assigned || self.tasks.worker[slot] != worker.0 {
                 continue;
@@ -254,7 +281,8 @@ impl Scheduler {
                 self.touched.insert(WorkerId(worker));
             }
             State::Ready => self.undemand(slot),
-            State::Assigned => {
+            State::Assigned if worker != NONE => {
+                self.leave_pair(slot);
                 self.free_resources(slot);
                 self.workers.unassign(WorkerId(worker), slot, self.tasks.estimate[slot]);
                 self.touched.insert(WorkerId(worker));
@@ -474,9 +502,10 @@ impl Scheduler {
     /// Tells the worker of an assigned task to stop; the caller takes the task off it.
     pub(super) fn cancel_attempt(&mut self, slot: Slot, out: &mut Vec<Command>) {
         if self.tasks.state[slot] == State::Assigned {
-            let attempt = Attempt(self.tasks.tries[slot] - 1);
+            let Some(attempt) = self.first_attempt(slot) else { return };
             let message = ToWorker::Cancel { task: self.tasks.id(slot), attempt };
             self.tell_worker(WorkerId(self.tasks.worker[slot]), message, out);
+            self.cancel_second(slot, out);
         }
     }
 
@@ -484,7 +513,7 @@ impl Scheduler {
     /// or holds it rightly.
     pub(super) fn drop_stray(&mut self, worker: WorkerId, task: TaskId) {
         let is_right = self.tasks.find(task).is_some_and(|slot| {
-            let is_running = self.tasks.state[slot] == State::Assigned && self.tasks.worker[slot] == worker.0;
+            let is_running = self.attempt_on(slot, worker).is_some();
             is_running || self.tasks.holds(worker, slot)
         });
         if !is_right {
@@ -495,11 +524,7 @@ impl Scheduler {
     /// The task, if this very attempt of it is on this worker.
     pub(super) fn running(&self, worker: WorkerId, task: TaskId, attempt: Attempt) -> Option<Slot> {
         let slot = self.tasks.find(task)?;
-        let tasks = &self.tasks;
-        let is_current = tasks.state[slot] == State::Assigned
-            && tasks.worker[slot] == worker.0
-            && tasks.tries[slot].checked_sub(1) == Some(attempt.0);
-        is_current.then_some(slot)
+        (self.attempt_on(slot, worker) == Some(attempt)).then_some(slot)
     }
 
     fn wanted_by(&self, client: ClientId, task: TaskId) -> Option<Slot> {

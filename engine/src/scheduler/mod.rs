@@ -11,6 +11,8 @@
 //! | `place` | which worker runs a ready task, and when an idle one steals |
 //! | `demand` | tasks that not every worker may run: resources, named workers, and what waits in vain |
 //! | `memory` | what a worker is given while its memory is short |
+//! | `estimate` | how long a function can be expected to run, by the size of what it is given |
+//! | `stragglers` | second attempts at tasks that run far longer than their kind does |
 //! | `peers` | who is connected, what they know, and when silence is death |
 //! | `replicas`, `retire` | copies that are made on demand, and how a worker goes without losing anything |
 //! | `requests` | who answers what clients ask beside submitting |
@@ -19,6 +21,7 @@
 
 mod check;
 mod demand;
+mod estimate;
 mod life;
 mod memory;
 mod peers;
@@ -29,6 +32,7 @@ mod requests;
 mod retire;
 mod returns;
 mod seceded;
+mod stragglers;
 mod submit;
 mod tasks;
 #[cfg(test)]
@@ -48,6 +52,7 @@ use peers::{Client, Functions, Lonely, Workers};
 use queue::Queue;
 use replicas::Replicas;
 use retire::Retiring;
+use stragglers::Stragglers;
 use submit::Submissions;
 use tasks::Tasks;
 
@@ -136,6 +141,8 @@ pub enum Reason {
     Retire(WorkerId),
     /// There are tasks that no connected worker can ever run: clients are told, or the tasks fail.
     NoSuitableWorker,
+    /// Someone has nothing to do: what runs far longer than its kind does is begun a second time there.
+    Stragglers,
 }
 
 /// How the scheduler behaves.
@@ -148,6 +155,9 @@ pub enum Reason {
 /// | `no_workers_after` | 2 s | when clients are first told that no worker is there; again after twice as long, at most every 30 s | above 0 |
 /// | `allowed_failures` | 3 | workers that may die while running a task before it fails | 1 or more |
 /// | `record` | nothing | what is written into [`Scheduler::take_events`] | see [`Record`] |
+/// | `straggler_factor` | 3 | an attempt that runs for so many times what three of four of its kind take is begun a second time on an idle worker | 1 or more; 0: never |
+/// | `straggler_floor` | 1 s | no attempt is begun a second time before it is seen running for so long | above 0 |
+/// | `allowed_reschedules` | 100 | times that a task may ask to be run elsewhere before it fails | 1 or more |
 /// | `allowed_misses` | 20 | times that a result may not be where it was said to be before its task fails | 1 or more |
 /// | `cluster` | 0 | inside which cluster all numbers mean something; a shell gives each a random one | any |
 #[derive(Debug, Clone, PartialEq)]
@@ -164,6 +174,12 @@ pub struct Config {
     pub allowed_failures: u32,
     /// Times that a result may not be where it should be.
     pub allowed_misses: u32,
+    /// How far beyond what its kind takes an attempt must run to be begun a second time; 0 for never.
+    pub straggler_factor: f64,
+    /// For how long an attempt must be seen running before it is begun a second time.
+    pub straggler_floor: Duration,
+    /// Times that a task may ask to be run elsewhere.
+    pub allowed_reschedules: u32,
     /// What is written down of what happens.
     pub record: Record,
     /// Which cluster this is.
@@ -179,6 +195,9 @@ impl Default for Config {
             no_workers_after: Duration::from_secs(2),
             allowed_failures: 3,
             allowed_misses: 20,
+            straggler_factor: 3.,
+            straggler_floor: Duration::from_secs(1),
+            allowed_reschedules: 100,
             record: Record::Nothing,
             cluster: ClusterId::default(),
         }
@@ -235,6 +254,7 @@ pub struct Scheduler {
     next_beat: Time,
     lonely: Option<Lonely>,
     demands: Demands,
+    stragglers: Stragglers,
     /// The time of the event being handled.
     now: Time,
     events: Vec<crate::event::Event>,
@@ -260,6 +280,7 @@ impl Scheduler {
             next_beat,
             lonely: None,
             demands: Demands::default(),
+            stragglers: Stragglers::default(),
             now,
             events: Vec::new(),
             replicas: Replicas::default(),
@@ -295,6 +316,7 @@ impl Scheduler {
         if !self.demands.is_unused() {
             self.watch_for_starvation();
         }
+        self.watch_for_stragglers();
         if self.shared.len() > 2 * self.tasks.len() + 1024 {
             self.sweep_shared();
         }
@@ -307,7 +329,8 @@ impl Scheduler {
         let lonely = self.lonely.as_ref().map(|lonely| (lonely.next, Reason::NoWorkers));
         let retire = self.retiring.deadline().map(|(time, worker)| (time, Reason::Retire(worker)));
         let starved = self.demands.deadline().map(|time| (time, Reason::NoSuitableWorker));
-        beat.into_iter().chain(lonely).chain(retire).chain(starved).min_by_key(|(time, _)| *time)
+        let look = self.stragglers.deadline().map(|time| (time, Reason::Stragglers));
+        beat.into_iter().chain(look).chain(lonely).chain(retire).chain(starved).min_by_key(|(time, _)| *time)
     }
 
     /// What has happened since this was last called, as far as [`Config::record`] asks for it.

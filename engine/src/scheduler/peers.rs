@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Command, Scheduler,
+    estimate::Runs,
     place::{UNKNOWN, units},
     tasks::Slot,
 };
@@ -100,6 +101,8 @@ pub(super) struct Workers {
     smallest_limit: Option<u64>,
     /// Whose turn it was last, so that idle workers are given work in turn.
     last: u32,
+    /// Attempts that were sent and have not ended.
+    n_sent: usize,
     n_retiring: usize,
 }
 
@@ -117,8 +120,7 @@ struct Function {
     n_programs: u32,
     /// Connected workers that have it and take tasks.
     n_workers: u32,
-    /// What it takes, in nanoseconds: an average in which the last run counts a quarter.
-    mean_run: Option<u64>,
+    runs: Runs,
     /// Whether a run of it ever waited for other tasks: then how long it keeps a thread says little.
     waits: bool,
     /// The size of its results, in bytes: an average in which the last one counts a quarter.
@@ -149,9 +151,9 @@ impl Functions {
     }
 
     /// What a run of it is expected to take, in units, once it has run.
-    pub(super) fn estimate(&self, function: u32) -> Option<u32> {
+    pub(super) fn estimate(&self, function: u32, class: usize) -> Option<u32> {
         let function = self.all.get(function as usize)?;
-        let estimate = function.mean_run.map(units)?;
+        let estimate = function.runs.mean(class).map(units)?;
         Some(if function.waits { estimate.max(UNKNOWN) } else { estimate })
     }
 
@@ -159,10 +161,24 @@ impl Functions {
         self.all.get(function as usize).map_or(0, |f| f.n_workers)
     }
 
-    pub(super) fn learn(&mut self, function: u32, run_ns: u64) {
+    /// Whether how long it runs is known for inputs of several sizes.
+    pub(super) fn differ_by_size(&self, function: u32) -> bool {
+        self.all.get(function as usize).is_some_and(|function| function.runs.differ())
+    }
+
+    /// What most runs of it stay below, in nanoseconds, for inputs of a size; nothing before there were a few.
+    pub(super) fn usual(&self, function: u32, class: usize) -> Option<u64> {
+        self.all.get(function as usize)?.runs.usual(class)
+    }
+
+    /// Whether a run of it ever waited for tasks that it submitted.
+    pub(super) fn waits(&self, function: u32) -> bool {
+        self.all.get(function as usize).is_some_and(|function| function.waits)
+    }
+
+    pub(super) fn learn(&mut self, function: u32, class: usize, run_ns: u64) {
         if let Some(function) = self.all.get_mut(function as usize) {
-            let mean = function.mean_run.map_or(run_ns, |mean| mean - mean / 4 + run_ns / 4);
-            function.mean_run = Some(mean);
+            function.runs.learn(class, run_ns);
         }
     }
 
@@ -202,7 +218,7 @@ impl Functions {
                     entry: entry.clone(),
                     n_programs: 0,
                     n_workers: 0,
-                    mean_run: None,
+                    runs: Runs::default(),
                     waits: false,
                     mean_bytes: None,
                 });
@@ -210,7 +226,7 @@ impl Functions {
             let function = &mut self.all[number as usize];
             if function.n_programs == 0 {
                 function.entry = entry.clone();
-                function.mean_run = None;
+                function.runs = Runs::default();
                 function.mean_bytes = None;
             }
             function.n_programs += 1;
@@ -325,6 +341,16 @@ impl Workers {
         self.get(*victim)
     }
 
+    /// Whether some worker has nothing to do while others run something.
+    pub(super) fn some_rest(&self) -> bool {
+        self.n_sent > 0 && !self.idle.is_empty()
+    }
+
+    /// The workers that have a thread with nothing to do.
+    pub(super) fn idle(&self) -> impl Iterator<Item = WorkerId> + '_ {
+        self.idle.iter().copied()
+    }
+
     /// An idle worker, each in turn.
     pub(super) fn next_idle(&mut self) -> Option<WorkerId> {
         let next = next_after(&self.idle, self.last)?;
@@ -357,6 +383,7 @@ impl Workers {
     }
 
     pub(super) fn assign(&mut self, worker: WorkerId, slot: Slot, estimate: u32, expected_bytes: u64) {
+        self.n_sent += 1;
         self.change(worker, |state| {
             state.in_flight.insert(slot, false);
             state.occupancy += u64::from(estimate);
@@ -368,6 +395,7 @@ impl Workers {
     }
 
     pub(super) fn unassign(&mut self, worker: WorkerId, slot: Slot, estimate: u32) {
+        self.n_sent -= 1;
         self.change(worker, |state| {
             if let Some(n_bytes) = state.promises.remove(&slot) {
                 state.promised -= n_bytes;
@@ -580,6 +608,7 @@ impl Scheduler {
         if !self.demands.is_unused() {
             self.tick_demands(out);
         }
+        self.look_for_stragglers(out);
         if let Some(lonely) = &mut self.lonely
             && now >= lonely.next
         {

@@ -10,6 +10,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
     Command, Scheduler,
+    estimate::size_class,
     peers::Worker,
     tasks::{NONE, Slot, State},
 };
@@ -63,7 +64,9 @@ impl Scheduler {
         }
         let everyone_knows = n_knowing as usize == self.workers.n_taking();
         let has_inputs = self.tasks.dependencies(slot).next().is_some();
-        let place = if everyone_knows && (!has_inputs || self.workers.n_taking() == 0) {
+        let place = if let Some(other) = self.elsewhere(slot) {
+            Some(other)
+        } else if everyone_knows && (!has_inputs || self.workers.n_taking() == 0) {
             None
         } else if everyone_knows {
             self.best_worker(slot)
@@ -73,7 +76,7 @@ impl Scheduler {
         };
         match place {
             Some(worker) => {
-                let estimate = self.functions.estimate(function).unwrap_or(UNKNOWN);
+                let estimate = self.estimate(slot);
                 self.tasks.worker[slot] = worker.0;
                 self.tasks.estimate[slot] = estimate;
                 self.workers.enqueue(worker, priority, slot, estimate);
@@ -201,19 +204,24 @@ impl Scheduler {
 
     /// Sends a ready task, already out of its queue, to a worker.
     pub(super) fn assign(&mut self, slot: Slot, worker: WorkerId, out: &mut Vec<Command>) {
-        let function = self.function(slot);
-        let estimate = self.functions.estimate(function).unwrap_or(UNKNOWN);
-        let Some(local) = self.workers.local_function(worker, function) else { return };
+        let estimate = self.estimate(slot);
         let attempt = Attempt(self.tasks.tries[slot]);
         self.tasks.tries[slot] += 1;
         self.tasks.state[slot] = State::Assigned;
         self.tasks.worker[slot] = worker.0;
         self.tasks.estimate[slot] = estimate;
-        let expected_bytes = self.expected_bytes(slot, function);
+        let expected_bytes = self.expected_bytes(slot, self.function(slot));
         self.workers.assign(worker, slot, estimate, expected_bytes);
         if !self.demands.is_unused() {
             self.take_resources(slot, worker);
         }
+        self.send(slot, worker, attempt, out);
+    }
+
+    /// Tells a worker to run an attempt.
+    pub(super) fn send(&self, slot: Slot, worker: WorkerId, attempt: Attempt, out: &mut Vec<Command>) {
+        let Some(local) = self.workers.local_function(worker, self.function(slot)) else { return };
+        let expected_bytes = self.expected_bytes(slot, self.function(slot));
         let Some((submission, node)) = self.recipe(slot) else { return };
         let graph = &submission.graph;
         let mut constants = Vec::new();
@@ -258,6 +266,34 @@ impl Scheduler {
             expected_bytes,
         };
         out.push(Command::ToWorker { worker, message: ToWorker::Compute(compute) });
+    }
+
+    /// Whether a task asked to be run elsewhere when it ran there last.
+    pub(super) fn came_from(&self, slot: Slot, worker: WorkerId) -> bool {
+        !self.tasks.moved.is_empty() && self.tasks.moved.get(&slot).is_some_and(|(from, _)| *from == worker)
+    }
+
+    /// What an attempt at a task is expected to take, in units.
+    pub(super) fn estimate(&self, slot: Slot) -> u32 {
+        let function = self.function(slot);
+        let class = if self.functions.differ_by_size(function) { self.size_class(slot) } else { 0 };
+        self.functions.estimate(function, class).unwrap_or(UNKNOWN)
+    }
+
+    /// How large all that a task takes is.
+    pub(super) fn size_class(&self, slot: Slot) -> usize {
+        let n_bytes = self.tasks.dependencies(slot).fold(0, |sum: u64, i| sum.saturating_add(self.tasks.n_bytes[i]));
+        size_class(n_bytes)
+    }
+
+    /// Where a task that asked to be run elsewhere should run, if it did and there is somebody else.
+    fn elsewhere(&self, slot: Slot) -> Option<WorkerId> {
+        let (from, _) = self.tasks.moved.get(&slot).filter(|_| !self.tasks.moved.is_empty())?;
+        let function = self.function(slot);
+        let accepts = |id: &WorkerId| self.workers.get(*id).is_some_and(Worker::accepts);
+        let others = self.workers.ids().filter(|id| id != from && accepts(id) && self.workers.knows(*id, function));
+        let others: Vec<WorkerId> = others.collect();
+        if others.is_empty() { None } else { self.best_of(slot, others) }
     }
 
     /// The worker where a task can be expected to start first, among holders of its inputs and an idle worker.
@@ -316,7 +352,7 @@ impl Scheduler {
             .iter()
             .rev()
             .take(STEAL_LOOKS)
-            .filter(|(_, slot)| self.workers.knows(thief, self.function(*slot)))
+            .filter(|(_, slot)| self.workers.knows(thief, self.function(*slot)) && !self.came_from(*slot, thief))
             .filter_map(|(priority, slot)| {
                 if self.tasks.dependencies(*slot).nth(STEAL_INPUTS).is_some() {
                     return None;

@@ -230,6 +230,9 @@ impl Scheduler {
         let queued = state.queue.iter().map(|(_, slot)| *slot);
         let waiting = state.in_flight.iter().filter(|(_, is_running)| !**is_running).map(|(slot, _)| *slot);
         for slot in queued.chain(waiting).collect::<Vec<_>>() {
+            if self.take_back_second(slot, worker, out) {
+                continue;
+            }
             self.cancel_attempt(slot, out);
             self.wait_again(slot, out);
         }

@@ -4,7 +4,7 @@
 //! work goes on elsewhere. Where it comes back, what it still holds counts again, what it still runs goes on unless
 //! it has been begun elsewhere, and the suspicion that it died of a task is taken back.
 
-use super::{Command, Scheduler, place::UNKNOWN, tasks::State};
+use super::{Command, Scheduler, tasks::State};
 use crate::{
     id::{Attempt, TaskId, WorkerId},
     message::{Hello, Rejoin, Role, ToWorker, WorkerHello},
@@ -77,7 +77,7 @@ impl Scheduler {
         let Some(tries) = attempt.0.checked_add(1).filter(|tries| waits && *tries >= self.tasks.tries[slot]) else {
             return false;
         };
-        let estimate = self.functions.estimate(self.function(slot)).unwrap_or(UNKNOWN);
+        let estimate = self.estimate(slot);
         if !self.may_run(slot, worker) {
             return false;
         }

@@ -124,6 +124,8 @@ pub(super) struct Tasks {
     pub(super) killers: BTreeMap<Slot, Vec<WorkerId>>,
     /// How often a result was not where it should have been.
     pub(super) misses: BTreeMap<Slot, u32>,
+    /// Who ran a task when it asked to be run elsewhere last, and how often it did.
+    pub(super) moved: BTreeMap<Slot, (WorkerId, u32)>,
 }
 
 /// That one task needs another's result. Linked into the lists of both.
@@ -193,6 +195,7 @@ impl Tasks {
         self.errors.remove(&slot);
         self.killers.remove(&slot);
         self.misses.remove(&slot);
+        self.moved.remove(&slot);
         self.more_holders.remove(&slot);
         self.state[slot] = State::Absent;
         self.n_tasks -= 1;

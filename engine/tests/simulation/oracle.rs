@@ -48,6 +48,8 @@ pub(crate) struct Oracle {
     pub(crate) failures: BTreeMap<TaskId, u32>,
     /// Which workers ever ran a task.
     pub(crate) ran_on: BTreeSet<(TaskId, WorkerId)>,
+    /// How often a task's function asked to be run elsewhere.
+    pub(crate) moves: BTreeMap<TaskId, u32>,
     pub(crate) dead: BTreeSet<WorkerId>,
     /// Workers that are gone as far as the scheduler knows: dead, or sent away.
     pub(crate) left: BTreeSet<WorkerId>,
@@ -225,6 +227,7 @@ impl Oracle {
                     })
             }
             TaskError::NotKept { function, .. } => cause(function, &|task| self.not_written.contains(task)),
+            TaskError::Rescheduled { function, times } => cause(function, &|task| count(&self.moves, task) >= *times),
             TaskError::Cancelled => before.iter().any(|task| self.cancelled.contains(task)),
             _ => false,
         };

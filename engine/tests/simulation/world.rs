@@ -304,8 +304,15 @@ impl World {
     fn new(seed: u64, trace: Trace) -> Self {
         let mut dice = Dice::new(seed);
         let (allowed_failures, allowed_misses) = (dice.between(1, 3) as u32, dice.between(3, 20) as u32);
-        let config =
-            scheduler::Config { allowed_failures, allowed_misses, silence: SILENCE, ..scheduler::Config::default() };
+        let config = scheduler::Config {
+            allowed_failures,
+            allowed_misses,
+            silence: SILENCE,
+            straggler_factor: dice.pick(&[0., 1.5, 3.]),
+            straggler_floor: Duration::from_millis(dice.pick(&[30, 300, 1_000])),
+            allowed_reschedules: dice.between(1, 100) as u32,
+            ..scheduler::Config::default()
+        };
         let scheduler = Scheduler::new(config.clone(), Time::ZERO);
         let has_rare = dice.chance(25);
         let has_budgets = dice.chance(40);

@@ -8,6 +8,7 @@ mod place;
 mod retire;
 mod returns;
 mod seceded;
+mod stragglers;
 
 use std::time::Duration;
 

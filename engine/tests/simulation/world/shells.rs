@@ -241,6 +241,10 @@ impl World {
         let outcome = match payload {
             None if function == "sim.panic" => Err(Failure::Panic(says)),
             None => Err(Failure::Error(says)),
+            Some(_) if function == "sim.flaky" && self.dice.chance(10) => {
+                *self.oracle.moves.entry(task).or_default() += 1;
+                Err(Failure::Reschedule)
+            }
             Some(_) if function == "sim.flaky" && self.dice.chance(40) => Err(Failure::Error(says)),
             Some(payload) => Ok(Value::new(payload)),
         };

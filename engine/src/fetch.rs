@@ -22,6 +22,11 @@ use crate::{
 /// urgent can be asked of it.
 const REQUEST_BYTES: u64 = 64 << 20;
 
+/// A peer that was busy sending a result to others is asked for it again after this, at first; twice as long each time
+/// after that, and at most [`REST_AT_MOST`].
+const REST: Duration = Duration::from_millis(10);
+const REST_AT_MOST: Duration = Duration::from_millis(320);
+
 /// What is wanted, what is asked of whom, and what is queued where.
 #[derive(Debug)]
 pub(crate) struct Fetches {
@@ -31,8 +36,17 @@ pub(crate) struct Fetches {
     salt: u64,
     max_peers: usize,
     silence: Duration,
+    /// Bytes that may be on their way at the same time; one result always may.
+    max_bytes: u64,
     wanted: BTreeMap<TaskId, Wanted>,
-    asked: BTreeMap<TaskId, Address>,
+    /// Of whom each is asked, and how large it is said to be.
+    asked: BTreeMap<TaskId, (Address, u64)>,
+    /// Bytes of all that is asked.
+    n_bytes: u64,
+    /// Whether the most urgent result had to wait for room when it was last looked for.
+    is_full: bool,
+    /// When who was busy may be asked again, for what.
+    rests: BTreeSet<(Time, TaskId, Address)>,
     peers: BTreeMap<Address, Peer>,
     /// The most urgent entry of each queue at a peer that can be asked.
     offers: BTreeSet<(Priority, TaskId, Address)>,
@@ -51,6 +65,8 @@ pub(crate) struct Settled {
     pub(crate) requests: BTreeMap<Address, Vec<TaskId>>,
     /// What nobody is left to be asked for, and who did not have it.
     pub(crate) missing: Vec<(TaskId, Vec<Address>)>,
+    /// What everybody who has it is too busy to send just now.
+    pub(crate) sought: Vec<TaskId>,
 }
 
 #[derive(Debug)]
@@ -62,11 +78,23 @@ struct Wanted {
     /// Found without, or out of reach, since last named.
     tried: BTreeSet<Address>,
     reported: bool,
+    /// Said to have it, busy with others, and not to be asked before these times.
+    resting: BTreeMap<Address, Time>,
+    /// How often somebody was busy.
+    n_busy: u32,
 }
 
 impl Wanted {
     const fn new(priority: Priority) -> Self {
-        Self { priority, n_bytes: 0, holders: BTreeSet::new(), tried: BTreeSet::new(), reported: false }
+        Self {
+            priority,
+            n_bytes: 0,
+            holders: BTreeSet::new(),
+            tried: BTreeSet::new(),
+            reported: false,
+            resting: BTreeMap::new(),
+            n_busy: 0,
+        }
     }
 }
 
@@ -90,12 +118,16 @@ impl Peer {
 }
 
 impl Fetches {
-    pub(crate) fn new(own: Option<Address>, salt: u64, max_peers: u32, silence: Duration) -> Self {
+    pub(crate) fn new(own: Option<Address>, salt: u64, max_peers: u32, max_bytes: u64, silence: Duration) -> Self {
         Self {
             own,
             salt,
             max_peers: max_peers.max(1) as usize,
             silence,
+            max_bytes,
+            n_bytes: 0,
+            is_full: false,
+            rests: BTreeSet::new(),
             wanted: BTreeMap::new(),
             asked: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -138,7 +170,11 @@ impl Fetches {
     /// A result is no longer wanted, or is here.
     pub(crate) fn forget(&mut self, task: TaskId) {
         self.displace(task);
-        self.wanted.remove(&task);
+        if let Some(wanted) = self.wanted.remove(&task) {
+            for (address, at) in wanted.resting {
+                self.rests.remove(&(at, task, address));
+            }
+        }
     }
 
     pub(crate) fn is_wanted(&self, task: TaskId) -> bool {
@@ -165,6 +201,22 @@ impl Fetches {
         }
     }
 
+    /// A peer has a result and sends it to others just now. It is asked again when somebody says so, or after a rest.
+    pub(crate) fn busy(&mut self, now: Time, peer: &Address, task: TaskId) {
+        if !self.answered(now, peer, task) {
+            return;
+        }
+        if let Some(wanted) = self.wanted.get_mut(&task)
+            && wanted.holders.remove(peer)
+        {
+            let at = now + (REST * 2_u32.saturating_pow(wanted.n_busy.min(16))).min(REST_AT_MOST);
+            wanted.n_busy += 1;
+            wanted.resting.insert(peer.clone(), at);
+            self.rests.insert((at, task, peer.clone()));
+        }
+        self.refresh(task);
+    }
+
     /// A peer is out of reach: nothing that was asked of it will come, and nothing that is queued would.
     pub(crate) fn lost(&mut self, address: &Address) {
         let Some(peer) = self.peers.get(address) else { return };
@@ -174,8 +226,8 @@ impl Fetches {
             self.change(address, |peer| {
                 peer.asked.remove(&task);
             });
-            if self.asked.get(&task) == Some(address) {
-                self.asked.remove(&task);
+            if self.asked.get(&task).is_some_and(|(asked, _)| asked == address) {
+                self.unask(task);
             }
             self.displace(task);
             self.fail(task, address);
@@ -193,6 +245,19 @@ impl Fetches {
 
     /// Counts peers as lost that were silent too long, and names them.
     pub(crate) fn tick(&mut self, now: Time) -> Vec<Address> {
+        while let Some((at, task, _)) = self.rests.first()
+            && *at <= now
+        {
+            let task = *task;
+            let Some((_, _, address)) = self.rests.pop_first() else { break };
+            self.displace(task);
+            if let Some(wanted) = self.wanted.get_mut(&task)
+                && wanted.resting.remove(&address).is_some()
+            {
+                wanted.holders.insert(address);
+            }
+            self.refresh(task);
+        }
         let mut silent = Vec::new();
         while let Some((at, address)) = self.silences.first()
             && *at <= now
@@ -209,6 +274,11 @@ impl Fetches {
         self.silences.first().cloned()
     }
 
+    /// When the next peer that was busy is asked again.
+    pub(crate) fn rested(&self) -> Option<(Time, Address)> {
+        self.rests.first().map(|(at, _, address)| (*at, address.clone()))
+    }
+
     /// Ends an event: asks idle peers, the most urgent results first, and finds out what nobody has.
     pub(crate) fn settle(&mut self, now: Time) -> Settled {
         let mut settled = Settled::default();
@@ -220,18 +290,27 @@ impl Fetches {
                         peer.queue.insert((priority, task));
                     });
                 }
+            } else if !wanted.resting.is_empty() {
+                settled.sought.push(task);
             } else if !wanted.reported {
                 wanted.reported = true;
                 settled.missing.push((task, wanted.tried.iter().cloned().collect()));
             }
         }
+        self.is_full = false;
         while !self.held_back
             && let Some(task) = self.next_offer()
         {
+            // The most urgent one waits for room, and nothing overtakes it: it would wait for ever.
+            if !self.has_room_for(task) {
+                self.is_full = true;
+                break;
+            }
+            let n_bytes = self.wanted.get(&task).map_or(0, |wanted| wanted.n_bytes);
             let Some(peer) = self.choose(task) else { break };
             self.displace(task);
-            self.asked.insert(task, peer.clone());
-            let n_bytes = self.wanted.get(&task).map_or(0, |wanted| wanted.n_bytes);
+            self.asked.insert(task, (peer.clone(), n_bytes));
+            self.n_bytes += n_bytes;
             let silent_at = now + self.silence;
             self.change(&peer, |peer| {
                 peer.asked.insert(task);
@@ -251,6 +330,12 @@ impl Fetches {
         let may_open = self.n_active < self.max_peers;
         let usable = |address: &Address| may_open || self.is_open(address);
         self.offers.iter().find(|(_, _, address)| usable(address)).map(|(_, task, _)| *task)
+    }
+
+    /// Whether a result may be on its way with all that is already; the first one always may.
+    fn has_room_for(&self, task: TaskId) -> bool {
+        let n_bytes = self.wanted.get(&task).map_or(0, |wanted| wanted.n_bytes);
+        self.asked.is_empty() || self.n_bytes.saturating_add(n_bytes) <= self.max_bytes
     }
 
     /// Which of a result's holders to ask: the one with the smallest request so far, and among equals one that
@@ -277,6 +362,9 @@ impl Fetches {
         let Some(wanted) = self.wanted.get_mut(&task) else { return };
         for holder in holders {
             wanted.reported = false;
+            if let Some(at) = wanted.resting.remove(&holder) {
+                self.rests.remove(&(at, task, holder.clone()));
+            }
             if self.own.as_ref() == Some(&holder) {
                 wanted.tried.insert(holder);
             } else {
@@ -290,6 +378,9 @@ impl Fetches {
     fn fail(&mut self, task: TaskId, peer: &Address) {
         if let Some(wanted) = self.wanted.get_mut(&task) {
             wanted.holders.remove(peer);
+            if let Some(at) = wanted.resting.remove(peer) {
+                self.rests.remove(&(at, task, peer.clone()));
+            }
             wanted.tried.insert(peer.clone());
         }
     }
@@ -322,16 +413,22 @@ impl Fetches {
 
     /// Whether this is the answer to something that was asked; a late or doubled one changes nothing.
     fn answered(&mut self, now: Time, address: &Address, task: TaskId) -> bool {
-        if self.asked.get(&task) != Some(address) {
+        if self.asked.get(&task).is_none_or(|(asked, _)| asked != address) {
             return false;
         }
-        self.asked.remove(&task);
+        self.unask(task);
         let silent_at = now + self.silence;
         self.change(address, |peer| {
             peer.asked.remove(&task);
             peer.silent_at = Some(silent_at);
         });
         true
+    }
+
+    fn unask(&mut self, task: TaskId) {
+        if let Some((_, n_bytes)) = self.asked.remove(&task) {
+            self.n_bytes -= n_bytes;
+        }
     }
 
     /// Changes a peer and everything that is sorted by it.
@@ -370,12 +467,20 @@ impl Fetches {
                 let queued = !self.asked.contains_key(task) && wanted.holders.contains(address);
                 assert_eq!(peer.queue.contains(&entry), queued, "{task} in the queue of {address}");
             }
-            let waits = wanted.holders.is_empty() && !self.asked.contains_key(task);
+            let waits = wanted.holders.is_empty() && wanted.resting.is_empty() && !self.asked.contains_key(task);
             assert!(!waits || wanted.reported, "{task} has no holder and nobody was told");
             assert!(wanted.holders.is_disjoint(&wanted.tried), "{task} has tried holders");
+            for (address, at) in &wanted.resting {
+                assert!(self.rests.contains(&(*at, *task, address.clone())), "nobody asks {address} for {task} again");
+                assert!(!wanted.holders.contains(address), "{address} rests and is asked for {task}");
+            }
             assert!(self.own.as_ref().is_none_or(|own| !wanted.holders.contains(own)), "{task} is fetched from itself");
         }
-        for (task, address) in &self.asked {
+        let n_resting: usize = self.wanted.values().map(|wanted| wanted.resting.len()).sum();
+        assert_eq!(self.rests.len(), n_resting, "who rests");
+        assert_eq!(self.n_bytes, self.asked.values().map(|(_, n_bytes)| n_bytes).sum::<u64>(), "bytes on their way");
+        assert!(self.asked.len() <= 1 || self.n_bytes <= self.max_bytes, "{} bytes are on their way", self.n_bytes);
+        for (task, (address, _)) in &self.asked {
             assert!(self.peers.get(address).is_some_and(|peer| peer.asked.contains(task)), "{task} asked of {address}");
         }
         let (mut offers, mut silences) = (BTreeSet::new(), BTreeSet::new());
@@ -384,7 +489,8 @@ impl Fetches {
             assert!(!peer.asked.is_empty() || !peer.queue.is_empty(), "{address} is kept for nothing");
             assert_eq!(peer.asked.is_empty(), peer.silent_at.is_none(), "the silence of {address}");
             for task in &peer.asked {
-                assert_eq!(self.asked.get(task), Some(address), "{task} asked of {address}");
+                let asked = self.asked.get(task).map(|(asked, _)| asked);
+                assert_eq!(asked, Some(address), "{task} asked of {address}");
             }
             for (priority, task) in &peer.queue {
                 let wanted = self.wanted.get(task).is_some_and(|wanted| wanted.priority == *priority);
@@ -397,8 +503,9 @@ impl Fetches {
         assert_eq!(self.silences, silences, "silences");
         assert_eq!(self.n_active, silences.len(), "peers that are asked");
         assert!(self.n_active <= self.max_peers, "{} peers are asked", self.n_active);
-        let is_waiting = self.held_back || self.n_active == self.max_peers;
-        assert!(offers.is_empty() || is_waiting, "an idle peer is not asked: {offers:?}");
+        assert!(!self.is_full || !self.asked.is_empty(), "nothing is on its way and there is no room");
+        let is_waiting = self.held_back || self.is_full;
+        assert!(is_waiting || self.next_offer().is_none(), "an idle peer is not asked: {offers:?}");
     }
 }
 

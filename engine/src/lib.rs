@@ -18,6 +18,7 @@
 //! | [`message`] | everything that programs say to each other |
 //! | [`request`] | what clients ask about the cluster, and the answers |
 //! | [`scheduler`], [`worker`], [`client`] | the three machines |
+//! | [`serve`] | how many get a large result from one worker at once |
 //! | [`event`] | what has happened, for logs and timelines |
 
 // `#[task]` writes paths that begin with the crate's name, also inside this crate's own tests.
@@ -33,6 +34,7 @@ pub mod id;
 pub mod message;
 pub mod request;
 pub mod scheduler;
+pub mod serve;
 pub mod task;
 pub mod time;
 pub mod value;

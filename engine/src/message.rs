@@ -459,6 +459,11 @@ pub enum FromWorker {
         /// What the disk said.
         reason: String,
     },
+    /// Everybody who has these inputs is busy sending them to others: say when somebody else has them.
+    Seeks {
+        /// The inputs.
+        tasks: Vec<TaskId>,
+    },
 }
 
 /// Why an attempt has no result.
@@ -495,6 +500,11 @@ pub enum ToPeer {
     },
     /// It is not here.
     Missing {
+        /// The task.
+        task: TaskId,
+    },
+    /// It is here, and is being sent to as many as can be at once: ask those, or again later.
+    Busy {
         /// The task.
         task: TaskId,
     },
@@ -635,7 +645,8 @@ impl Message for FromWorker {
             | Self::Rejoined { .. }
             | Self::Announce { .. }
             | Self::Memory { .. }
-            | Self::NotKept { .. } => Vec::new(),
+            | Self::NotKept { .. }
+            | Self::Seeks { .. } => Vec::new(),
         }
     }
 
@@ -655,7 +666,8 @@ impl Message for FromWorker {
             | Self::Rejoined { .. }
             | Self::Announce { .. }
             | Self::Memory { .. }
-            | Self::NotKept { .. } => expect(0, &values),
+            | Self::NotKept { .. }
+            | Self::Seeks { .. } => expect(0, &values),
         }
     }
 }
@@ -664,7 +676,7 @@ impl Message for ToPeer {
     fn detach(&mut self) -> Vec<Value> {
         match self {
             Self::Got { value, .. } => value.take().into_iter().collect(),
-            Self::Missing { .. } => Vec::new(),
+            Self::Missing { .. } | Self::Busy { .. } => Vec::new(),
         }
     }
 
@@ -675,7 +687,7 @@ impl Message for ToPeer {
                 *value = values.into_iter().next();
                 Ok(())
             }
-            Self::Missing { .. } => expect(0, &values),
+            Self::Missing { .. } | Self::Busy { .. } => expect(0, &values),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::WorkerId;
+use crate::id::{TaskId, WorkerId};
 
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,17 @@ pub enum Request {
         /// After so many milliseconds they leave anyway; what they ran and what only they held is made again.
         grace_ms: Option<u64>,
     },
+    /// Keep each of these results on so many workers, as long as it exists. Answered by [`Reply::Replicated`] when
+    /// all are there, on as many workers as take copies where those are fewer.
+    Replicate {
+        /// Results that the client holds.
+        tasks: Vec<TaskId>,
+        /// On how many workers, 1 or more.
+        n_copies: u32,
+    },
+    /// Move results from workers that hold much to workers that hold little. Answered by [`Reply::Rebalanced`] when
+    /// that is done.
+    Rebalance,
 }
 
 /// What it is answered.
@@ -29,6 +40,18 @@ pub enum Reply {
     Retired {
         /// Each with its end.
         workers: Vec<(WorkerId, Retirement)>,
+    },
+    /// What became of [`Request::Replicate`].
+    Replicated {
+        /// On how many workers each result is, in the order of the request; 0 where it is gone.
+        copies: Vec<u32>,
+    },
+    /// What became of [`Request::Rebalance`].
+    Rebalanced {
+        /// Results that changed their place.
+        n_moved: u64,
+        /// Their bytes.
+        n_bytes: u64,
     },
 }
 

@@ -33,6 +33,7 @@ use crate::{
 
 mod retire;
 mod shell;
+mod spread;
 
 use shell::{Gathering, Lost, hear, tick};
 pub(crate) use shell::{Open, Shell, Waiter};

@@ -9,11 +9,13 @@ use std::{
         Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use phalanx_engine::{
     id::TaskId,
     message::{Address, FromPeer, ToPeer},
+    serve::Serves,
     value::Value,
 };
 use tokio::{net::TcpListener, runtime::Handle, sync::mpsc};
@@ -31,7 +33,9 @@ use crate::{
 
 /// A data port stops reading results out of its store while so many bytes wait to be sent.
 const WINDOW: usize = 8 << 20;
-/// Values of at least this size are made bytes of on a thread where nobody waits for it.
+/// A peer that takes nothing of what is sent to it for so long is hung up on; it has given up before.
+const STANDSTILL: Duration = Duration::from_secs(30);
+/// Values of at least this size are sent to few peers at once, and are made bytes of on a thread where nobody waits for it.
 const LARGE: u64 = 1 << 20;
 
 /// What became of something that was asked of a peer.
@@ -43,6 +47,11 @@ pub(crate) enum Report {
         value: Value,
     },
     NotThere {
+        peer: Address,
+        task: TaskId,
+    },
+    /// It sends that to others just now.
+    Busy {
         peer: Address,
         task: TaskId,
     },
@@ -210,6 +219,7 @@ async fn exchange<T: Told>(
                     ToPeer::Got { task, value: None } | ToPeer::Missing { task } => {
                         Report::NotThere { peer: peer.clone(), task }
                     }
+                    ToPeer::Busy { task } => Report::Busy { peer: peer.clone(), task },
                 };
                 owner.told(answers.drain(..).map(report).collect());
             }
@@ -219,14 +229,15 @@ async fn exchange<T: Told>(
 
 /// Answers everybody of the cluster who asks at a data port, out of the store, for as long as it is polled.
 pub(crate) async fn serve(listener: TcpListener, guard: Arc<Guard>, store: Arc<Store>) {
+    let serves = Arc::new(Mutex::new(Serves::default()));
     door::keep(listener, |stream, stranger| {
-        let (guard, store) = (Arc::clone(&guard), Arc::clone(&store));
+        let (guard, store, serves) = (Arc::clone(&guard), Arc::clone(&store), Arc::clone(&serves));
         async move {
             match Link::from(stream, Channel::Data, &guard).await {
                 Ok(link) => {
                     stranger.enter();
                     let (sender, receiver) = link.typed();
-                    answer(sender, receiver, store).await;
+                    answer(sender, receiver, store, serves).await;
                 }
                 Err(error) => tracing::debug!(%error, "closed a connection that is not of this cluster"),
             }
@@ -235,16 +246,42 @@ pub(crate) async fn serve(listener: TcpListener, guard: Arc<Guard>, store: Arc<S
     .await;
 }
 
-async fn answer(sender: Sender<ToPeer>, mut receiver: Receiver<FromPeer>, store: Arc<Store>) {
+/// A large result on its way to one peer.
+struct Serve {
+    serves: Arc<Mutex<Serves>>,
+    task: TaskId,
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        lock(&self.serves).end(self.task);
+    }
+}
+
+async fn answer(
+    sender: Sender<ToPeer>,
+    mut receiver: Receiver<FromPeer>,
+    store: Arc<Store>,
+    serves: Arc<Mutex<Serves>>,
+) {
     let mut requests = Vec::new();
     sender.flush();
     while let Ok(true) = receiver.recv(&mut requests).await {
         for FromPeer::Get { tasks } in requests.drain(..) {
             for task in tasks {
-                if !say(&sender, task, load(&store, task).await).await {
+                let value = load(&store, task).await;
+                let is_large = value.as_ref().is_some_and(|value| value.n_bytes() >= LARGE);
+                if is_large && !lock(&serves).begin(task) {
+                    let _ = sender.send(ToPeer::Busy { task });
+                    continue;
+                }
+                let _serve = is_large.then(|| Serve { serves: Arc::clone(&serves), task });
+                if !say(&sender, task, value).await {
                     let _ = sender.send(ToPeer::Missing { task });
                 }
-                sender.drained(WINDOW).await;
+                if !drained(&sender).await {
+                    return;
+                }
             }
         }
         sender.flush();
@@ -260,6 +297,21 @@ async fn load(store: &Store, task: TaskId) -> Option<Value> {
             read.inspect_err(|error| tracing::warn!(%task, %error, "a result cannot be read from disk"))
                 .ok()
                 .map(Value::from_data)
+        }
+    }
+}
+
+/// Waits until little of what was sent is still on its way. False where the peer takes nothing for too long: others
+/// wait for their turn.
+async fn drained(sender: &Sender<ToPeer>) -> bool {
+    loop {
+        let left = sender.n_unwritten();
+        if left <= WINDOW {
+            return true;
+        }
+        if tokio::time::timeout(STANDSTILL, sender.drained(left - 1)).await.is_err() {
+            tracing::debug!("hung up on a peer that takes nothing");
+            return false;
         }
     }
 }

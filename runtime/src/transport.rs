@@ -95,6 +95,14 @@ impl<M: Wire> Sender<M> {
         }
     }
 
+    /// How many bytes are queued; none inside a process.
+    pub(crate) fn n_unwritten(&self) -> usize {
+        match self {
+            Self::Tcp(tcp) => tcp.0.n_unwritten.load(Ordering::Relaxed),
+            Self::InProcess(_) => 0,
+        }
+    }
+
     /// Whether values become bytes on the way.
     pub(crate) const fn travels(&self) -> bool {
         matches!(self, Self::Tcp(_))

@@ -616,6 +616,7 @@ fn event_of(report: Report) -> Event {
     match report {
         Report::Fetched { peer, task, value } => Event::Fetched { peer, task, value },
         Report::NotThere { peer, task } => Event::NotThere { peer, task },
+        Report::Busy { peer, task } => Event::PeerBusy { peer, task },
         Report::Sending { peer } => Event::PeerSending { peer },
         Report::Lost { peer } => Event::PeerLost { peer },
     }

@@ -79,7 +79,8 @@ enum State {
 impl Client {
     /// A client that has submitted nothing, with the number that the scheduler's greeting gave it.
     pub fn new(client: ClientId, config: Config, now: Time) -> Self {
-        let fetches = Fetches::new(None, u64::from(client.0), config.max_fetches, config.peer_silence);
+        let fetches =
+            Fetches::new(None, u64::from(client.0), config.max_fetches, config.max_incoming, config.peer_silence);
         Self {
             client,
             next: 0,
@@ -132,6 +133,7 @@ impl Client {
                 }
             }
             Event::NotThere { peer, task } => self.fetches.not_there(now, &peer, task),
+            Event::PeerBusy { peer, task } => self.fetches.busy(now, &peer, task),
             Event::PeerSending { peer } => self.fetches.sending(now, &peer),
             Event::PeerLost { peer } => self.fetches.lost(&peer),
             Event::SchedulerLost => self.lose_scheduler(out),
@@ -154,7 +156,8 @@ impl Client {
         }
         let peer = self.fetches.deadline().map(|(at, peer)| (at, Reason::PeerSilent(peer)));
         let own = [(self.heartbeat_at, Reason::Heartbeat), (self.silent_at(), Reason::SchedulerSilent)];
-        own.into_iter().chain(peer).min_by_key(|(at, _)| *at)
+        let rested = self.fetches.rested().map(|(at, peer)| (at, Reason::PeerBusy(peer)));
+        own.into_iter().chain(peer).chain(rested).min_by_key(|(at, _)| *at)
     }
 
     fn silent_at(&self) -> Time {

@@ -89,6 +89,13 @@ pub enum Event {
         /// The task.
         task: TaskId,
     },
+    /// A peer has a result that was asked for, and is busy sending it to others.
+    PeerBusy {
+        /// From whom.
+        peer: Address,
+        /// The task whose result it is.
+        task: TaskId,
+    },
     /// A peer is in the middle of sending something large that was asked of it.
     PeerSending {
         /// Which.
@@ -193,6 +200,8 @@ pub enum Reason {
     SchedulerSilent,
     /// A worker has to send something that was asked of it, or it counts as lost.
     PeerSilent(Address),
+    /// A peer that was busy is asked again.
+    PeerBusy(Address),
 }
 
 /// How a client behaves.
@@ -203,6 +212,7 @@ pub enum Reason {
 /// | `silence` | 30 s | a scheduler that says nothing for so long counts as dead; a busy machine may well be silent for seconds | above `heartbeat` |
 /// | `peer_silence` | 10 s | a worker from which nothing asked for comes in this time counts as lost | above 0 |
 /// | `max_fetches` | 50 | workers that are asked at the same time | 1 or more |
+/// | `max_incoming` | 256 MiB | bytes of results on their way at the same time; one result always may be | any |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// How often it speaks.
@@ -213,11 +223,13 @@ pub struct Config {
     pub peer_silence: Duration,
     /// Workers asked at the same time.
     pub max_fetches: u32,
+    /// Bytes of results on their way at the same time.
+    pub max_incoming: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let [heartbeat, silence, peer_silence] = [1, 30, 10].map(Duration::from_secs);
-        Self { heartbeat, silence, peer_silence, max_fetches: 50 }
+        Self { heartbeat, silence, peer_silence, max_fetches: 50, max_incoming: 256 << 20 }
     }
 }

@@ -139,13 +139,18 @@ impl Scheduler {
 
     /// A worker has a copy that it fetched. Where the result was thought lost, this brings it back.
     pub(super) fn worker_holds(&mut self, worker: WorkerId, task: TaskId, out: &mut Vec<Command>) {
-        self.replicas.ended(task, worker);
+        if self.replicas.ended(task, worker) {
+            self.wishes.touch(task);
+        }
         let Some(slot) = self.tasks.find(task) else { return self.drop_stray(worker, task) };
         match self.tasks.state[slot] {
             State::Memory if self.tasks.holds(worker, slot) => {}
             State::Memory => {
                 self.tasks.add_holder(slot, worker);
                 self.workers.stored(worker, self.tasks.n_bytes[slot] as i64);
+                if !self.seekers.is_empty() {
+                    self.worker_can_serve(worker, task, out);
+                }
             }
             State::Waiting | State::Ready | State::Assigned => {
                 self.cancel_attempt(slot, out);
@@ -305,6 +310,9 @@ impl Scheduler {
             }
             work.extend(tasks.dependencies(slot));
             let submission = tasks.submission[slot];
+            if !self.wishes.is_empty() {
+                self.wishes.touch(tasks.id(slot));
+            }
             tasks.remove(slot);
             self.submissions.lost_task(submission);
         }
@@ -328,6 +336,7 @@ impl Scheduler {
             self.tasks.errors.insert(slot, Arc::clone(&error));
             self.count_active(slot, -1);
             let task = self.tasks.id(slot);
+            self.wishes.touch(task);
             self.note(Record::Cluster, |_| Kind::TaskFailed { task, error: error.to_string() });
             if self.tasks.wanted[slot] > 0 {
                 let message = ToClient::Failed { task, error: (*error).clone() };
@@ -354,6 +363,9 @@ impl Scheduler {
         self.workers.stored(worker, n_bytes as i64);
         self.count_active(slot, -1);
         let task = self.tasks.id(slot);
+        self.wishes.touch(task);
+        // It may have been fetching a copy of what it then made itself.
+        self.replicas.ended(task, worker);
         if self.tasks.wanted[slot] > 0 {
             // Who has the value need not ask where it lies.
             let holders = if value.is_some() { Vec::new() } else { self.addresses(slot) };
@@ -443,6 +455,7 @@ impl Scheduler {
                     self.tasks.more_holders.remove(&slot);
                     self.tasks.worker[slot] = NONE;
                     self.tasks.state[slot] = State::Released;
+                    self.wishes.touch(task);
                     if self.replicas.n_pending(task) > 0 {
                         self.copies_unneeded(task);
                     }
@@ -486,6 +499,7 @@ impl Scheduler {
             self.workers.stored(holder, -n_bytes);
             is_left = self.tasks.remove_holder(slot, holder);
         }
+        self.wishes.touch(task);
         let n_misses = self.tasks.misses.entry(slot).or_default();
         *n_misses += 1;
         let too_often = *n_misses > self.config.allowed_misses;
@@ -527,7 +541,7 @@ impl Scheduler {
         (self.attempt_on(slot, worker) == Some(attempt)).then_some(slot)
     }
 
-    fn wanted_by(&self, client: ClientId, task: TaskId) -> Option<Slot> {
+    pub(super) fn wanted_by(&self, client: ClientId, task: TaskId) -> Option<Slot> {
         let slot = self.tasks.find(task)?;
         (task.client() == client && self.tasks.wanted[slot] > 0).then_some(slot)
     }

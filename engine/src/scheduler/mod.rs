@@ -14,7 +14,9 @@
 //! | `estimate` | how long a function can be expected to run, by the size of what it is given |
 //! | `stragglers` | second attempts at tasks that run far longer than their kind does |
 //! | `peers` | who is connected, what they know, and when silence is death |
-//! | `replicas`, `retire` | copies that are made on demand, and how a worker goes without losing anything |
+//! | `replicas` | copies that workers are told to fetch, for the next three |
+//! | `retire`, `replicate`, `rebalance` | how a worker goes without losing anything, how results come to lie on several workers, and are spread evenly |
+//! | `trim`, `seekers` | which copies are dropped, and how a value that many want spreads |
 //! | `requests` | who answers what clients ask beside submitting |
 //! | `returns` | what becomes of those whose connection broke and who come back |
 //! | `check` | what must be true after every event |
@@ -27,16 +29,20 @@ mod memory;
 mod peers;
 mod place;
 mod queue;
+mod rebalance;
 mod replicas;
+mod replicate;
 mod requests;
 mod retire;
 mod returns;
 mod seceded;
 mod stragglers;
+mod seekers;
 mod submit;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod trim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -50,9 +56,12 @@ use crate::{
 use demand::Demands;
 use peers::{Client, Functions, Lonely, Workers};
 use queue::Queue;
+use rebalance::Moves;
 use replicas::Replicas;
+use replicate::Wishes;
 use retire::Retiring;
 use stragglers::Stragglers;
+use seekers::Seekers;
 use submit::Submissions;
 use tasks::Tasks;
 
@@ -143,6 +152,8 @@ pub enum Reason {
     NoSuitableWorker,
     /// Someone has nothing to do: what runs far longer than its kind does is begun a second time there.
     Stragglers,
+    /// Copies that nobody needs are dropped.
+    ExtraCopies,
 }
 
 /// How the scheduler behaves.
@@ -158,6 +169,7 @@ pub enum Reason {
 /// | `straggler_factor` | 3 | an attempt that runs for so many times what three of four of its kind take is begun a second time on an idle worker | 1 or more; 0: never |
 /// | `straggler_floor` | 1 s | no attempt is begun a second time before it is seen running for so long | above 0 |
 /// | `allowed_reschedules` | 100 | times that a task may ask to be run elsewhere before it fails | 1 or more |
+/// | `trim_every` | 2 s | how often copies that nobody needs are dropped, while there are any | above 0 |
 /// | `allowed_misses` | 20 | times that a result may not be where it was said to be before its task fails | 1 or more |
 /// | `cluster` | 0 | inside which cluster all numbers mean something; a shell gives each a random one | any |
 #[derive(Debug, Clone, PartialEq)]
@@ -184,6 +196,8 @@ pub struct Config {
     pub record: Record,
     /// Which cluster this is.
     pub cluster: ClusterId,
+    /// How often copies that nobody needs are dropped.
+    pub trim_every: Duration,
 }
 
 impl Default for Config {
@@ -200,6 +214,7 @@ impl Default for Config {
             allowed_reschedules: 100,
             record: Record::Nothing,
             cluster: ClusterId::default(),
+            trim_every: Duration::from_secs(2),
         }
     }
 }
@@ -260,6 +275,11 @@ pub struct Scheduler {
     events: Vec<crate::event::Event>,
     replicas: Replicas,
     retiring: Retiring,
+    wishes: Wishes,
+    moves: Moves,
+    seekers: Seekers,
+    /// When copies that nobody needs are dropped next; while there may be any.
+    trim_at: Option<Time>,
 }
 
 impl Scheduler {
@@ -285,6 +305,10 @@ impl Scheduler {
             events: Vec::new(),
             replicas: Replicas::default(),
             retiring: Retiring::default(),
+            wishes: Wishes::default(),
+            moves: Moves::default(),
+            seekers: Seekers::default(),
+            trim_at: None,
         }
     }
 
@@ -301,9 +325,7 @@ impl Scheduler {
             Event::WorkerLeft { worker } => self.worker_left(worker, out),
             Event::Tick => self.tick(now, out),
         }
-        if !self.retiring.is_empty() {
-            self.retire_step(out);
-        }
+        self.keep_copies_right(now, out);
         // What is dropped is said before what is to be computed: a task may be both in one event.
         for (worker, tasks) in std::mem::take(&mut self.drops) {
             self.tell_worker(worker, ToWorker::Drop { tasks }, out);
@@ -330,7 +352,8 @@ impl Scheduler {
         let retire = self.retiring.deadline().map(|(time, worker)| (time, Reason::Retire(worker)));
         let starved = self.demands.deadline().map(|time| (time, Reason::NoSuitableWorker));
         let look = self.stragglers.deadline().map(|time| (time, Reason::Stragglers));
-        beat.into_iter().chain(look).chain(lonely).chain(retire).chain(starved).min_by_key(|(time, _)| *time)
+        let trim = self.trim_at.map(|time| (time, Reason::ExtraCopies));
+        beat.into_iter().chain(look).chain(lonely).chain(retire).chain(trim).chain(starved).min_by_key(|(time, _)| *time)
     }
 
     /// What has happened since this was last called, as far as [`Config::record`] asks for it.
@@ -354,6 +377,28 @@ impl Scheduler {
             let event = crate::event::Event { time: self.now, kind: kind(self) };
             self.events.push(event);
         }
+    }
+
+    /// Whatever an event did to results and workers: copies that are wished for, moved or given up follow it.
+    fn keep_copies_right(&mut self, now: Time, out: &mut Vec<Command>) {
+        if !self.replicas.is_empty() {
+            // Who is to drop a result no longer fetches it either.
+            for (worker, tasks) in &self.drops {
+                for task in tasks.iter().filter(|task| self.replicas.ended(**task, *worker)) {
+                    self.wishes.touch(*task);
+                }
+            }
+        }
+        if !self.retiring.is_empty() {
+            self.retire_step(out);
+        }
+        if !self.moves.is_empty() {
+            self.moves_step(out);
+        }
+        if self.wishes.has_touched() {
+            self.replicate_step(out);
+        }
+        self.plan_trim(now);
     }
 
     /// Says something to a worker that is still there.
@@ -390,6 +435,7 @@ impl Scheduler {
             FromWorker::Holds { tasks } => tasks.into_iter().for_each(|task| self.worker_holds(worker, task, out)),
             FromWorker::Missing { task, tried } => self.worker_misses(worker, task, &tried, out),
             FromWorker::Heartbeat => {}
+            FromWorker::Seeks { tasks } => tasks.into_iter().for_each(|task| self.worker_seeks(worker, task, out)),
             FromWorker::Seceded { task, attempt } => self.attempt_seceded(worker, task, attempt),
             FromWorker::Rejoined { task, attempt } => self.attempt_rejoined(worker, task, attempt),
             FromWorker::Announce { results, running, more } => self.announced(worker, results, running, more, out),

@@ -558,6 +558,7 @@ impl Scheduler {
                     Kind::WorkerJoined { worker, name, n_threads }
                 });
                 self.touched.insert(worker);
+                self.wishes.touch_all();
                 self.replace_shared(out);
                 self.reconsider_demands();
                 self.fail_unknown_demands(out);
@@ -571,6 +572,8 @@ impl Scheduler {
     pub(super) fn client_left(&mut self, client: ClientId, out: &mut Vec<Command>) {
         if let Some(state) = self.clients.remove(&client) {
             self.retiring.client_left(client);
+            self.wishes.client_left(client);
+            self.moves.client_left(client);
             self.note(Record::Cluster, |_| Kind::ClientLeft { client });
             self.blame_parents(client);
             self.forget_client(client, out);
@@ -588,6 +591,8 @@ impl Scheduler {
         self.functions.leave(state.local.keys().copied(), !state.retiring);
         self.drops.remove(&worker);
         self.replicas.worker_left(worker);
+        self.seekers.worker_left(worker);
+        self.wishes.touch_all();
         self.retiring_left(worker);
         self.reconsider_demands();
         let queued = state.queue.iter().map(|(_, slot)| *slot).collect();
@@ -609,6 +614,7 @@ impl Scheduler {
             self.tick_demands(out);
         }
         self.look_for_stragglers(out);
+        self.trim_tick(now);
         if let Some(lonely) = &mut self.lonely
             && now >= lonely.next
         {

@@ -33,6 +33,10 @@ struct Copying {
 }
 
 impl Replicas {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// How many workers are fetching a copy of a result because they were told to.
     pub(super) fn n_pending(&self, task: TaskId) -> usize {
         if self.pending.is_empty() {
@@ -86,8 +90,9 @@ impl Scheduler {
             self.workers.takes(*worker) && !self.tasks.holds(*worker, slot) && !self.replicas.is_pending(task, *worker)
         };
         let load = |worker: &WorkerId| {
-            let stored = self.workers.get(*worker).map_or(0, |state| state.n_stored);
-            (stored + self.replicas.incoming(*worker), *worker)
+            // One that has paused itself fetches nothing before it has room.
+            let (paused, stored) = self.workers.get(*worker).map_or((true, 0), |state| (state.paused, state.n_stored));
+            (paused, stored + self.replicas.incoming(*worker), *worker)
         };
         let to = self.workers.ids().filter(lacks).min_by_key(load)?;
         self.copy_to(slot, to);
@@ -111,6 +116,7 @@ impl Scheduler {
         if !is_there && self.replicas.ended(task, worker) {
             self.drops.entry(worker).or_default().push(task);
         }
+        self.wishes.touch(task);
     }
 
     /// Nobody needs a result any more: who was told to fetch it shall not.

@@ -13,6 +13,8 @@ impl Scheduler {
                 let leave_at = grace_ms.map(|ms| now + Duration::from_millis(ms));
                 self.retire(client, ticket, workers, leave_at, out);
             }
+            Request::Replicate { tasks, n_copies } => self.replicate(client, ticket, tasks, n_copies, out),
+            Request::Rebalance => self.rebalance(client, ticket, out),
         }
     }
 }

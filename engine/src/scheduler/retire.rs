@@ -91,6 +91,7 @@ impl Scheduler {
                 None => {
                     self.retiring.workers.insert(*worker, Leaving { leave_at, ..Leaving::default() });
                     self.workers.retire(*worker);
+                    self.wishes.touch_all();
                     self.set_functions_taken(*worker, false);
                 }
             }
@@ -257,6 +258,7 @@ impl Scheduler {
         let reason = format!("{what} no other worker can take; {advice}");
         self.set_functions_taken(worker, true);
         self.workers.unretire(worker);
+        self.wishes.touch_all();
         self.touched.insert(worker);
         self.replace_shared(out);
         self.retirement_ends(worker, Retirement::Refused { reason });

@@ -133,7 +133,8 @@ impl Worker {
     /// A worker that holds nothing yet, whose results peers find at `address`.
     pub fn new(config: Config, address: Address, now: Time) -> Self {
         let salt = hash(address.0.as_bytes());
-        let fetches = Fetches::new(Some(address.clone()), salt, config.max_fetches, config.peer_silence);
+        let fetches =
+            Fetches::new(Some(address.clone()), salt, config.max_fetches, config.max_incoming, config.peer_silence);
         Self {
             heartbeat_at: now + config.heartbeat,
             heard_at: now,
@@ -176,6 +177,7 @@ impl Worker {
                 }
             }
             Event::NotThere { peer, task } => self.fetches.not_there(now, &peer, task),
+            Event::PeerBusy { peer, task } => self.fetches.busy(now, &peer, task),
             Event::PeerSending { peer } => self.fetches.sending(now, &peer),
             Event::PeerLost { peer } => self.fetches.lost(&peer),
             Event::Spilled { .. }
@@ -206,7 +208,8 @@ impl Worker {
         let peer = self.fetches.deadline().map(|(at, peer)| (at, Reason::PeerSilent(peer)));
         let own = [(self.heartbeat_at, Reason::Heartbeat), (self.silent_at(), Reason::SchedulerSilent)];
         let own = if self.is_alone { None } else { Some(own) };
-        own.into_iter().flatten().chain(peer).min_by_key(|(at, _)| *at)
+        let rested = self.fetches.rested().map(|(at, peer)| (at, Reason::PeerBusy(peer)));
+        own.into_iter().flatten().chain(peer).chain(rested).min_by_key(|(at, _)| *at)
     }
 
     /// Functions that are being run, those of cancelled tasks among them, without those that wait.
@@ -490,6 +493,9 @@ impl Worker {
         out.extend(settled.requests.into_iter().map(|(peer, tasks)| Command::Fetch { peer, tasks }));
         let missing = |(task, tried)| Command::ToScheduler(FromWorker::Missing { task, tried });
         out.extend(settled.missing.into_iter().map(missing));
+        if !settled.sought.is_empty() {
+            out.push(Command::ToScheduler(FromWorker::Seeks { tasks: settled.sought }));
+        }
     }
 
     /// Hands an attempt, already out of `ready`, to a free thread.

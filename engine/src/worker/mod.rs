@@ -53,6 +53,13 @@ pub enum Event {
         /// The task whose result it is.
         task: TaskId,
     },
+    /// A peer has a result that was asked for, and is busy sending it to others.
+    PeerBusy {
+        /// From whom.
+        peer: Address,
+        /// The task whose result it is.
+        task: TaskId,
+    },
     /// A peer is in the middle of sending something large that was asked of it.
     PeerSending {
         /// Which.
@@ -205,6 +212,8 @@ pub enum Reason {
     SchedulerSilent,
     /// A peer has to send something that was asked of it, or it counts as lost.
     PeerSilent(Address),
+    /// A peer that was busy is asked again.
+    PeerBusy(Address),
 }
 
 /// How a worker behaves.
@@ -219,6 +228,7 @@ pub enum Reason {
 /// | `inline_bytes` | 64 KiB | wanted results up to this size are sent along with the answer | any |
 /// | `memory_limit` | none | bytes that results and running tasks may take; beyond, results go to disk | 1 or more |
 /// | `spill_from` | 4 KiB | smaller results never go to disk: a file costs more | any |
+/// | `max_incoming` | 64 MiB | bytes of inputs on their way at the same time; one input always may be | any |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Tasks that run at once.
@@ -237,6 +247,8 @@ pub struct Config {
     pub memory_limit: Option<u64>,
     /// Smaller results never go to disk.
     pub spill_from: u64,
+    /// Bytes of inputs on their way at the same time.
+    pub max_incoming: u64,
 }
 
 /// What of a worker's budget is in use.
@@ -263,6 +275,7 @@ impl Default for Config {
             inline_bytes: 64 << 10,
             memory_limit: None,
             spill_from: 4 << 10,
+            max_incoming: 64 << 20,
         }
     }
 }

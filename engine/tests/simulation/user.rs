@@ -69,13 +69,13 @@ impl User {
                     }
                 }
             }
-            88..94 => {
+            88..92 => {
                 let task = world.dice.pick(&held);
                 world.oracle.cancelled.insert(task);
                 acts.now.push(Event::Cancel { tasks: vec![task] });
             }
-            94..96 => {
-                if let Some(request) = world.draw_request() {
+            92..97 => {
+                if let Some(request) = world.draw_request(&held) {
                     let ticket = self.ticket(Ask::Cluster(request.clone()));
                     acts.now.push(Event::Ask { request, ticket });
                 }

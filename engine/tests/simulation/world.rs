@@ -102,6 +102,12 @@ enum Happening {
         worker: usize,
         done: disk::Done,
     },
+    Busy {
+        owner: Node,
+        target: usize,
+        epoch: u64,
+        task: TaskId,
+    },
 }
 
 /// What programs say to the scheduler.
@@ -215,6 +221,8 @@ pub(crate) struct World {
     pub(crate) busy_for: Duration,
     /// How often a link breaks while it answers, in percent.
     fragility: usize,
+    /// How often a worker says that it is busy sending what it is asked for, in percent.
+    crowding: usize,
     trace: Trace,
 }
 
@@ -319,6 +327,7 @@ impl World {
         let slowness = dice.pick(&[20, 300, 5_000, 40_000]);
         let busy_for = Duration::from_secs(dice.pick(&[1, 3, 11]));
         let fragility = dice.pick(&[0, 0, 3, 15]);
+        let crowding = dice.pick(&[0, 20, 60]);
         Self {
             now: Time::ZERO,
             dice,
@@ -343,6 +352,7 @@ impl World {
             slowness: Duration::from_micros(slowness),
             busy_for,
             fragility,
+            crowding,
             trace,
         }
     }
@@ -398,7 +408,8 @@ impl World {
         }
         for (place, shell) in self.workers.iter().enumerate() {
             if let Some(machine) = &shell.machine {
-                let left = (machine.n_held(), machine.n_waiting(), machine.n_running(), shell.store.len());
+                let n_waiting = machine.n_waiting() + machine.n_acquiring();
+                let left = (machine.n_held(), n_waiting, machine.n_running(), shell.store.len());
                 if left != (0, 0, 0, 0) || !shell.disk.is_empty() {
                     return Err(format!("worker {place} holds, awaits, runs and stores {left:?}: {:?}", shell.store));
                 }
@@ -487,6 +498,17 @@ impl World {
                     self.answered(owner, target, task, value);
                 }
             }
+            Happening::Busy { owner, target, epoch, task } => {
+                let link = self.link(owner, target);
+                if link.epoch == epoch && link.open {
+                    link.asked.remove(&task);
+                    let peer = address(target);
+                    match owner {
+                        Node::Worker(place) => self.tell_worker(place, worker::Event::PeerBusy { peer, task }),
+                        Node::Client(place) => self.tell_client(place, client::Event::PeerBusy { peer, task }),
+                    }
+                }
+            }
             Happening::LinkLost { owner, target, epoch } => {
                 let link = self.link(owner, target);
                 if link.epoch == epoch {
@@ -559,6 +581,7 @@ impl World {
             | Happening::Disk { worker, .. } => Some(*worker),
             Happening::Get { target, .. } => Some(*target),
             Happening::Answer { owner: Node::Worker(place), .. }
+            | Happening::Busy { owner: Node::Worker(place), .. }
             | Happening::LinkLost { owner: Node::Worker(place), .. }
             | Happening::Tick(Node::Worker(place), _) => Some(*place),
             _ => None,

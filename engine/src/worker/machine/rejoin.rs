@@ -19,6 +19,10 @@ impl Worker {
         for key in waiting {
             self.cancel(key);
         }
+        // All attempts that wait for inputs are gone, so nobody else wants these.
+        for task in std::mem::take(&mut self.acquiring) {
+            self.fetches.forget(task);
+        }
     }
 
     /// Says what is here.

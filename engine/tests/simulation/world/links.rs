@@ -50,6 +50,10 @@ impl World {
             let shell = &self.workers[target];
             let value = shell.store.get(&task).or_else(|| shell.disk.get(&task)).cloned();
             let at = self.arrival_on(owner, target, 1);
+            if value.is_some() && self.dice.chance(self.crowding) {
+                self.plan_at(at, Happening::Busy { owner, target, epoch, task });
+                continue;
+            }
             self.plan_at(at, Happening::Answer { owner, target, epoch, task, value });
         }
     }

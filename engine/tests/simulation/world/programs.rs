@@ -19,6 +19,7 @@ impl World {
             n_threads: self.dice.between(1, 3) as u32,
             peer_silence: Duration::from_secs(2),
             max_fetches: self.dice.between(1, 3) as u32,
+            max_incoming: self.dice.pick(&[1, 2_000, 1 << 20]),
             inline_bytes: self.dice.pick(&[0, 64, 64 << 10]),
             silence: SILENCE,
             ..worker::Config::default()
@@ -60,6 +61,7 @@ impl World {
             peer_silence: Duration::from_secs(2),
             max_fetches: self.dice.between(1, 3) as u32,
             silence: SILENCE,
+            max_incoming: self.dice.pick(&[1, 2_000, 1 << 20]),
             ..client::Config::default()
         };
         let mut table = oracle::FUNCTIONS.to_vec();

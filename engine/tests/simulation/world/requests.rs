@@ -6,7 +6,15 @@ use super::*;
 
 impl World {
     /// Something that people ask about a cluster.
-    pub(crate) fn draw_request(&mut self) -> Option<Request> {
+    pub(crate) fn draw_request(&mut self, held: &[TaskId]) -> Option<Request> {
+        match self.dice.below(4) {
+            0 if !held.is_empty() => {
+                let tasks = (0..self.dice.between(1, 3)).map(|_| self.dice.pick(held)).collect();
+                return Some(Request::Replicate { tasks, n_copies: self.dice.between(0, 5) as u32 });
+            }
+            1 => return Some(Request::Rebalance),
+            _ => {}
+        }
         let known: Vec<WorkerId> = self.workers.iter().filter_map(|shell| shell.id).collect();
         if known.is_empty() {
             return None;
@@ -34,6 +42,8 @@ impl World {
                     }
                 }
             }
+            (Request::Replicate { tasks, .. }, Reply::Replicated { copies }) => assert_eq!(tasks.len(), copies.len()),
+            (Request::Rebalance, Reply::Rebalanced { .. }) => {}
             (request, reply) => panic!("{reply:?} answers {request:?}"),
         }
     }

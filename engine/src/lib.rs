@@ -25,6 +25,7 @@
 extern crate self as phalanx_engine;
 
 pub mod client;
+pub mod coordination;
 pub mod data;
 pub mod dense;
 pub mod event;

@@ -91,6 +91,7 @@ impl Scheduler {
         self.check_demands();
         self.check_wishes();
         self.check_moves();
+        self.coordination.check_invariants();
         assert!(self.drops.is_empty() && self.touched.is_empty(), "an event leaves nothing unsaid");
         let has_room = self.workers.next_open().is_some();
         let is_waiting = self.shared_has_current();

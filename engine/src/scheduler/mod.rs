@@ -19,9 +19,11 @@
 //! | `trim`, `seekers` | which copies are dropped, and how a value that many want spreads |
 //! | `requests` | who answers what clients ask beside submitting |
 //! | `returns` | what becomes of those whose connection broke and who come back |
+//! | `coordinate` | locks, events, queues: what [`crate::coordination`] decides, told to clients |
 //! | `check` | what must be true after every event |
 
 mod check;
+mod coordinate;
 mod demand;
 mod estimate;
 mod life;
@@ -48,6 +50,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
+    coordination::Coordination,
     event::{Kind, Record},
     id::{ClientId, ClusterId, ConnectionId, TaskId, WorkerId},
     message::{FromClient, FromWorker, Greeting, Hello, ToClient, ToWorker},
@@ -154,6 +157,8 @@ pub enum Reason {
     Stragglers,
     /// Copies that nobody needs are dropped.
     ExtraCopies,
+    /// Somebody waits for a lock, an event or a queue, and no longer than this.
+    Coordination,
 }
 
 /// How the scheduler behaves.
@@ -280,6 +285,7 @@ pub struct Scheduler {
     seekers: Seekers,
     /// When copies that nobody needs are dropped next; while there may be any.
     trim_at: Option<Time>,
+    coordination: Coordination,
 }
 
 impl Scheduler {
@@ -309,6 +315,7 @@ impl Scheduler {
             moves: Moves::default(),
             seekers: Seekers::default(),
             trim_at: None,
+            coordination: Coordination::default(),
         }
     }
 
@@ -353,7 +360,9 @@ impl Scheduler {
         let starved = self.demands.deadline().map(|time| (time, Reason::NoSuitableWorker));
         let look = self.stragglers.deadline().map(|time| (time, Reason::Stragglers));
         let trim = self.trim_at.map(|time| (time, Reason::ExtraCopies));
-        beat.into_iter().chain(look).chain(lonely).chain(retire).chain(trim).chain(starved).min_by_key(|(time, _)| *time)
+        let wait = self.coordination.deadline().map(|time| (time, Reason::Coordination));
+        let people = starved.into_iter().chain(wait);
+        beat.into_iter().chain(look).chain(lonely).chain(retire).chain(trim).chain(people).min_by_key(|(time, _)| *time)
     }
 
     /// What has happened since this was last called, as far as [`Config::record`] asks for it.
@@ -369,6 +378,11 @@ impl Scheduler {
     /// How many workers are connected.
     pub fn n_workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// How many locks, semaphores, events, queues and variables there are.
+    pub fn n_coordinated(&self) -> usize {
+        self.coordination.len()
     }
 
     /// Writes something down, where `level` is asked for.
@@ -420,6 +434,9 @@ impl Scheduler {
             FromClient::Locate { task, tried } => self.client_misses(client, task, &tried, out),
             FromClient::Heartbeat => {}
             FromClient::Ask { ticket, request } => self.asked(now, client, ticket, request, out),
+            FromClient::Coordinate { ticket, request, value, has_value: _ } => {
+                self.coordinate(client, ticket, request, value, out);
+            }
         }
     }
 

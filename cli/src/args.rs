@@ -217,6 +217,12 @@ pub struct SchedulerArguments {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8786")]
     pub listen: String,
+    /// Folder to write down in what is needed to go on after a crash
+    ///
+    /// A scheduler that is started again with the same folder and address goes on where the one before it ended, in
+    /// whatever way: workers come back with their results, programs with what they wait for.
+    #[arg(long, value_name = "DIR")]
+    pub journal: Option<PathBuf>,
     /// Who may join.
     #[command(flatten)]
     pub security: SecurityArguments,

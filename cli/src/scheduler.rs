@@ -10,7 +10,8 @@ pub(crate) fn scheduler(arguments: &SchedulerArguments, screen: &Screen) -> Resu
         let signal = signals::listen()?;
         let listen = format!("tcp://{}", arguments.listen.trim_start_matches("tcp://"));
         let security = security(&arguments.security)?;
-        let options = SchedulerOptions { listen, security, ..SchedulerOptions::default() };
+        let options =
+            SchedulerOptions { listen, security, journal: arguments.journal.clone(), ..SchedulerOptions::default() };
         let scheduler = Scheduler::bind(&options).await.map_err(Error::failed)?;
         screen.print(format_args!("scheduler at {}", scheduler.url()))?;
         scheduler

@@ -18,6 +18,7 @@
 //! | [`message`] | everything that programs say to each other |
 //! | [`request`] | what clients ask about the cluster, and the answers |
 //! | [`scheduler`], [`worker`], [`client`] | the three machines |
+//! | [`journal`] | what a scheduler writes down to survive its death |
 //! | [`serve`] | how many get a large result from one worker at once |
 //! | [`event`] | what has happened, for logs and timelines |
 
@@ -32,6 +33,7 @@ pub mod event;
 mod fetch;
 pub mod graph;
 pub mod id;
+pub mod journal;
 pub mod message;
 pub mod request;
 pub mod scheduler;

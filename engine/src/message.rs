@@ -81,6 +81,32 @@ pub enum Role {
     Client,
     /// It runs tasks.
     Worker(WorkerHello),
+    /// It submits work, and comes back when its connection breaks.
+    Session(Session),
+}
+
+/// A client that comes back when its connection breaks.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// A secret that the client made up, random: who knows it is the client.
+    pub key: u128,
+    /// Who it was before its connection broke.
+    pub resumes: Option<Resume>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("resumes", &self.resumes).finish_non_exhaustive()
+    }
+}
+
+/// Who a client was before its connection broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// In which cluster.
+    pub cluster: ClusterId,
+    /// Under which number.
+    pub client: ClientId,
 }
 
 /// What a worker says of itself.
@@ -147,6 +173,18 @@ pub enum Greeting {
         /// Which cluster this is.
         cluster: ClusterId,
     },
+    /// You are this client, and may come back when the connection breaks.
+    Session {
+        /// Your number: the one you had, where you resume.
+        client: ClientId,
+        /// How often to say something, in milliseconds; silence of five times that is death.
+        heartbeat_ms: u64,
+        /// Where your number means something.
+        cluster: ClusterId,
+        /// How many of your messages were taken in, heartbeats not counted, where you resume; say the later ones again.
+        /// None where nothing is known of you, or not any more: you begin anew.
+        resumed: Option<u64>,
+    },
 }
 
 /// What a client says to the scheduler.
@@ -154,7 +192,7 @@ pub enum Greeting {
 pub enum FromClient {
     /// Run this. Node `i` of the graph is the task `TaskId::new(client, first + i)`.
     Submit {
-        /// The sequence number of the first node; submissions of one client count up without gaps.
+        /// The sequence number of the first node; submissions of one client count up.
         first: u64,
         /// The work.
         graph: Graph,
@@ -202,6 +240,8 @@ pub enum FromClient {
         /// Whether `value` is attached.
         has_value: bool,
     },
+    /// I go and do not come back: forget all that only I wanted.
+    Goodbye,
 }
 
 /// What the scheduler says to a client.
@@ -262,6 +302,11 @@ pub enum ToClient {
         value: Option<Value>,
         /// Whether `value` is attached.
         has_value: bool,
+    },
+    /// So many messages of yours were taken in, heartbeats not counted; they need not be said again.
+    Received {
+        /// How many since you were first greeted.
+        n_messages: u64,
     },
 }
 
@@ -594,9 +639,12 @@ impl Message for FromClient {
     fn detach(&mut self) -> Vec<Value> {
         match self {
             Self::Submit { graph, .. } => std::mem::take(&mut graph.constants),
-            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat | Self::Ask { .. } => {
-                Vec::new()
-            }
+            Self::Release { .. }
+            | Self::Cancel { .. }
+            | Self::Locate { .. }
+            | Self::Heartbeat
+            | Self::Goodbye
+            | Self::Ask { .. } => Vec::new(),
             Self::Coordinate { value, .. } => value.take().into_iter().collect(),
         }
     }
@@ -608,9 +656,12 @@ impl Message for FromClient {
                 graph.constants = values;
                 Ok(())
             }
-            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat | Self::Ask { .. } => {
-                expect(0, &values)
-            }
+            Self::Release { .. }
+            | Self::Cancel { .. }
+            | Self::Locate { .. }
+            | Self::Heartbeat
+            | Self::Goodbye
+            | Self::Ask { .. } => expect(0, &values),
             Self::Coordinate { value, has_value, .. } => {
                 expect(usize::from(*has_value), &values)?;
                 *value = values.into_iter().next();
@@ -628,6 +679,7 @@ impl Message for ToClient {
             | Self::Workers { .. }
             | Self::Waiting { .. }
             | Self::Heartbeat
+            | Self::Received { .. }
             | Self::Reply { .. } => Vec::new(),
         }
     }
@@ -643,6 +695,7 @@ impl Message for ToClient {
             | Self::Workers { .. }
             | Self::Waiting { .. }
             | Self::Heartbeat
+            | Self::Received { .. }
             | Self::Reply { .. } => expect(0, &values),
         }
     }

@@ -15,7 +15,7 @@ use phalanx_engine::{
     client::Event,
     graph::{AnyDelayed, ArgumentCode, Collection, Delayed, Graph, Output},
     id::TaskId,
-    message::{FromClient, Greeting, Role, ToClient, WaitReason, WorkerInfo},
+    message::{FromClient, Greeting, Resume, Role, Session, ToClient, WaitReason, WorkerInfo},
     task::Registry,
     value::{Portable, Value},
 };
@@ -24,18 +24,20 @@ use tokio::{runtime::Handle, sync::oneshot};
 use crate::{
     error::{Error, Result},
     handshake::{hello, instruction_set},
-    io::{IoThread, Spawned, lock},
+    io::{IoThread, Spawned, lock, random},
     local::{LocalCluster, LocalOptions},
     remote::{AsCompleted, Held, Hold, Remote, identity},
     security::Security,
     transport::{Destination, Line},
 };
 
+mod again;
 mod retire;
 mod shell;
 mod spread;
 
-use shell::{Gathering, Lost, hear, tick};
+use again::Again;
+use shell::{Gathering, Goodbye, Lost, hear, tick};
 pub(crate) use shell::{Open, Shell, Waiter};
 
 /// What a handle on work that could not be submitted looks like in other work.
@@ -67,23 +69,27 @@ pub struct Client(Arc<Connection>);
 ///
 /// | name | default | purpose | range |
 /// |---|---|---|---|
-/// | `connect_for` | 5 s | how long the scheduler is looked for | any |
+/// | `connect_for` | 5 s | how long the scheduler is looked for at the start | any |
 /// | `instruction_set` | [`instruction_set()`] | compared with the other programs of the cluster | text |
 /// | `security` | none | what scheduler and workers must know or have, and this program too | [`Security`] |
+/// | `reconnect_for` | 60 s | how long a scheduler that was lost is looked for, with all futures still open; inside of one process not at all | any |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// How long the scheduler is looked for.
+    /// How long the scheduler is looked for at the start.
     pub connect_for: Duration,
     /// Compared with the other programs of the cluster.
     pub instruction_set: String,
     /// What scheduler and workers must know or have, and this program too.
     pub security: Security,
+    /// How long a scheduler that was lost is looked for.
+    pub reconnect_for: Duration,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
+        let (connect_for, reconnect_for) = (Duration::from_secs(5), Duration::from_secs(60));
         let security = Security::default();
-        Self { connect_for: Duration::from_secs(5), instruction_set: instruction_set(), security }
+        Self { connect_for, instruction_set: instruction_set(), security, reconnect_for }
     }
 }
 
@@ -99,6 +105,21 @@ pub enum Notice {
         n_tasks: u64,
         /// For how long already.
         waited: Duration,
+    },
+    /// The scheduler is gone; what was submitted stays open while it is looked for.
+    SchedulerGone {
+        /// Where.
+        url: String,
+        /// For how long.
+        patience: Duration,
+    },
+    /// The scheduler is there again.
+    SchedulerBack {
+        /// Where.
+        url: String,
+        /// Whether it still knows this client's work. Where not, open futures fail with
+        /// [`Error::SchedulerRestarted`], and new work runs.
+        remembers: bool,
     },
 }
 
@@ -117,6 +138,13 @@ impl fmt::Display for Notice {
                 let tasks = if *n_tasks == 1 { "1 task waits" } else { &format!("{n_tasks} tasks wait") };
                 let seconds = waited.as_secs_f64();
                 write!(f, "{tasks} for {missing}, for {seconds:.0} s already: no connected worker is one")
+            }
+            Self::SchedulerGone { url, patience } => {
+                write!(f, "the scheduler is gone; waiting for it at {url}, for {patience:?} at most")
+            }
+            Self::SchedulerBack { url, remembers: true } => write!(f, "the scheduler at {url} is back"),
+            Self::SchedulerBack { url, remembers: false } => {
+                write!(f, "the scheduler at {url} is back, and has forgotten what was submitted before")
             }
         }
     }
@@ -171,23 +199,33 @@ impl Client {
         travels: bool,
         io: Option<IoThread>,
     ) -> Result<Self> {
-        let hello = hello(Role::Client, &options.instruction_set)?;
+        let comes_back = scheduler.may_come_back() && !options.reconnect_for.is_zero();
+        let session = if comes_back { Some(Session { key: random()?, resumes: None }) } else { None };
+        let hello = hello(session.map_or(Role::Client, Role::Session), &options.instruction_set)?;
         let guard = Arc::clone(scheduler.guard());
-        let patience = options.connect_for;
+        let (patience, reconnect_for) = (options.connect_for, options.reconnect_for);
         let (done, joined) = oneshot::channel();
         let on = handle.clone();
         let join = async move {
-            let joined = scheduler.join::<FromClient, ToClient>(hello, patience, Line::Client).await;
+            let joined = scheduler.join::<FromClient, ToClient>(hello.clone(), patience, Line::Client).await;
             let _ = done.send(joined.and_then(|(greeting, sender, receiver)| {
-                let Greeting::Client { client, heartbeat_ms } = greeting else {
-                    let reason = "it greets a client as something else".into();
-                    return Err(Error::NotAScheduler { url: scheduler.url().into(), reason });
+                let (client, heartbeat_ms, again) = match (greeting, session) {
+                    (Greeting::Client { client, heartbeat_ms }, None) => (client, heartbeat_ms, None),
+                    (Greeting::Session { client, heartbeat_ms, cluster, .. }, Some(session)) => {
+                        let session = Session { resumes: Some(Resume { cluster, client }), ..session };
+                        (client, heartbeat_ms, Some(Again { scheduler, hello, session, reconnect_for }))
+                    }
+                    _ => {
+                        let reason = "it greets a client as something else".into();
+                        return Err(Error::NotAScheduler { url: scheduler.url().into(), reason });
+                    }
                 };
                 let heartbeat = Duration::from_millis(heartbeat_ms.max(1));
-                let shell = Shell::new(client, heartbeat, sender, travels, on.clone(), guard);
-                let hear = Spawned::on(&on, hear(Lost(Arc::clone(&shell)), receiver));
+                let shell = Shell::new(client, heartbeat, sender, travels, again.is_some(), on.clone(), guard);
+                let hear = Spawned::on(&on, hear(Lost(Arc::clone(&shell)), receiver, again));
                 let tick = Spawned::on(&on, tick(Arc::clone(&shell)));
-                Ok(Connection { shell, handle: on, _tasks: [hear, tick], _io: None, _cluster: None })
+                let goodbye = Goodbye(Arc::clone(&shell));
+                Ok(Connection { _goodbye: goodbye, shell, handle: on, _tasks: [hear, tick], _io: None, _cluster: None })
             }));
         };
         let _joining = Spawned::on(&handle, join);
@@ -465,6 +503,7 @@ struct Submitted {
 
 /// All that ends with a client, in this order.
 struct Connection {
+    _goodbye: Goodbye,
     shell: Arc<Shell>,
     handle: Handle,
     _tasks: [Spawned; 2],

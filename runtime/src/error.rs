@@ -62,6 +62,12 @@ pub enum Error {
     /// The connection to the scheduler was lost, and with it everything it knew of this client's work.
     #[error("the connection to the scheduler was lost; its work has to be submitted again on a new connection")]
     SchedulerLost,
+    /// The scheduler that this work was submitted to went away, and the one that is there now knows nothing of it.
+    #[error(
+        "the scheduler was restarted without a memory of this work, or gave this client up while it was away: submit it \
+         again through the same client; a scheduler that is started with --journal DIR remembers"
+    )]
+    SchedulerRestarted,
     /// The handle is of a task that this client never submitted or has released.
     #[error("{task} is not held by this client; a result can be used only through the client that submitted it")]
     NotHeld {
@@ -79,6 +85,14 @@ pub enum Error {
         /// How long the worker waited.
         waited: Duration,
         /// What the last try met with.
+        reason: String,
+    },
+    /// A journal cannot be read or written. Nothing in it was changed.
+    #[error("the journal {path} cannot be used: {reason}")]
+    Journal {
+        /// Which file.
+        path: String,
+        /// Why.
         reason: String,
     },
     /// An address cannot be read.
@@ -231,6 +245,7 @@ impl From<Trouble> for Error {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Task(source) => Self::Task { source },
+            Trouble::SchedulerRestarted => Self::SchedulerRestarted,
             Trouble::NotHeld { task } => Self::NotHeld { task: task.to_string() },
             // `Trouble` may grow; whatever it says then, this client's work is lost.
             _ => Self::SchedulerLost,

@@ -50,6 +50,7 @@ mod error;
 pub mod fuzzing;
 mod handshake;
 mod io;
+mod journal;
 mod local;
 mod mailbox;
 mod memory;

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -26,6 +27,7 @@ use crate::{
     door,
     error::{Error, Result},
     io::{Alarm, Checks, Clock, Spawned, random},
+    journal::Journal,
     mailbox::{Giver, Taker, mailbox},
     security::{Guard, Security},
     transport::{Answer, Arrival, Destination, Line, Receiver, Sender, listen},
@@ -44,6 +46,8 @@ const BATCH: usize = 1_024;
 /// | `no_workers_after` | 2 s | when clients first learn that their work waits for a worker | above 0 |
 /// | `allowed_failures` | 3 | workers that may die while running a task before it fails | 1 or more |
 /// | `security` | none | what clients and workers must know or have | [`Security`] |
+/// | `journal` | none | the folder in which it writes down what it must know to go on after its death | one that it alone uses |
+/// | `client_grace` | 10 s | how long a client's work goes on after its connection broke without a goodbye | any |
 ///
 /// ```
 /// use phalanx_runtime::SchedulerOptions;
@@ -62,13 +66,17 @@ pub struct SchedulerOptions {
     pub allowed_failures: u32,
     /// What clients and workers must know or have.
     pub security: Security,
+    /// How long a client's work goes on after its connection broke.
+    pub client_grace: Duration,
+    /// Where it writes down what it must know to go on after its death.
+    pub journal: Option<PathBuf>,
 }
 
 impl Default for SchedulerOptions {
     fn default() -> Self {
-        let Config { heartbeat, no_workers_after, allowed_failures, .. } = Config::default();
-        let security = Security::default();
-        Self { listen: "tcp://127.0.0.1:8786".into(), heartbeat, no_workers_after, allowed_failures, security }
+        let Config { heartbeat, no_workers_after, allowed_failures, client_grace, .. } = Config::default();
+        let (listen, security) = ("tcp://127.0.0.1:8786".into(), Security::default());
+        Self { listen, heartbeat, no_workers_after, allowed_failures, security, client_grace, journal: None }
     }
 }
 
@@ -91,6 +99,7 @@ impl SchedulerOptions {
             heartbeat: self.heartbeat,
             no_workers_after: self.no_workers_after,
             allowed_failures: self.allowed_failures,
+            client_grace: self.client_grace,
             version: env!("CARGO_PKG_VERSION").into(),
             ..Config::default()
         }
@@ -117,6 +126,8 @@ pub struct Scheduler {
     url: String,
     door: UnboundedSender<Arrival>,
     arrivals: UnboundedReceiver<Arrival>,
+    /// Where there is a journal: the machine as it was.
+    before: Option<(Journal, Machine)>,
 }
 
 impl Scheduler {
@@ -124,12 +135,15 @@ impl Scheduler {
     ///
     /// # Errors
     /// When an option is out of its range, a token or certificate cannot be used, the address is neither loopback nor
-    /// kept by one of them, or the port is taken.
+    /// kept by one of them, the port is taken, or the journal cannot be used.
     pub async fn bind(options: &SchedulerOptions) -> Result<Self> {
         options.check()?;
         let guard = options.security.load()?;
         let (listener, url) = listen(&options.listen, &guard).await?;
-        Ok(Self { listener: Some(listener), guard, url, ..Self::unbound(options)? })
+        let scheduler = Self::unbound(options)?;
+        let config = Config { journal: true, ..scheduler.config.clone() };
+        let before = options.journal.as_ref().map(|folder| Journal::open(folder, config)).transpose()?;
+        Ok(Self { listener: Some(listener), guard, url, before, ..scheduler })
     }
 
     /// A scheduler that only this process can join.
@@ -138,7 +152,7 @@ impl Scheduler {
         let (door, arrivals) = mpsc::unbounded_channel();
         let config = Config { cluster: ClusterId(random()?), ..options.config() };
         let (listener, guard) = (None, Arc::default());
-        Ok(Self { config, listener, guard, url: "inproc://".into(), door, arrivals })
+        Ok(Self { config, listener, guard, url: "inproc://".into(), door, arrivals, before: None })
     }
 
     /// Where it listens, `tcp://127.0.0.1:8786`.
@@ -157,8 +171,13 @@ impl Scheduler {
         let (inbox, events) = mailbox();
         let handle = Handle::current();
         let _door = self.listener.map(|listener| Spawned::on(&handle, accept(listener, self.guard, self.door.clone())));
+        let (journal, machine) = match self.before {
+            Some((journal, machine)) => (Some(journal), machine),
+            None => (None, Machine::new(self.config, clock.now())),
+        };
         let shell = Shell {
-            machine: Machine::new(self.config, clock.now()),
+            machine,
+            journal,
             now: clock.now(),
             clock,
             handle,
@@ -204,11 +223,12 @@ async fn accept(listener: TcpListener, guard: Arc<Guard>, door: UnboundedSender<
 
 struct Shell {
     machine: Machine,
+    journal: Option<Journal>,
     clock: Clock,
     /// The time of what is being handled.
     now: Time,
     handle: Handle,
-    inbox: Giver<Event>,
+    inbox: Giver<Heard>,
     commands: Vec<Command>,
     n_connections: u64,
     /// Who said hello and waits for the greeting; empty between events.
@@ -220,7 +240,15 @@ struct Shell {
     checks: Checks,
 }
 
+/// What happened on a connection. What is left of one that its client has given up for another must not be taken for
+/// the other's.
+struct Heard {
+    on: ConnectionId,
+    event: Event,
+}
+
 struct Peer<M> {
+    on: ConnectionId,
     sender: Sender<M>,
     _reader: Spawned,
     unsent: bool,
@@ -233,7 +261,7 @@ enum Who {
 }
 
 impl Shell {
-    async fn run(mut self, mut arrivals: UnboundedReceiver<Arrival>, mut events: Taker<Event>) {
+    async fn run(mut self, mut arrivals: UnboundedReceiver<Arrival>, mut events: Taker<Heard>) {
         let alarm = Alarm::new(self.clock);
         let mut batch = Vec::new();
         // What was taken and not handled yet: answers are written, and time is looked at, between its parts.
@@ -250,7 +278,7 @@ impl Shell {
             if !pending.is_empty() {
                 let n = pending.len().min(BATCH);
                 self.now = self.clock.now();
-                pending.drain(..n).for_each(|event| self.handle(event));
+                pending.drain(..n).for_each(|heard| self.hear(heard));
                 self.flush();
                 // Sockets are heard in between.
                 tokio::task::yield_now().await;
@@ -286,6 +314,18 @@ impl Shell {
         self.unsent = unsent;
     }
 
+    fn hear(&mut self, Heard { on, event }: Heard) {
+        let is_current = match &event {
+            Event::Client { client, .. } | Event::ClientLeft { client } => {
+                self.clients.get(client).is_some_and(|peer| peer.on == on)
+            }
+            _ => true,
+        };
+        if is_current {
+            self.handle(event);
+        }
+    }
+
     fn handle(&mut self, event: Event) {
         match event {
             Event::ClientLeft { client } => drop(self.clients.remove(&client)),
@@ -294,6 +334,9 @@ impl Shell {
         }
         let mut commands = std::mem::take(&mut self.commands);
         self.machine.handle(self.now, event, &mut commands);
+        if let Some(journal) = &mut self.journal {
+            journal.write(&mut self.machine);
+        }
         commands.drain(..).for_each(|command| self.carry_out(command));
         self.commands = commands;
         self.checks.run(|| self.machine.check_invariants());
@@ -319,11 +362,11 @@ impl Shell {
                 }
             }
             Command::CloseClient { client } => {
-                tracing::warn!(%client, "a client was silent too long and is forgotten");
+                tracing::warn!(%client, "a client was silent too long, or is back on another connection");
                 drop(self.clients.remove(&client));
             }
             Command::CloseWorker { worker } => {
-                tracing::warn!(%worker, "a worker was silent too long and is forgotten");
+                tracing::warn!(%worker, "a worker was silent too long, or is back on another connection");
                 drop(self.workers.remove(&worker));
             }
         }
@@ -333,22 +376,22 @@ impl Shell {
         let Some((answer, line)) = self.greeted.remove(&connection) else { return };
         let inbox = self.inbox.clone();
         match (&greeting, line) {
-            (Greeting::Client { client, .. }, Line::Client(sender, receiver)) => {
+            (Greeting::Client { client, .. } | Greeting::Session { client, .. }, Line::Client(sender, receiver)) => {
                 let client = *client;
                 let say = move |message| Event::Client { client, message };
-                let read = read(receiver, inbox, say, FromClient::Heartbeat, Event::ClientLeft { client });
+                let read = read(receiver, connection, inbox, say, FromClient::Heartbeat, Event::ClientLeft { client });
                 let reader = Spawned::on(&self.handle, read);
-                self.clients.insert(client, Peer { sender, _reader: reader, unsent: false });
+                self.clients.insert(client, Peer { on: connection, sender, _reader: reader, unsent: false });
             }
             (Greeting::Worker { worker, .. }, Line::Worker(sender, receiver)) => {
                 let worker = *worker;
                 let say = move |message| Event::Worker { worker, message };
-                let read = read(receiver, inbox, say, FromWorker::Heartbeat, Event::WorkerLeft { worker });
+                let read = read(receiver, connection, inbox, say, FromWorker::Heartbeat, Event::WorkerLeft { worker });
                 let reader = Spawned::on(&self.handle, read);
-                self.workers.insert(worker, Peer { sender, _reader: reader, unsent: false });
+                self.workers.insert(worker, Peer { on: connection, sender, _reader: reader, unsent: false });
             }
             (Greeting::Refused { reason }, _) => tracing::warn!(reason, "refused a connection"),
-            (Greeting::Client { .. } | Greeting::Worker { .. } | Greeting::Stranger { .. }, _) => {}
+            (_, _) => {}
         }
         // Dropping the answer of a refused connection closes it once the refusal is written.
         answer.give(greeting);
@@ -373,7 +416,8 @@ impl<M: Wire> Peer<M> {
 /// Hears one connection out.
 async fn read<M: Wire + Clone>(
     mut receiver: Receiver<M>,
-    inbox: Giver<Event>,
+    on: ConnectionId,
+    inbox: Giver<Heard>,
     say: impl Fn(M) -> Event,
     alive: M,
     left: Event,
@@ -381,8 +425,8 @@ async fn read<M: Wire + Clone>(
     let mut messages = Vec::new();
     loop {
         match receiver.recv(&mut messages).await {
-            Ok(true) if messages.is_empty() => inbox.push(say(alive.clone())),
-            Ok(true) => inbox.extend(messages.drain(..).map(&say)),
+            Ok(true) if messages.is_empty() => inbox.push(Heard { on, event: say(alive.clone()) }),
+            Ok(true) => inbox.extend(messages.drain(..).map(|message| Heard { on, event: say(message) })),
             Ok(false) => break,
             Err(error) => {
                 tracing::debug!(%error, ?left, "a connection broke");
@@ -391,6 +435,6 @@ async fn read<M: Wire + Clone>(
         }
         inbox.flush();
     }
-    inbox.push(left);
+    inbox.push(Heard { on, event: left });
     inbox.flush();
 }

@@ -433,7 +433,7 @@ impl Arrival {
         let hello: Hello = tokio::time::timeout(PATIENCE, link.hear()).await.unwrap_or(Err(FrameError::Silent))?;
         let answer = Answer::Tcp(Arc::clone(&link.outgoing));
         let line = match hello.role {
-            phalanx_engine::message::Role::Client => {
+            phalanx_engine::message::Role::Client | phalanx_engine::message::Role::Session(_) => {
                 let (sender, receiver) = link.typed();
                 Line::Client(sender, receiver)
             }
@@ -459,6 +459,11 @@ impl Destination {
             Self::Tcp(url, _) => url,
             Self::InProcess(..) => "inproc://",
         }
+    }
+
+    /// Whether a scheduler that is gone may come back there. Inside of a process one that ends has been ended.
+    pub(crate) const fn may_come_back(&self) -> bool {
+        matches!(self, Self::Tcp(..))
     }
 
     /// What connections of this scheduler's cluster are made with.

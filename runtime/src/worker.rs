@@ -284,7 +284,9 @@ impl Life {
 
     /// Joins again with all that is here. False where the scheduler that is there knows nothing of it.
     async fn rejoin(&mut self, scheduler: &Destination, options: &WorkerOptions, n_threads: u32) -> Result<bool> {
-        self.session.apply_all([Event::SchedulerLost]);
+        // A client that tasks use is lost with the connection, and they with it: they are run again.
+        let keeps_running = !self.session.inside.forget();
+        self.session.apply_all([Event::SchedulerLost { keeps_running }]);
         let hello_again = WorkerHello::new(n_threads, self.address.clone(), &options.name);
         let memory_limit = options.memory_limit.bytes(options.n_threads);
         let (resources, rejoins) = (options.resources.clone(), Some(self.member));

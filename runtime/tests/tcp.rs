@@ -143,11 +143,19 @@ async fn a_worker_that_loses_its_scheduler_joins_the_next_one_there() {
     let _worker = worker(&url);
     let client = Client::connect(&url).await.unwrap();
     assert_eq!(client.compute(&leaf::delayed(1)).await, Ok(1));
+    let held = client.submit(&leaf::delayed(1));
+    held.done().await.unwrap();
     drop(first);
-    assert_eq!(client.compute(&leaf::delayed(2)).await, Err(Error::SchedulerLost));
+    let open = client.submit(&leaf::delayed(2));
     let (_second, _) = scheduler(SchedulerOptions { listen: url.clone(), ..SchedulerOptions::default() });
-    let client = Client::connect(&url).await.unwrap();
-    assert_eq!(client.compute(&leaf::delayed(3)).await, Ok(3));
+    assert_eq!(open.await, Err(Error::SchedulerRestarted), "it has no journal");
+    let on_old = client.submit(&add::delayed(&held, 1_u64));
+    assert_eq!(on_old.await, Err(Error::SchedulerRestarted), "nor can new work stand on old results");
+    assert_eq!(client.compute(&leaf::delayed(3)).await, Ok(3), "the same client goes on");
+    let gone = ClientOptions { reconnect_for: Duration::ZERO, ..ClientOptions::default() };
+    let other = Client::connect_with(&url, &gone).await.unwrap();
+    drop(_second);
+    assert_eq!(other.compute(&leaf::delayed(4)).await, Err(Error::SchedulerLost), "this one does not wait");
 }
 
 #[tokio::test]

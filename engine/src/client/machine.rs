@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Command, Config, Event, Reason, Trouble, named::Named};
 use crate::{
     fetch::Fetches,
-    graph::Graph,
+    graph::{ArgumentCode, Graph},
     id::{ClientId, TaskId},
     message::{Address, FromClient, Priority, ToClient},
     request::Request,
@@ -53,6 +53,10 @@ pub struct Client {
     heartbeat_at: Time,
     heard_at: Time,
     lost: bool,
+    /// Whether there is no scheduler for now.
+    is_cut: bool,
+    /// Tasks below this number were submitted to a scheduler that has forgotten them.
+    forgotten_before: u64,
 }
 
 /// A result that the user keeps, or still waits for.
@@ -75,6 +79,8 @@ enum State {
         value: Option<Value>,
     },
     Failed(TaskError),
+    /// It stands on results that no scheduler knows any more, and was never sent.
+    Gone,
 }
 
 impl Client {
@@ -94,12 +100,19 @@ impl Client {
             heard_at: now,
             config,
             lost: false,
+            is_cut: false,
+            forgotten_before: 0,
         }
     }
 
     /// The sequence number that the first node of the next submission gets.
     pub const fn first_of_next(&self) -> u64 {
         self.next
+    }
+
+    /// Whether the scheduler is gone for good.
+    pub const fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Results that are held, or released with an answer still open.
@@ -143,6 +156,9 @@ impl Client {
             Event::PeerLost { peer } => self.fetches.lost(&peer),
             Event::SchedulerLost => self.lose_scheduler(out),
             Event::Tick => self.tick(now, out),
+            Event::Cut => self.is_cut = true,
+            Event::Resumed => self.speak_again(now),
+            Event::Restarted { client } => self.restart(now, client, out),
         }
         if self.lost {
             return;
@@ -162,7 +178,8 @@ impl Client {
         let peer = self.fetches.deadline().map(|(at, peer)| (at, Reason::PeerSilent(peer)));
         let own = [(self.heartbeat_at, Reason::Heartbeat), (self.silent_at(), Reason::SchedulerSilent)];
         let rested = self.fetches.rested().map(|(at, peer)| (at, Reason::PeerBusy(peer)));
-        own.into_iter().chain(peer).chain(rested).min_by_key(|(at, _)| *at)
+        let own = if self.is_cut { None } else { Some(own) };
+        own.into_iter().flatten().chain(peer).chain(rested).min_by_key(|(at, _)| *at)
     }
 
     fn silent_at(&self) -> Time {
@@ -170,12 +187,17 @@ impl Client {
     }
 
     fn tick(&mut self, now: Time, out: &mut Vec<Command>) {
-        if now >= self.silent_at() {
-            self.lose_scheduler(out);
+        if !self.is_cut && now >= self.silent_at() {
+            self.is_cut = self.config.reconnects;
+            if !self.is_cut {
+                self.lose_scheduler(out);
+            }
             out.push(Command::CloseScheduler);
-            return;
+            if self.lost {
+                return;
+            }
         }
-        if now >= self.heartbeat_at {
+        if !self.is_cut && now >= self.heartbeat_at {
             self.heartbeat_at = now + self.config.heartbeat;
             out.push(Command::ToScheduler(FromClient::Heartbeat));
         }
@@ -190,16 +212,49 @@ impl Client {
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
     }
 
+    fn speak_again(&mut self, now: Time) {
+        self.is_cut = false;
+        self.heard_at = now;
+        self.heartbeat_at = now + self.config.heartbeat;
+    }
+
+    /// All that was held is nothing any more; numbers count on, so that no old handle becomes one on new work.
+    fn restart(&mut self, now: Time, client: ClientId, out: &mut Vec<Command>) {
+        self.speak_again(now);
+        self.client = client;
+        self.forgotten_before = self.next;
+        for task in std::mem::take(&mut self.held).into_keys() {
+            self.fetches.forget(task);
+        }
+        let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked));
+        out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerRestarted }));
+    }
+
+    fn stands_on_forgotten(&self, graph: &Graph) -> bool {
+        graph.arguments.iter().any(|code| match code {
+            ArgumentCode::Task(task) => {
+                task.sequence() < self.forgotten_before
+                    || self.held.get(task).is_some_and(|held| matches!(held.state, State::Gone))
+            }
+            _ => false,
+        })
+    }
+
     fn submit(&mut self, graph: Graph, wanted: Vec<u32>, parent: Option<TaskId>, out: &mut Vec<Command>) {
         let first = self.next;
         self.next += graph.len() as u64;
         if self.lost {
             return;
         }
+        let is_gone = self.forgotten_before > 0 && self.stands_on_forgotten(&graph);
         for node in &wanted {
             let task = TaskId::new(self.client, first + u64::from(*node));
             let (gathers, awaits) = (BTreeSet::new(), BTreeSet::new());
-            self.held.insert(task, Held { handle: true, state: State::Pending, gathers, awaits });
+            let state = if is_gone { State::Gone } else { State::Pending };
+            self.held.insert(task, Held { handle: true, state, gathers, awaits });
+        }
+        if is_gone {
+            return;
         }
         out.push(Command::ToScheduler(FromClient::Submit { first, graph, wanted, parent }));
     }
@@ -210,11 +265,14 @@ impl Client {
             return;
         }
         let Some(held) = self.held.get_mut(&task).filter(|held| held.handle) else {
-            out.push(Command::Fail { ticket, trouble: Trouble::NotHeld { task } });
+            let is_forgotten = task.sequence() < self.forgotten_before;
+            let trouble = if is_forgotten { Trouble::SchedulerRestarted } else { Trouble::NotHeld { task } };
+            out.push(Command::Fail { ticket, trouble });
             return;
         };
         match &held.state {
             State::Failed(error) => out.push(Command::Fail { ticket, trouble: Trouble::Task(error.clone()) }),
+            State::Gone => out.push(Command::Fail { ticket, trouble: Trouble::SchedulerRestarted }),
             State::Done { .. } if !gather => out.push(Command::Done { ticket }),
             State::Done { value: Some(value), .. } => out.push(Command::Deliver { ticket, value: value.clone() }),
             State::Pending | State::Done { .. } => {
@@ -282,6 +340,7 @@ impl Client {
                 out.push(Command::Waiting { reason, n_tasks, waited });
             }
             ToClient::Heartbeat => {}
+            ToClient::Received { n_messages } => out.push(Command::Heard { n_messages }),
             ToClient::Reply { ticket, reply } => {
                 if self.asked.remove(&ticket) {
                     out.push(Command::Reply { ticket, reply });
@@ -304,7 +363,7 @@ impl Client {
     ) {
         let Some(held) = self.held.get_mut(&task) else { return };
         let value = match &held.state {
-            State::Failed(_) => return,
+            State::Failed(_) | State::Gone => return,
             State::Done { value: Some(value), .. } => Some(value.clone()),
             State::Done { value: None, .. } | State::Pending => value,
         };
@@ -353,7 +412,11 @@ impl Client {
     fn end_if_over(&mut self, task: TaskId, out: &mut Vec<Command>) {
         let Some(held) = self.held.get(&task) else { return };
         if !held.handle && held.gathers.is_empty() && held.awaits.is_empty() {
+            let is_gone = matches!(held.state, State::Gone);
             self.held.remove(&task);
+            if is_gone {
+                return;
+            }
             out.push(Command::ToScheduler(FromClient::Release { tasks: vec![task] }));
         }
     }
@@ -379,7 +442,7 @@ impl Client {
                     assert!(value.is_none() || held.gathers.is_empty(), "{task} is here and not delivered");
                     !held.gathers.is_empty()
                 }
-                State::Failed(_) => {
+                State::Failed(_) | State::Gone => {
                     assert!(held.gathers.is_empty() && held.awaits.is_empty(), "{task} failed and somebody waits");
                     false
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{
     coordination::{self, Answer},
     graph::Graph,
-    id::TaskId,
+    id::{ClientId, TaskId},
     message::{Address, FromClient, ToClient, WaitReason, WorkerInfo},
     request::{Reply, Request},
     task::TaskError,
@@ -16,10 +16,12 @@ use crate::{
 
 mod machine;
 mod named;
+mod outbox;
 #[cfg(test)]
 mod tests;
 
 pub use machine::Client;
+pub use outbox::Outbox;
 
 /// What can happen to a client.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +125,17 @@ pub enum Event {
     SchedulerLost,
     /// A deadline has come; see [`Client::deadline`].
     Tick,
+    /// The connection to the scheduler broke, and the shell looks for it: answers stay open, and results are fetched as
+    /// before. Whatever is to be said to the scheduler is for the shell to keep; see [`Outbox`].
+    Cut,
+    /// The scheduler is there again and knows this client.
+    Resumed,
+    /// A scheduler is there again that knows nothing of this client: every open answer is a failure with
+    /// [`Trouble::SchedulerRestarted`], and so is every later one about work from before. New work runs.
+    Restarted {
+        /// The number it gave.
+        client: ClientId,
+    },
 }
 
 /// What a client wants done. Commands are carried out in the order in which they are given.
@@ -143,8 +156,8 @@ pub enum Command {
         /// Whom.
         peer: Address,
     },
-    /// The scheduler was silent too long: close the connection to it. Every open answer has failed already, with
-    /// [`Trouble::SchedulerLost`].
+    /// The scheduler was silent too long: close the connection to it. This is as if [`Event::Cut`] had been said, with
+    /// [`Config::reconnects`]; otherwise every open answer has failed already, with [`Trouble::SchedulerLost`].
     CloseScheduler,
     /// Here is the value of a [`Event::Gather`].
     Deliver {
@@ -192,6 +205,11 @@ pub enum Command {
         /// For how long already.
         waited: Duration,
     },
+    /// The scheduler has taken in so many messages: for the shell's [`Outbox`].
+    Heard {
+        /// How many.
+        n_messages: u64,
+    },
 }
 
 /// Why there is no value.
@@ -210,6 +228,9 @@ pub enum Trouble {
         /// The task.
         task: TaskId,
     },
+    /// The scheduler that knew of this work is gone, or gave this client up, and with it all that it knew.
+    #[error("the scheduler that this work was submitted to has forgotten it")]
+    SchedulerRestarted,
 }
 
 /// What a client waits for, and until when.
@@ -234,6 +255,7 @@ pub enum Reason {
 /// | `peer_silence` | 10 s | a worker from which nothing asked for comes in this time counts as lost | above 0 |
 /// | `max_fetches` | 50 | workers that are asked at the same time | 1 or more |
 /// | `max_incoming` | 256 MiB | bytes of results on their way at the same time; one result always may be | any |
+/// | `reconnects` | no | whether the shell looks for a scheduler that is gone | |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// How often it speaks.
@@ -246,11 +268,13 @@ pub struct Config {
     pub max_fetches: u32,
     /// Bytes of results on their way at the same time.
     pub max_incoming: u64,
+    /// Whether the shell looks for a scheduler that is gone.
+    pub reconnects: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let [heartbeat, silence, peer_silence] = [1, 30, 10].map(Duration::from_secs);
-        Self { heartbeat, silence, peer_silence, max_fetches: 50, max_incoming: 256 << 20 }
+        Self { heartbeat, silence, peer_silence, max_fetches: 50, max_incoming: 256 << 20, reconnects: false }
     }
 }

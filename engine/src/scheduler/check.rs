@@ -86,6 +86,7 @@ impl Scheduler {
         }
         assert_eq!((n_in_flight, n_queued), (0, 0), "nothing is in flight or queued that is not in the table");
         self.workers.check();
+        self.check_absent();
         self.check_replicas();
         self.check_retiring();
         self.check_demands();
@@ -95,7 +96,10 @@ impl Scheduler {
         assert!(self.drops.is_empty() && self.touched.is_empty(), "an event leaves nothing unsaid");
         let has_room = self.workers.next_open().is_some();
         let is_waiting = self.shared_has_current();
-        assert!(!(has_room && is_waiting), "a worker has room while a task waits that any could run");
+        assert!(
+            !(has_room && is_waiting) || self.recovering.is_some(),
+            "a worker has room while a task waits that any could run"
+        );
     }
 
     fn check_counts(&self, slot: Slot) {
@@ -117,7 +121,7 @@ impl Scheduler {
             for input in tasks.dependencies(slot) {
                 let state = tasks.state[input];
                 assert!(
-                    state == State::Memory || state.is_active(),
+                    state == State::Memory || state.is_active() || self.recovering.is_some(),
                     "{id} needs {}, which is {state:?}",
                     tasks.id(input)
                 );

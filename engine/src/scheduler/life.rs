@@ -338,6 +338,7 @@ impl Scheduler {
             let task = self.tasks.id(slot);
             self.wishes.touch(task);
             self.note(Record::Cluster, |_| Kind::TaskFailed { task, error: error.to_string() });
+            self.write_down_failure(task, &error);
             if self.tasks.wanted[slot] > 0 {
                 let message = ToClient::Failed { task, error: (*error).clone() };
                 out.push(Command::ToClient { client: task.client(), message });
@@ -429,7 +430,7 @@ impl Scheduler {
     }
 
     /// A task's inputs are needed by one active task less.
-    fn release_inputs(&mut self, slot: Slot, out: &mut Vec<Command>) {
+    pub(super) fn release_inputs(&mut self, slot: Slot, out: &mut Vec<Command>) {
         let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
         for input in inputs {
             self.tasks.n_pending[input] -= 1;
@@ -546,13 +547,13 @@ impl Scheduler {
         (task.client() == client && self.tasks.wanted[slot] > 0).then_some(slot)
     }
 
-    fn count_active(&mut self, slot: Slot, by: i64) {
+    pub(super) fn count_active(&mut self, slot: Slot, by: i64) {
         if let Some(client) = self.clients.get_mut(&self.tasks.id(slot).client()) {
             client.n_active = client.n_active.saturating_add_signed(by);
         }
     }
 
-    fn addresses(&self, slot: Slot) -> Vec<Address> {
+    pub(super) fn addresses(&self, slot: Slot) -> Vec<Address> {
         self.tasks.holders(slot).filter_map(|holder| Some(self.workers.get(holder)?.address.clone())).collect()
     }
 }

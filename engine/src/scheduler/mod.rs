@@ -18,6 +18,7 @@
 //! | `retire`, `replicate`, `rebalance` | how a worker goes without losing anything, how results come to lie on several workers, and are spread evenly |
 //! | `trim`, `seekers` | which copies are dropped, and how a value that many want spreads |
 //! | `requests` | who answers what clients ask beside submitting |
+//! | `recovery` | how a scheduler that died is made again from its journal |
 //! | `returns` | what becomes of those whose connection broke and who come back |
 //! | `coordinate` | locks, events, queues: what [`crate::coordination`] decides, told to clients |
 //! | `check` | what must be true after every event |
@@ -32,14 +33,15 @@ mod peers;
 mod place;
 mod queue;
 mod rebalance;
+mod recovery;
 mod replicas;
 mod replicate;
 mod requests;
 mod retire;
 mod returns;
 mod seceded;
-mod stragglers;
 mod seekers;
+mod stragglers;
 mod submit;
 mod tasks;
 #[cfg(test)]
@@ -53,18 +55,21 @@ use crate::{
     coordination::Coordination,
     event::{Kind, Record},
     id::{ClientId, ClusterId, ConnectionId, TaskId, WorkerId},
-    message::{FromClient, FromWorker, Greeting, Hello, ToClient, ToWorker},
+    journal::{Entry, Log},
+    message::{FromClient, FromWorker, Greeting, Hello, PROTOCOL, ToClient, ToWorker},
     time::Time,
 };
 use demand::Demands;
 use peers::{Client, Functions, Lonely, Workers};
 use queue::Queue;
 use rebalance::Moves;
+use recovery::Recovering;
+pub use recovery::Recovery;
 use replicas::Replicas;
 use replicate::Wishes;
 use retire::Retiring;
-use stragglers::Stragglers;
 use seekers::Seekers;
+use stragglers::Stragglers;
 use submit::Submissions;
 use tasks::Tasks;
 
@@ -92,7 +97,7 @@ pub enum Event {
         /// What.
         message: FromWorker,
     },
-    /// A client's connection is gone.
+    /// A client's connection is gone. Said of its last connection only, where it came back on another.
     ClientLeft {
         /// Who.
         client: ClientId,
@@ -130,12 +135,13 @@ pub enum Command {
         /// What.
         message: ToWorker,
     },
-    /// A client was silent too long: close its connection. It is forgotten already.
+    /// A client was silent too long, or is back on another connection: close this one. Where it cannot come back, it is
+    /// forgotten already.
     CloseClient {
         /// Whose.
         client: ClientId,
     },
-    /// A worker was silent too long: close its connection. It is forgotten already.
+    /// A worker was silent too long, or is back on another connection: close this one. It is forgotten already.
     CloseWorker {
         /// Whose.
         worker: WorkerId,
@@ -159,6 +165,8 @@ pub enum Reason {
     ExtraCopies,
     /// Somebody waits for a lock, an event or a queue, and no longer than this.
     Coordination,
+    /// The workers that were there before a restart have had time to come back.
+    Recovery,
 }
 
 /// How the scheduler behaves.
@@ -176,6 +184,8 @@ pub enum Reason {
 /// | `allowed_reschedules` | 100 | times that a task may ask to be run elsewhere before it fails | 1 or more |
 /// | `trim_every` | 2 s | how often copies that nobody needs are dropped, while there are any | above 0 |
 /// | `allowed_misses` | 20 | times that a result may not be where it was said to be before its task fails | 1 or more |
+/// | `client_grace` | 10 s | how long the work of a client goes on whose connection broke without a goodbye, and which may come back | any; 0 is not at all |
+/// | `journal` | no | whether [`Scheduler::take_log`] has something | |
 /// | `cluster` | 0 | inside which cluster all numbers mean something; a shell gives each a random one | any |
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -203,6 +213,10 @@ pub struct Config {
     pub cluster: ClusterId,
     /// How often copies that nobody needs are dropped.
     pub trim_every: Duration,
+    /// How long a client may be away.
+    pub client_grace: Duration,
+    /// Whether what must survive the scheduler is written down.
+    pub journal: bool,
 }
 
 impl Default for Config {
@@ -220,6 +234,8 @@ impl Default for Config {
             record: Record::Nothing,
             cluster: ClusterId::default(),
             trim_every: Duration::from_secs(2),
+            client_grace: Duration::from_secs(10),
+            journal: false,
         }
     }
 }
@@ -269,6 +285,12 @@ pub struct Scheduler {
     drops: BTreeMap<WorkerId, Vec<TaskId>>,
     /// Workers whose room changed during one event.
     touched: BTreeSet<WorkerId>,
+    /// Clients whose connection broke and who may come back.
+    away: BTreeSet<ClientId>,
+    /// Who is waited for after a restart, until all of them are there.
+    recovering: Option<Recovering>,
+    /// What is to be written down.
+    log: Log,
     /// The number that the next client gets.
     n_clients_ever: ClientId,
     next_beat: Time,
@@ -292,6 +314,10 @@ impl Scheduler {
     /// A scheduler without clients and workers.
     pub fn new(config: Config, now: Time) -> Self {
         let next_beat = now + config.heartbeat;
+        let mut log = Log::default();
+        if config.journal {
+            log.push(&Entry::Cluster { cluster: config.cluster, protocol: PROTOCOL });
+        }
         Self {
             config,
             tasks: Tasks::default(),
@@ -302,6 +328,9 @@ impl Scheduler {
             shared: Queue::default(),
             drops: BTreeMap::new(),
             touched: BTreeSet::new(),
+            away: BTreeSet::new(),
+            recovering: None,
+            log,
             n_clients_ever: ClientId(0),
             next_beat,
             lonely: None,
@@ -324,15 +353,17 @@ impl Scheduler {
     /// Anything may be said by anyone at any time: what is late, doubled or about strangers is ignored.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Command>) {
         self.now = now;
+        let n_before = out.len();
         match event {
             Event::Hello { connection, hello } => self.greet(now, connection, hello, out),
             Event::Client { client, message } => self.client_said(now, client, message, out),
             Event::Worker { worker, message } => self.worker_said(now, worker, message, out),
-            Event::ClientLeft { client } => self.client_left(client, out),
+            Event::ClientLeft { client } => self.client_cut(client, out),
             Event::WorkerLeft { worker } => self.worker_left(worker, out),
             Event::Tick => self.tick(now, out),
         }
         self.keep_copies_right(now, out);
+        self.end_recovery_in_time(out);
         // What is dropped is said before what is to be computed: a task may be both in one event.
         for (worker, tasks) in std::mem::take(&mut self.drops) {
             self.tell_worker(worker, ToWorker::Drop { tasks }, out);
@@ -341,6 +372,7 @@ impl Scheduler {
             self.say_copies(out);
         }
         self.dispatch(out);
+        self.mind_the_absent(n_before.., out);
         self.watch_for_loneliness(now);
         if !self.demands.is_unused() {
             self.watch_for_starvation();
@@ -362,7 +394,9 @@ impl Scheduler {
         let trim = self.trim_at.map(|time| (time, Reason::ExtraCopies));
         let wait = self.coordination.deadline().map(|time| (time, Reason::Coordination));
         let people = starved.into_iter().chain(wait);
-        beat.into_iter().chain(look).chain(lonely).chain(retire).chain(trim).chain(people).min_by_key(|(time, _)| *time)
+        let recovering = self.recovering.as_ref().map(|recovering| (recovering.until, Reason::Recovery));
+        let rare = retire.into_iter().chain(trim).chain(people).chain(recovering);
+        beat.into_iter().chain(look).chain(lonely).chain(rare).min_by_key(|(time, _)| *time)
     }
 
     /// What has happened since this was last called, as far as [`Config::record`] asks for it.
@@ -425,6 +459,8 @@ impl Scheduler {
     fn client_said(&mut self, now: Time, client: ClientId, message: FromClient, out: &mut Vec<Command>) {
         let Some(state) = self.clients.get_mut(&client) else { return };
         state.last_heard = now;
+        state.count(&message);
+        self.write_down_said(client, &message);
         match message {
             FromClient::Submit { first, graph, wanted, parent } => {
                 self.submit(client, first, graph, &wanted, parent, out);
@@ -433,6 +469,7 @@ impl Scheduler {
             FromClient::Cancel { tasks } => tasks.into_iter().for_each(|task| self.client_cancels(client, task, out)),
             FromClient::Locate { task, tried } => self.client_misses(client, task, &tried, out),
             FromClient::Heartbeat => {}
+            FromClient::Goodbye => self.client_left(client, out),
             FromClient::Ask { ticket, request } => self.asked(now, client, ticket, request, out),
             FromClient::Coordinate { ticket, request, value, has_value: _ } => {
                 self.coordinate(client, ticket, request, value, out);

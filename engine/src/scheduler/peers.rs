@@ -10,11 +10,13 @@ use super::{
     Command, Scheduler,
     estimate::Runs,
     place::{UNKNOWN, units},
+    returns::Returning,
     tasks::Slot,
 };
 use crate::{
     event::{Kind, Record},
     id::{ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
+    journal::Entry,
     message::{
         Address, Greeting, Hello, PROTOCOL, Priority, Rejoin, Role, ToClient, ToWorker, WaitReason, WorkerHello,
         WorkerInfo,
@@ -36,6 +38,8 @@ pub(super) struct Client {
     /// Its tasks that are neither done nor released.
     pub(super) n_active: u64,
     pub(super) last_heard: Time,
+    /// What is known of it so that it may come back; most of all its key.
+    pub(super) session: Option<Returning>,
 }
 
 /// A program that runs tasks.
@@ -145,6 +149,11 @@ impl Lonely {
 }
 
 impl Functions {
+    /// The function as programs name it.
+    pub(super) fn entry(&self, function: u32) -> Option<FunctionEntry> {
+        self.all.get(function as usize).map(|f| f.entry.clone())
+    }
+
     /// The function's name, for errors.
     pub(super) fn name(&self, function: u32) -> String {
         self.all.get(function as usize).map_or_else(|| "(unknown)".into(), |f| f.entry.name.clone())
@@ -466,8 +475,14 @@ impl Workers {
     }
 
     /// The number that the next worker gets.
-    fn next_id(&self) -> WorkerId {
+    pub(super) fn next_id(&self) -> WorkerId {
         WorkerId(self.all.len() as u32)
+    }
+
+    /// Leaves out the numbers below.
+    pub(super) fn skip_to(&mut self, worker: WorkerId) {
+        let n = (worker.0 as usize).max(self.all.len());
+        self.all.resize_with(n, || None);
     }
 
     fn insert(&mut self, worker: Worker) {
@@ -565,6 +580,7 @@ impl Scheduler {
                 self.announce_workers(out);
             }
             Greeting::Stranger { .. } => {}
+            Greeting::Session { client, resumed, .. } => self.welcome(client, resumed.is_some(), out),
             Greeting::Refused { reason } => self.note(Record::Cluster, |_| Kind::Refused { reason }),
         }
     }
@@ -579,6 +595,10 @@ impl Scheduler {
             self.uncoordinate(client, out);
             self.forget_client(client, out);
             self.functions.leave(state.functions.iter().copied(), false);
+            self.away.remove(&client);
+            if state.session.is_some() {
+                self.write_down(|| Entry::Left { client });
+            }
         }
     }
 
@@ -589,6 +609,8 @@ impl Scheduler {
     /// A worker is no longer there. What it was running is suspected of it, unless it was sent away.
     pub(super) fn worker_goes(&mut self, worker: WorkerId, suspect: bool, out: &mut Vec<Command>) {
         let Some(state) = self.workers.remove(worker) else { return };
+        self.write_down(|| Entry::WorkerLeft { worker });
+        self.wait_no_longer_for(worker);
         self.functions.leave(state.local.keys().copied(), !state.retiring);
         self.drops.remove(&worker);
         self.replicas.worker_left(worker);
@@ -647,17 +669,20 @@ impl Scheduler {
     fn beat(&mut self, now: Time, out: &mut Vec<Command>) {
         let silence = self.config.silence;
         let dead = |last_heard: Time| now - last_heard >= silence;
-        let clients: Vec<ClientId> = self.clients.iter().filter(|c| dead(c.1.last_heard)).map(|c| *c.0).collect();
+        let is_silent = |client: &ClientId, state: &Client| dead(state.last_heard) && !self.away.contains(client);
+        let clients: Vec<ClientId> = self.clients.iter().filter(|c| is_silent(c.0, c.1)).map(|c| *c.0).collect();
         for client in clients {
             out.push(Command::CloseClient { client });
-            self.client_left(client, out);
+            self.client_cut(client, out);
         }
+        self.forget_the_absent(now, out);
         let is_dead = |id: &WorkerId| self.workers.get(*id).is_some_and(|worker| dead(worker.last_heard));
         let workers: Vec<WorkerId> = self.workers.ids().filter(is_dead).collect();
         for worker in workers {
             out.push(Command::CloseWorker { worker });
             self.worker_left(worker, out);
         }
+        self.say_what_was_received(out);
         out.extend(
             self.clients.keys().map(|client| Command::ToClient { client: *client, message: ToClient::Heartbeat }),
         );
@@ -674,15 +699,16 @@ impl Scheduler {
         }
         match hello.role {
             Role::Client => {
-                let client = self.n_clients_ever;
-                if client.0 > TaskId::MAX_CLIENT {
-                    return Err("the scheduler has numbered 2^24 clients and must be restarted".into());
-                }
-                let functions = self.functions.join(&hello.functions, false)?;
-                self.n_clients_ever = ClientId(client.0 + 1);
-                let state = Client { functions: functions.into(), next: 0, n_active: 0, last_heard: now };
-                self.clients.insert(client, state);
+                let client = self.new_client(now, &hello.functions, None)?;
                 Ok(Greeting::Client { client, heartbeat_ms })
+            }
+            Role::Session(session) => {
+                let cluster = self.config.cluster;
+                let (client, resumed) = match self.take_up(now, session) {
+                    Some((client, n_received)) => (client, Some(n_received)),
+                    None => (self.new_client(now, &hello.functions, Some(session.key))?, None),
+                };
+                Ok(Greeting::Session { client, heartbeat_ms, cluster, resumed })
             }
             Role::Worker(WorkerHello { rejoins: Some(Rejoin { cluster, .. }), .. })
                 if cluster != self.config.cluster =>
@@ -704,6 +730,10 @@ impl Scheduler {
                 }
                 let numbers = self.functions.join(&hello.functions, true)?;
                 let worker = self.workers.next_id();
+                self.write_down(|| Entry::WorkerJoined { worker });
+                if let Some(rejoin) = rejoins {
+                    self.is_back(rejoin.worker, worker);
+                }
                 self.workers.insert(Worker {
                     name,
                     address,
@@ -739,6 +769,25 @@ impl Scheduler {
         }
     }
 
+    pub(super) fn new_client(
+        &mut self,
+        now: Time,
+        table: &[FunctionEntry],
+        key: Option<u128>,
+    ) -> Result<ClientId, String> {
+        let client = self.n_clients_ever;
+        if client.0 > TaskId::MAX_CLIENT {
+            return Err("the scheduler has numbered 2^24 clients and must be restarted".into());
+        }
+        let functions = self.functions.join(table, false)?;
+        self.n_clients_ever = ClientId(client.0 + 1);
+        self.write_down_client(client, key, table);
+        let session = key.map(|key| Returning::new(key, 0));
+        let state = Client { functions: functions.into(), next: 0, n_active: 0, last_heard: now, session };
+        self.clients.insert(client, state);
+        Ok(client)
+    }
+
     fn announce_workers(&self, out: &mut Vec<Command>) {
         for client in self.clients.keys() {
             let message = ToClient::Workers { workers: self.worker_list() };
@@ -746,7 +795,7 @@ impl Scheduler {
         }
     }
 
-    fn worker_list(&self) -> Vec<WorkerInfo> {
+    pub(super) fn worker_list(&self) -> Vec<WorkerInfo> {
         let info = |id: WorkerId| {
             let worker = self.workers.get(id)?;
             let (name, address) = (worker.name.clone(), worker.address.clone());

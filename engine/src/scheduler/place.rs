@@ -46,6 +46,9 @@ pub(super) fn units(ns: u64) -> u32 {
 impl Scheduler {
     /// An active task whose inputs are all in memory goes to a queue.
     pub(super) fn make_ready(&mut self, slot: Slot, out: &mut Vec<Command>) {
+        if self.recovering.is_some() {
+            return self.put_aside(slot);
+        }
         let function = self.function(slot);
         let n_knowing = self.functions.n_workers(function);
         if n_knowing == 0 && self.workers.n_taking() > 0 {
@@ -94,6 +97,10 @@ impl Scheduler {
     pub(super) fn dispatch(&mut self, out: &mut Vec<Command>) {
         if !self.workers.eased.is_empty() {
             self.touched.append(&mut self.workers.eased);
+        }
+        if self.recovering.is_some() {
+            self.touched.clear();
+            return;
         }
         // What became ready or ended in this event changed these workers only; each first takes what is its own.
         for worker in std::mem::take(&mut self.touched) {

@@ -1,18 +1,72 @@
-//! What becomes of those whose connection broke and who come back: a worker with all it held and ran.
+//! What becomes of those whose connection broke and who come back: a worker with all it held and ran, a client with all
+//! it wanted.
 //!
 //! A lost connection and a lost worker look alike from here, so a worker that is gone is forgotten at once and its
 //! work goes on elsewhere. Where it comes back, what it still holds counts again, what it still runs goes on unless
 //! it has been begun elsewhere, and the suspicion that it died of a task is taken back.
+//!
+//! A client that is gone without a goodbye is waited for, and its work goes on. What it said is counted at both ends,
+//! so what was lost on the way is said again, and nothing twice; what it missed it is told when it is back.
 
-use super::{Command, Scheduler, tasks::State};
-use crate::{
-    id::{Attempt, TaskId, WorkerId},
-    message::{Hello, Rejoin, Role, ToWorker, WorkerHello},
+use std::collections::VecDeque;
+
+use super::{
+    Command, Scheduler,
+    peers::Client,
+    tasks::{Slot, State},
 };
+use crate::{
+    event::{Kind, Record},
+    id::{Attempt, ClientId, TaskId, WorkerId},
+    message::{FromClient, Hello, Rejoin, Role, Session, ToClient, ToWorker, WorkerHello},
+    task::TaskError,
+    time::Time,
+};
+
+/// Replies that are kept for a client.
+const REPLIES: usize = 1_024;
+
+/// What is known of a client so that it may come back.
+#[derive(Debug)]
+pub(super) struct Returning {
+    /// Its secret.
+    pub(super) key: u128,
+    /// How many of its messages were taken in.
+    pub(super) n_received: u64,
+    /// How many it has been told were.
+    n_told: u64,
+    /// Since when it is away.
+    away_since: Option<Time>,
+    /// The last replies it was given: those that it missed are said again when it is back.
+    replies: VecDeque<ToClient>,
+}
+
+impl Returning {
+    pub(super) const fn new(key: u128, n_received: u64) -> Self {
+        Self { key, n_received, n_told: n_received, away_since: None, replies: VecDeque::new() }
+    }
+}
+
+impl Client {
+    /// Counts a message that may have to be said again.
+    pub(super) fn count(&mut self, message: &FromClient) {
+        if let Some(session) = &mut self.session
+            && !matches!(message, FromClient::Heartbeat | FromClient::Goodbye)
+        {
+            session.n_received += 1;
+        }
+    }
+}
 
 impl Scheduler {
     /// Who says hello again has lost a connection that may still look alive from here.
     pub(super) fn close_what_returns(&mut self, hello: &Hello, out: &mut Vec<Command>) {
+        if let Role::Session(session) = hello.role
+            && let Some(client) = self.returning(session)
+            && !self.away.contains(&client)
+        {
+            out.push(Command::CloseClient { client });
+        }
         let Role::Worker(WorkerHello { rejoins: Some(Rejoin { cluster, worker }), address, .. }) = &hello.role else {
             return;
         };
@@ -48,6 +102,7 @@ impl Scheduler {
         }
         if !more {
             self.workers.has_announced(worker);
+            self.wait_no_longer_for(worker);
             self.touched.insert(worker);
         }
     }
@@ -92,5 +147,135 @@ impl Scheduler {
             state.in_flight.insert(slot, true);
         }
         true
+    }
+
+    /// A client's connection broke. It may come back, if it said that it would.
+    pub(super) fn client_cut(&mut self, client: ClientId, out: &mut Vec<Command>) {
+        let Some(state) = self.clients.get_mut(&client) else { return };
+        match &mut state.session {
+            Some(session) if !self.config.client_grace.is_zero() => {
+                if self.away.insert(client) {
+                    session.away_since = Some(self.now);
+                }
+            }
+            _ => self.client_left(client, out),
+        }
+    }
+
+    /// After a restart nobody is connected.
+    pub(super) fn is_away_since(&mut self, client: ClientId, since: Time) {
+        if let Some(session) = self.clients.get_mut(&client).and_then(|state| state.session.as_mut()) {
+            session.away_since = Some(since);
+            self.away.insert(client);
+        }
+    }
+
+    /// The client that a session stands for.
+    fn returning(&self, session: Session) -> Option<ClientId> {
+        let resume = session.resumes.filter(|resume| resume.cluster == self.config.cluster)?;
+        let known = self.clients.get(&resume.client)?.session.as_ref()?;
+        (known.key == session.key).then_some(resume.client)
+    }
+
+    /// Takes a session up again: who it is, and how many of its messages were taken in.
+    pub(super) fn take_up(&mut self, now: Time, session: Session) -> Option<(ClientId, u64)> {
+        let client = self.returning(session)?;
+        let state = self.clients.get_mut(&client)?;
+        state.last_heard = now;
+        let known = state.session.as_mut()?;
+        known.away_since = None;
+        known.n_told = known.n_received;
+        let n_received = known.n_received;
+        self.away.remove(&client);
+        Some((client, n_received))
+    }
+
+    /// Says to a client that was just greeted who is there, and to one that is back what became of all it wants.
+    pub(super) fn welcome(&mut self, client: ClientId, is_back: bool, out: &mut Vec<Command>) {
+        let message = ToClient::Workers { workers: self.worker_list() };
+        out.push(Command::ToClient { client, message });
+        if !is_back {
+            self.note(Record::Cluster, |_| Kind::ClientJoined { client });
+            return;
+        }
+        let is_wanted = |slot: &Slot| self.tasks.wanted[*slot] > 0 && self.tasks.id(*slot).client() == client;
+        for slot in self.tasks.slots().filter(is_wanted) {
+            let task = self.tasks.id(slot);
+            let message = match self.tasks.state[slot] {
+                State::Memory => ToClient::finished(task, self.tasks.n_bytes[slot], self.addresses(slot), None),
+                State::Failed => match self.tasks.errors.get(&slot) {
+                    Some(error) => ToClient::Failed { task, error: (**error).clone() },
+                    None => continue,
+                },
+                _ => continue,
+            };
+            out.push(Command::ToClient { client, message });
+        }
+        // Said in this event, they are kept again.
+        let session = self.clients.get_mut(&client).and_then(|state| state.session.as_mut());
+        let replies = session.map(|session| std::mem::take(&mut session.replies));
+        let again = replies.into_iter().flatten().map(|message| Command::ToClient { client, message });
+        out.extend(again);
+    }
+
+    /// Keeps what is replied in this event, should it be lost on the way, and takes back what it wanted to say to clients
+    /// that are away: they are told when they are back.
+    pub(super) fn mind_the_absent(&mut self, event: std::ops::RangeFrom<usize>, out: &mut Vec<Command>) {
+        for command in &out[event.clone()] {
+            let Command::ToClient { client, message } = command else { continue };
+            // What was never in the table cannot be looked up there when the client is back.
+            let is_kept =
+                matches!(message, ToClient::Reply { .. } | ToClient::Failed { error: TaskError::Malformed { .. }, .. });
+            if is_kept && let Some(session) = self.clients.get_mut(client).and_then(|state| state.session.as_mut()) {
+                if session.replies.len() == REPLIES {
+                    session.replies.pop_front();
+                }
+                session.replies.push_back(message.clone());
+            }
+        }
+        if !self.away.is_empty() {
+            let said = out.split_off(event.start);
+            let is_heard = |command: &Command| match command {
+                Command::ToClient { client, .. } => !self.away.contains(client),
+                _ => true,
+            };
+            out.extend(said.into_iter().filter(is_heard));
+        }
+    }
+
+    /// Says to each client how many of its messages need not be kept any more.
+    pub(super) fn say_what_was_received(&mut self, out: &mut Vec<Command>) {
+        for (client, state) in &mut self.clients {
+            if let Some(session) = &mut state.session
+                && session.n_told != session.n_received
+            {
+                session.n_told = session.n_received;
+                let message = ToClient::Received { n_messages: session.n_received };
+                out.push(Command::ToClient { client: *client, message });
+            }
+        }
+    }
+
+    /// Forgets clients that are away for too long.
+    pub(super) fn forget_the_absent(&mut self, now: Time, out: &mut Vec<Command>) {
+        let grace = self.config.client_grace;
+        let is_over = |client: &ClientId| {
+            let since = self.clients.get(client).and_then(|state| state.session.as_ref()?.away_since);
+            since.is_none_or(|since| now - since >= grace)
+        };
+        let over: Vec<ClientId> = self.away.iter().filter(|client| is_over(client)).copied().collect();
+        for client in over {
+            self.client_left(client, out);
+        }
+    }
+
+    /// Whether the absent are clients that may come back.
+    pub(super) fn check_absent(&self) {
+        for client in &self.away {
+            let session = self.clients.get(client).and_then(|state| state.session.as_ref());
+            assert!(session.is_some_and(|session| session.away_since.is_some()), "{client} is away and may come back");
+        }
+        let is_away = |state: &Client| state.session.as_ref().is_some_and(|session| session.away_since.is_some());
+        assert_eq!(self.clients.values().filter(|state| is_away(state)).count(), self.away.len(), "who is away");
     }
 }

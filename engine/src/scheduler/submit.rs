@@ -28,7 +28,7 @@ pub(super) struct Submission {
     /// The sequence number of node 0.
     pub(super) first: u64,
     /// Its place among all submissions.
-    number: u32,
+    pub(super) number: u32,
     /// From the client's function numbers to the scheduler's.
     functions: Arc<[u32]>,
     /// What its classes of options need of a worker; empty where none needs anything.
@@ -168,7 +168,7 @@ impl Scheduler {
         graph.check()?;
         let Some(state) = self.clients.get(&client) else { return Err("the client is not connected".into()) };
         let n_nodes = graph.len() as u64;
-        if first != state.next {
+        if first < state.next {
             return Err(format!("its tasks count from {first}, but {} is the client's next", state.next));
         }
         if first + n_nodes > TaskId::MAX_SEQUENCE {
@@ -194,7 +194,7 @@ impl Scheduler {
     }
 
     /// Writes a node of a submission into the table, with its edges.
-    fn write_task(&mut self, place: u32, node: u32) -> Slot {
+    pub(super) fn write_task(&mut self, place: u32, node: u32) -> Slot {
         self.submissions.gained_task(place);
         let submission = self.submissions.get(place).expect("the submission was just inserted");
         let mut inputs: Vec<Slot> = submission

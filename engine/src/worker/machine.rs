@@ -187,7 +187,7 @@ impl Worker {
             Event::Tick => self.tick(now, out),
             Event::Seceded { task, attempt } => self.secede((task, attempt), out),
             Event::Rejoined { task, attempt } => self.rejoin((task, attempt), out),
-            Event::SchedulerLost => self.lose_scheduler(),
+            Event::SchedulerLost { keeps_running } => self.lose_scheduler(keeps_running),
             Event::SchedulerBack => self.announce(now, out),
         }
         if !self.stopped {
@@ -255,7 +255,7 @@ impl Worker {
 
     fn tick(&mut self, now: Time, out: &mut Vec<Command>) {
         if !self.is_alone && now >= self.silent_at() {
-            self.lose_scheduler();
+            self.lose_scheduler(true);
             out.push(Command::Stop { reason: StopReason::SchedulerSilent(now - self.heard_at) });
         }
         if !self.is_alone && now >= self.heartbeat_at {

@@ -88,8 +88,11 @@ pub enum Event {
         /// Which try at it.
         attempt: Attempt,
     },
-    /// The connection to the scheduler broke. What did not run yet is given up; what runs goes on, and results stay.
-    SchedulerLost,
+    /// The connection to the scheduler broke. What did not run yet is given up, and results stay.
+    SchedulerLost {
+        /// Whether what runs goes on. It must not where it waits for something that is lost with the connection.
+        keeps_running: bool,
+    },
     /// The scheduler that was lost is there again: the same cluster, so what is here still means something. Answered by
     /// [`FromWorker::Announce`].
     SchedulerBack,

@@ -632,7 +632,7 @@ fn without_a_scheduler_it_keeps_what_it_holds_and_finishes_what_it_runs() {
     world.computes(compute(3, 0, &[]));
     world.computes(compute(10, 0, &[(0, &[1])]));
     world.cancels(2, 0);
-    assert_eq!(world.told(Event::SchedulerLost), []);
+    assert_eq!(world.told(Event::SchedulerLost { keeps_running: true }), []);
     assert_eq!((world.worker.n_running(), world.worker.n_waiting()), (3, 0));
     assert_eq!(world.ran(0, 0), [store(0)]);
     assert_eq!(world.ran(2, 0), [], "nobody wants what was cancelled");
@@ -653,7 +653,7 @@ fn what_was_cancelled_and_is_sent_again_under_its_number_goes_on() {
     let mut world = World::new(1);
     world.computes(compute(0, 0, &[]));
     world.cancels(0, 0);
-    world.told(Event::SchedulerLost);
+    world.told(Event::SchedulerLost { keeps_running: true });
     assert_eq!(world.told(Event::SchedulerBack), [announce(&[], &[])]);
     assert_eq!(world.computes(compute(0, 0, &[])), [started(0, 0)]);
     assert_eq!(world.ran(0, 0)[0], store(0));

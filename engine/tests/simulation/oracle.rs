@@ -71,13 +71,14 @@ impl Payload {
     }
 }
 
-/// A value's fingerprint, whether it is a constant or a result.
+/// A result's fingerprint.
 fn fingerprint(value: &Value) -> u64 {
-    match (value.get::<Payload>(), value.get::<u64>()) {
-        (Ok(payload), _) => payload.fingerprint,
-        (Err(_), Ok(constant)) => *constant,
-        (Err(error), Err(_)) => panic!("a value is neither a result nor a constant: {error}"),
-    }
+    value.get::<Payload>().unwrap_or_else(|error| panic!("an input is no result: {error}")).fingerprint
+}
+
+/// A constant's number, which is its fingerprint. It may have been written down and read again.
+fn number(value: &Value) -> u64 {
+    *value.get::<u64>().unwrap_or_else(|error| panic!("a constant is no number: {error}"))
 }
 
 /// FNV-1a over words.
@@ -118,7 +119,7 @@ pub(crate) fn table(functions: &[&str]) -> Vec<FunctionEntry> {
 impl Oracle {
     /// Takes in a submission, by the table of the client's program.
     pub(crate) fn submitted(&mut self, graph: &Graph, table: &[&'static str], task_of: impl Fn(u32) -> TaskId) {
-        let constants: Vec<u64> = graph.constants.iter().map(fingerprint).collect();
+        let constants: Vec<u64> = graph.constants.iter().map(number).collect();
         for node in 0..graph.len() as u32 {
             let function = table[graph.functions[node as usize].0 as usize];
             let translate = |code: &ArgumentCode| match *code {
@@ -159,7 +160,7 @@ impl Oracle {
         for (given, meant) in arguments.iter().zip(&known.arguments) {
             match (given, meant) {
                 (ArgumentCode::Constant(place), ArgumentCode::Constant(_)) => {
-                    let constant = fingerprint(&constants[*place as usize]);
+                    let constant = number(&constants[*place as usize]);
                     assert_eq!(Some(&constant), own_constants.next(), "a constant of {task}");
                 }
                 _ => assert_eq!(given, meant, "an argument of {task}"),
@@ -169,7 +170,7 @@ impl Oracle {
             let Some(value) = store.get(&input) else { panic!("{task} runs without its input {input}") };
             Some(fingerprint(value))
         };
-        let payload = evaluate(function, arguments, input, |place| fingerprint(&constants[place as usize]));
+        let payload = evaluate(function, arguments, input, |place| number(&constants[place as usize]));
         assert_eq!(payload, known.payload, "{task} ran on wrong inputs");
         payload
     }

@@ -142,6 +142,11 @@ impl User {
         request
     }
 
+    /// What it held is nothing any more.
+    pub(crate) fn starts_anew(&mut self) {
+        self.held.clear();
+    }
+
     pub(crate) fn scheduler_is_lost(&mut self) {
         self.is_lost = true;
     }
@@ -225,6 +230,7 @@ impl User {
                 _ => "sim.mix",
             };
             let options = TaskOptions {
+                no_duplicate: dice.chance(10),
                 resources: if dice.chance(5) { [("gpu".into(), 1)].into() } else { [].into() },
                 workers: if dice.chance(5) { [format!("w{}", dice.below(3))].into() } else { [].into() },
                 allow_other_workers: dice.chance(50),

@@ -15,11 +15,11 @@ use std::{
 };
 
 use phalanx_engine::{
-    client::{self, Client},
+    client::{self, Client, Outbox},
     id::{Attempt, ClientId, ConnectionId, TaskId, WorkerId},
     message::{
-        Address, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Rejoin, Role, ToClient, ToWorker,
-        WorkerHello,
+        Address, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Rejoin, Resume, Role, Session, ToClient,
+        ToWorker, WorkerHello,
     },
     request::Request,
     scheduler::{self, Scheduler},
@@ -87,6 +87,10 @@ enum Happening {
     /// A worker without a scheduler looks for it.
     Rejoin {
         worker: usize,
+    },
+    /// A client without a scheduler looks for it.
+    Return {
+        client: usize,
     },
     SchedulerTick(Time),
     Tick(Node, Time),
@@ -187,6 +191,12 @@ struct WorkerShell {
 #[derive(Debug)]
 struct ClientShell {
     connection: usize,
+    table: Vec<&'static str>,
+    /// What it takes to come back, where it would.
+    session: Option<Session>,
+    outbox: Outbox,
+    /// Whether it looks for the scheduler.
+    is_cut: bool,
     config: client::Config,
     machine: Option<Client>,
     links: BTreeMap<usize, Link>,
@@ -205,6 +215,10 @@ pub(crate) struct World {
     n_happenings: u64,
     config: scheduler::Config,
     scheduler: Scheduler,
+    /// What the scheduler wrote down.
+    journal: Vec<u8>,
+    /// How often it died.
+    n_deaths: u32,
     scheduler_tick_at: Option<Time>,
     connections: Vec<Connection>,
     workers: Vec<WorkerShell>,
@@ -275,6 +289,8 @@ pub(crate) struct Summary {
     pub(crate) n_spills: u64,
     pub(crate) n_unspills: u64,
     pub(crate) n_pauses: u64,
+    /// How often the scheduler died.
+    pub(crate) n_deaths: u32,
     pub(crate) ended: Time,
 }
 
@@ -311,6 +327,7 @@ pub(crate) fn live(seed: u64, trace: Trace) -> Summary {
         n_spills: world.n_spills,
         n_unspills: world.n_unspills,
         n_pauses: world.n_pauses,
+        n_deaths: world.n_deaths,
         ended: world.now,
     }
 }
@@ -326,9 +343,11 @@ impl World {
             straggler_factor: dice.pick(&[0., 1.5, 3.]),
             straggler_floor: Duration::from_millis(dice.pick(&[30, 300, 1_000])),
             allowed_reschedules: dice.between(1, 100) as u32,
+            journal: true,
             ..scheduler::Config::default()
         };
-        let scheduler = Scheduler::new(config.clone(), Time::ZERO);
+        let mut scheduler = Scheduler::new(config.clone(), Time::ZERO);
+        let journal = programs::bytes(&scheduler.take_log());
         let has_rare = dice.chance(25);
         let has_budgets = dice.chance(40);
         let slowness = dice.pick(&[20, 300, 5_000, 40_000]);
@@ -344,6 +363,8 @@ impl World {
             n_happenings: 0,
             config,
             scheduler,
+            journal,
+            n_deaths: 0,
             scheduler_tick_at: None,
             connections: Vec::new(),
             workers: Vec::new(),
@@ -481,7 +502,9 @@ impl World {
                 if let Some(worker) = worker {
                     self.tell_scheduler(scheduler::Event::WorkerLeft { worker });
                 }
-                if let Some(client) = client {
+                if let Some(client) = client
+                    && self.connections.iter().rposition(|c| c.client == Some(client)) == Some(connection)
+                {
                     self.tell_scheduler(scheduler::Event::ClientLeft { client });
                 }
             }
@@ -489,7 +512,7 @@ impl World {
                 Node::Worker(place) => self.worker_loses_scheduler(place, connection),
                 Node::Client(place) => {
                     self.user_loses_scheduler(place);
-                    self.tell_client(place, client::Event::SchedulerLost);
+                    self.client_is_cut(place, connection);
                 }
             },
             Happening::Ran { worker, task, attempt, outcome, run_ns } => {
@@ -581,6 +604,7 @@ impl World {
             }
             Happening::Rejoin { worker } => self.worker_rejoins(worker),
             Happening::Disk { worker, done } => self.disk_is_done(worker, done),
+            Happening::Return { client } => self.client_returns(client),
         }
     }
 

@@ -3,14 +3,14 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use phalanx_engine::{
-    client::{Client as Machine, Command, Config, Event, Trouble},
+    client::{Client as Machine, Command, Config, Event, Outbox, Trouble},
     coordination,
     id::{ClientId, TaskId},
     message::{FromClient, ToClient, WorkerInfo},
@@ -22,7 +22,10 @@ use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
 };
 
-use super::Notice;
+use super::{
+    Notice,
+    again::{Again, say},
+};
 use crate::{
     coordination::{Granted, Returns},
     error::Result,
@@ -42,7 +45,10 @@ pub(super) type Listener = Arc<dyn Fn(&Notice) + Send + Sync>;
 pub(crate) struct Shell {
     me: Weak<Self>,
     core: Mutex<Core>,
-    scheduler: Sender<FromClient>,
+    /// Another one after each reconnecting.
+    scheduler: RwLock<Sender<FromClient>>,
+    /// Ends the hearing of a connection that was given up.
+    pub(super) given_up: Notify,
     /// Whether values become bytes on their way to some worker.
     pub(super) travels: bool,
     peers: Peers,
@@ -66,6 +72,8 @@ pub(crate) struct Core {
     next_ticket: u64,
     waiting: HashMap<u64, Waiter>,
     checks: Checks,
+    /// What the scheduler may not have heard, where the client would come back.
+    pub(super) outbox: Option<Outbox>,
 }
 
 /// Who is told an answer.
@@ -170,6 +178,7 @@ impl Shell {
         heartbeat: Duration,
         scheduler: Sender<FromClient>,
         travels: bool,
+        reconnects: bool,
         handle: Handle,
         guard: Arc<Guard>,
     ) -> Arc<Self> {
@@ -177,14 +186,16 @@ impl Shell {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             core: Mutex::new(Core {
-                machine: Machine::new(client, Config { heartbeat, ..Config::default() }, clock.now()),
+                machine: Machine::new(client, Config { heartbeat, reconnects, ..Config::default() }, clock.now()),
                 client,
                 commands: Vec::new(),
                 next_ticket: 0,
                 waiting: HashMap::new(),
                 checks: Checks::default(),
+                outbox: reconnects.then(Outbox::default),
             }),
-            scheduler,
+            scheduler: RwLock::new(scheduler),
+            given_up: Notify::new(),
             travels,
             peers: Peers::new(handle, guard),
             clock,
@@ -276,7 +287,7 @@ impl Shell {
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        lock(&self.core).machine.deadline().is_none()
+        lock(&self.core).machine.is_lost()
     }
 
     /// Tells the machine what `tell` says, and carries out what it answers.
@@ -302,18 +313,26 @@ impl Shell {
                     continue;
                 }
                 if !released.is_empty() {
-                    self.say(FromClient::Release { tasks: std::mem::take(&mut released) });
+                    self.say(&mut core_ref.outbox, FromClient::Release { tasks: std::mem::take(&mut released) });
                 }
                 let mut answer = |ticket, answer| {
                     answers.extend(core_ref.waiting.remove(&ticket).map(|waiter| (waiter, answer)));
                 };
                 match command {
-                    Command::ToScheduler(message) => self.say(message),
+                    Command::ToScheduler(message) => self.say(&mut core_ref.outbox, message),
+                    Command::Heard { n_messages } => {
+                        core_ref.outbox.iter_mut().for_each(|outbox| outbox.heard(n_messages));
+                    }
                     Command::Fetch { peer, tasks } => {
                         events.extend(self.peers.fetch(peer, tasks, &self.me).into_iter().map(event_of));
                     }
                     Command::Close { peer } => self.peers.close(&peer),
-                    Command::CloseScheduler => self.peers.close_all(),
+                    Command::CloseScheduler => {
+                        if core_ref.machine.is_lost() {
+                            self.peers.close_all();
+                        }
+                        self.given_up.notify_one();
+                    }
                     Command::Deliver { ticket, value } => answer(ticket, Ok(Some(value))),
                     Command::Done { ticket } => answer(ticket, Ok(None)),
                     Command::Fail { ticket, trouble } => answer(ticket, Err(trouble)),
@@ -334,13 +353,13 @@ impl Shell {
                 }
             }
             if !released.is_empty() {
-                self.say(FromClient::Release { tasks: released });
+                self.say(&mut core_ref.outbox, FromClient::Release { tasks: released });
             }
         }
         core_ref.checks.run(|| core_ref.machine.check_invariants());
         self.alarm.set(core_ref.machine.deadline().map(|(time, _)| time));
         drop(core);
-        self.scheduler.flush();
+        self.scheduler.read().unwrap_or_else(PoisonError::into_inner).flush();
         // Told without the lock: who is told may ask again at once.
         answers.into_iter().for_each(|(waiter, answer)| waiter.tell(answer));
         replies.into_iter().for_each(|(waiter, reply)| waiter.reply(reply));
@@ -349,14 +368,23 @@ impl Shell {
         told
     }
 
-    fn say(&self, message: FromClient) {
-        if let Err(error) = self.scheduler.send(message) {
-            // Constants were made bytes before.
-            tracing::error!(%error, "a message cannot be written");
+    /// Says something now, or when the scheduler is back.
+    fn say(&self, outbox: &mut Option<Outbox>, message: FromClient) {
+        let message = match outbox {
+            Some(outbox) => outbox.say(message),
+            None => Some(message),
+        };
+        if let Some(message) = message {
+            say(&self.scheduler.read().unwrap_or_else(PoisonError::into_inner), message);
         }
     }
 
-    fn notify(&self, notices: &[Notice]) {
+    /// What is said from now on goes this way.
+    pub(super) fn speak_through(&self, sender: Sender<FromClient>) {
+        *self.scheduler.write().unwrap_or_else(PoisonError::into_inner) = sender;
+    }
+
+    pub(super) fn notify(&self, notices: &[Notice]) {
         for notice in notices {
             tracing::warn!("{notice}");
             let listeners = lock(&self.listeners).clone();
@@ -390,7 +418,35 @@ impl Drop for Lost {
     }
 }
 
-pub(super) async fn hear(lost: Lost, mut receiver: Receiver<ToClient>) {
+/// Says that this client does not come back, when its last handle is gone.
+pub(super) struct Goodbye(pub(super) Arc<Shell>);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        self.0.apply(|core, _| {
+            if core.outbox.is_some() {
+                self.0.say(&mut core.outbox, FromClient::Goodbye);
+            }
+        });
+    }
+}
+
+/// Hears the scheduler, and the one that takes its place, until none comes back.
+pub(super) async fn hear(lost: Lost, mut receiver: Receiver<ToClient>, mut again: Option<Again>) {
+    loop {
+        tokio::select! {
+            () = hear_out(&lost, receiver) => {}
+            () = lost.0.given_up.notified() => {}
+        }
+        let Some(again) = &mut again else { return };
+        match again.join(&lost.0).await {
+            Some(next) => receiver = next,
+            None => return,
+        }
+    }
+}
+
+async fn hear_out(lost: &Lost, mut receiver: Receiver<ToClient>) {
     let mut messages = Vec::new();
     loop {
         match receiver.recv(&mut messages).await {

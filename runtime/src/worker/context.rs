@@ -196,6 +196,16 @@ impl Inside {
         }
     }
 
+    /// What its tasks wait for was lost: the next one that asks gets a new client. Whether any did.
+    pub(super) fn forget(&self) -> bool {
+        let client = lock(&self.state).client.take();
+        let was_there = client.is_some();
+        if let Some(client) = client {
+            client.close();
+        }
+        was_there
+    }
+
     async fn client(&self) -> Result<Client> {
         let _turn = self.joining.lock().await;
         match &*lock(&self.state) {
@@ -204,7 +214,9 @@ impl Inside {
             // None yet, or one whose connection broke while the worker's own did not, or was made anew.
             State { .. } => {}
         }
-        let options = ClientOptions { instruction_set: self.instruction_set.clone(), ..ClientOptions::default() };
+        // It does not come back by itself: what it submitted is forgotten with the worker.
+        let instruction_set = self.instruction_set.clone();
+        let options = ClientOptions { instruction_set, reconnect_for: Duration::ZERO, ..ClientOptions::default() };
         let client = Client::join(self.scheduler.clone(), &options, self.handle.clone(), self.travels, None).await?;
         client.shell().be_inside();
         let mut state = lock(&self.state);

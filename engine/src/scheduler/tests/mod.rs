@@ -5,6 +5,7 @@ mod life;
 mod memory;
 mod peers;
 mod place;
+mod recovery;
 mod retire;
 mod returns;
 mod seceded;

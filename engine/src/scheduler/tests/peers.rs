@@ -89,7 +89,6 @@ fn a_malformed_submission_fails_and_changes_nothing() {
         (0, graph(&[(INC, &[node(0)])]), "node 0 needs node 0, which is not before it"),
         (0, graph(&[(INC, &[ArgumentCode::Constant(0)])]), "node 0 names constant 0 of 0"),
         (0, graph(&[(INC, &[ArgumentCode::Task(task(5))])]), "it needs task-0.5, which this client does not hold"),
-        (3, graph(&[(INC, &[])]), "its tasks count from 3, but 0 is the client's next"),
     ];
     for (first, graph, message) in bad {
         let told = world.client(FromClient::submit(first, graph, vec![0]));
@@ -99,6 +98,10 @@ fn a_malformed_submission_fails_and_changes_nothing() {
     let message = "the wanted nodes are not nodes of the graph, each once".into();
     assert_eq!(told, [failed(1, TaskError::Malformed { message })]);
     assert_eq!(world.scheduler.n_tasks(), 0);
+    world.client(FromClient::submit(3, graph(&[(INC, &[])]), vec![0]));
+    let told = world.client(FromClient::submit(3, graph(&[(INC, &[])]), vec![0]));
+    let message = "its tasks count from 3, but 4 is the client's next".into();
+    assert_eq!(told, [failed(3, TaskError::Malformed { message })]);
 }
 
 #[test]

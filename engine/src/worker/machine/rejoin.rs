@@ -12,11 +12,11 @@ const PIECE: usize = 1 << 16;
 
 impl Worker {
     /// Gives up what did not run yet: whoever is scheduler next sends it again, if it is wanted.
-    pub(super) fn lose_scheduler(&mut self) {
+    pub(super) fn lose_scheduler(&mut self, keeps_running: bool) {
         self.is_alone = true;
-        let is_running = |state: &State| matches!(state, State::Running { .. });
-        let waiting: Vec<_> = self.attempts.iter().filter(|(_, w)| !is_running(&w.state)).map(|(k, _)| *k).collect();
-        for key in waiting {
+        let stays = |state: &State| keeps_running && matches!(state, State::Running { .. });
+        let given_up: Vec<_> = self.attempts.iter().filter(|(_, w)| !stays(&w.state)).map(|(k, _)| *k).collect();
+        for key in given_up {
             self.cancel(key);
         }
         // All attempts that wait for inputs are gone, so nobody else wants these.

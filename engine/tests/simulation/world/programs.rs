@@ -1,5 +1,7 @@
 //! Programs join, connect, and are struck by faults.
 
+use phalanx_engine::{journal::Log, scheduler::Recovery};
+
 use super::*;
 
 impl World {
@@ -69,15 +71,20 @@ impl World {
             table.push("sim.zoo");
         }
         let user = User::new(table.clone());
+        let session = self.dice.chance(70).then_some(Session { key: place as u128, resumes: None });
         self.clients.push(ClientShell {
             connection,
+            table: table.clone(),
+            session,
+            outbox: Outbox::default(),
+            is_cut: false,
             config,
             machine: None,
             links: BTreeMap::new(),
             tick_at: None,
             user,
         });
-        self.say_hello(connection, &table, Role::Client);
+        self.say_hello(connection, &table, session.map_or(Role::Client, Role::Session));
     }
 
     pub(super) fn connect(&mut self, node: Node) -> usize {
@@ -155,6 +162,39 @@ impl World {
         }
     }
 
+    /// The scheduler's process ends, and another begins with what it wrote down.
+    pub(super) fn scheduler_dies(&mut self) {
+        self.n_deaths += 1;
+        for connection in 0..self.connections.len() {
+            if std::mem::replace(&mut self.connections[connection].open, false) {
+                let slowness = self.slowness.as_micros() as u64;
+                let after = self.dice.micros(0, slowness * 10);
+                self.plan(after, Happening::ProgramLearnsOfLoss { connection });
+            }
+        }
+        let recovered = |journal: &[u8]| {
+            let mut recovery = Recovery::new(self.config.clone(), self.now);
+            recovery.read(journal).expect("a scheduler reads what it wrote");
+            recovery.finish().expect("a journal begins with its cluster")
+        };
+        let before = self.scheduler.n_tasks();
+        let snapshot = bytes(&self.scheduler.snapshot());
+        let (by_log, by_snapshot) = (recovered(&self.journal), recovered(&snapshot));
+        assert_eq!(by_log.n_tasks(), by_snapshot.n_tasks(), "a snapshot says what the log says");
+        (self.scheduler, self.journal) = match self.dice.chance(50) {
+            true => (by_log, std::mem::take(&mut self.journal)),
+            false => (by_snapshot, snapshot),
+        };
+        self.trace.note(|| format!("    of {before} tasks {} are known again", self.scheduler.n_tasks()));
+        self.scheduler.check_invariants();
+        let gone: Vec<WorkerId> = self.known_workers.keys().copied().collect();
+        gone.into_iter().for_each(|worker| self.worker_is_gone(Some(worker)));
+        // Tries count anew.
+        self.runs.clear();
+        self.scheduler_tick_at = None;
+        self.tell_scheduler(scheduler::Event::Tick);
+    }
+
     /// A worker learns that its connection broke, or gives it up.
     pub(super) fn worker_loses_scheduler(&mut self, place: usize, connection: usize) {
         let shell = &mut self.workers[place];
@@ -166,7 +206,8 @@ impl World {
             return self.worker_dies(place, false);
         }
         if !std::mem::replace(&mut shell.is_alone, true) {
-            self.tell_worker(place, worker::Event::SchedulerLost);
+            let keeps_running = self.dice.chance(70);
+            self.tell_worker(place, worker::Event::SchedulerLost { keeps_running });
         }
         let after = self.dice.micros(1_000, 2_000_000);
         self.plan(after, Happening::Rejoin { worker: place });
@@ -188,6 +229,38 @@ impl World {
             WorkerHello { rejoins, memory_limit, ..WorkerHello::new(n_threads, address(place), format!("w{place}")) };
         self.say_hello(connection, &table, Role::Worker(hello));
         self.plan(Duration::from_secs(5), Happening::Rejoin { worker: place });
+    }
+
+    /// A client learns that its connection broke.
+    pub(super) fn client_is_cut(&mut self, place: usize, connection: usize) {
+        let shell = &mut self.clients[place];
+        if shell.connection != connection {
+            return;
+        }
+        if shell.session.is_none() || shell.machine.is_none() {
+            shell.user.scheduler_is_lost();
+            self.tell_client(place, client::Event::SchedulerLost);
+            return;
+        }
+        shell.outbox.is_cut();
+        if !std::mem::replace(&mut shell.is_cut, true) {
+            self.tell_client(place, client::Event::Cut);
+        }
+        let longest = if self.dice.chance(10) { 15_000_000 } else { 1_000_000 };
+        let after = self.dice.micros(1_000, longest);
+        self.plan(after, Happening::Return { client: place });
+    }
+
+    /// A client without a scheduler says hello again, and again where no greeting comes.
+    pub(super) fn client_returns(&mut self, place: usize) {
+        let shell = &self.clients[place];
+        let (Some(session), true) = (shell.session, shell.is_cut) else { return };
+        let (old, table) = (shell.connection, shell.table.clone());
+        self.disconnect(old, true, false);
+        let connection = self.connect(Node::Client(place));
+        self.clients[place].connection = connection;
+        self.say_hello(connection, &table, Role::Session(session));
+        self.plan(Duration::from_secs(5), Happening::Return { client: place });
     }
 
     pub(super) fn owners(&self) -> Vec<Node> {
@@ -225,8 +298,14 @@ impl World {
                     }
                 }
             }
-            75..85 => self.client_joins(),
+            75..82 => self.client_joins(),
+            82..87 => self.scheduler_dies(),
             _ => self.worker_joins(),
         }
     }
+}
+
+/// What is written down, as it lies in a file.
+pub(super) fn bytes(log: &Log) -> Vec<u8> {
+    log.parts().flatten().copied().collect()
 }

@@ -28,6 +28,9 @@ impl World {
         let mut commands = Vec::new();
         self.scheduler.handle(self.now, event, &mut commands);
         self.scheduler.check_invariants();
+        // Written down before anybody learns of it.
+        let log = self.scheduler.take_log();
+        self.journal.extend(programs::bytes(&log));
         for command in commands {
             self.trace.note(|| format!("    scheduler: {command:?}"));
             self.carry_out_for_scheduler(command);
@@ -69,7 +72,7 @@ impl World {
                         self.known_workers.insert(*worker, self.workers[place].table.contains(&RARE));
                         self.look_for_the_rare();
                     }
-                    (Greeting::Client { client, .. }, Node::Client(_)) => {
+                    (Greeting::Client { client, .. } | Greeting::Session { client, .. }, Node::Client(_)) => {
                         self.connections[connection].client = Some(*client);
                     }
                     (greeting, node) => panic!("{node:?} is greeted with {greeting:?}"),
@@ -77,7 +80,7 @@ impl World {
                 self.send_down(connection, Down::Greeting(greeting));
             }
             scheduler::Command::ToClient { client, message } => {
-                let connection = self.connections.iter().position(|c| c.client == Some(client));
+                let connection = self.connections.iter().rposition(|c| c.client == Some(client));
                 self.send_down(connection.expect("clients are known by greeting"), Down::Client(message));
             }
             scheduler::Command::ToWorker { worker, message } => {
@@ -90,7 +93,7 @@ impl World {
                 self.send_down(self.connection_of(worker), Down::Worker(message));
             }
             scheduler::Command::CloseClient { client } => {
-                let connection = self.connections.iter().position(|c| c.client == Some(client));
+                let connection = self.connections.iter().rposition(|c| c.client == Some(client));
                 let again = self.dice.chance(50);
                 self.disconnect(connection.expect("clients are known by greeting"), again, true);
             }
@@ -125,7 +128,23 @@ impl World {
                 shell.machine = Some(Worker::new(shell.config.clone(), address(place), self.now));
                 self.set_tick(node);
             }
-            (Down::Greeting(Greeting::Client { client, heartbeat_ms }), Node::Client(place)) => {
+            (Down::Greeting(Greeting::Session { client, cluster, resumed, .. }), Node::Client(place))
+                if self.clients[place].machine.is_some() =>
+            {
+                self.client_is_back(place, Resume { cluster, client }, resumed);
+            }
+            (
+                Down::Greeting(
+                    ref greeting @ (Greeting::Client { client, heartbeat_ms }
+                    | Greeting::Session { client, heartbeat_ms, .. }),
+                ),
+                Node::Client(place),
+            ) => {
+                if let (Greeting::Session { cluster, .. }, Some(session)) = (greeting, &mut self.clients[place].session)
+                {
+                    session.resumes = Some(Resume { cluster: *cluster, client });
+                    self.clients[place].config.reconnects = true;
+                }
                 let shell = &mut self.clients[place];
                 shell.config.heartbeat = Duration::from_millis(heartbeat_ms);
                 shell.machine = Some(Client::new(client, shell.config.clone(), self.now));
@@ -258,6 +277,29 @@ impl World {
         self.plan(time, Happening::Ran { worker: place, task, attempt, outcome, run_ns });
     }
 
+    /// A client's scheduler is there again.
+    fn client_is_back(&mut self, place: usize, resumes: Resume, resumed: Option<u64>) {
+        let shell = &mut self.clients[place];
+        if !std::mem::take(&mut shell.is_cut) {
+            return;
+        }
+        shell.session.as_mut().expect("only sessions come back").resumes = Some(resumes);
+        match resumed {
+            Some(n_messages) => {
+                let unheard = shell.outbox.resume(n_messages).expect("a scheduler that lives forgets nothing");
+                for message in unheard {
+                    self.send_up(self.clients[place].connection, Up::Client(message));
+                }
+                self.tell_client(place, client::Event::Resumed);
+            }
+            None => {
+                shell.outbox.restart();
+                shell.user.starts_anew();
+                self.tell_client(place, client::Event::Restarted { client: resumes.client });
+            }
+        }
+    }
+
     pub(super) fn tell_client(&mut self, place: usize, event: client::Event) {
         let Some(machine) = &mut self.clients[place].machine else { return };
         let mut commands = Vec::new();
@@ -276,13 +318,21 @@ impl World {
                 if let FromClient::Locate { task, .. } = &message {
                     *self.oracle.misses.entry(*task).or_default() += 1;
                 }
-                self.send_up(self.clients[place].connection, Up::Client(message));
+                let shell = &mut self.clients[place];
+                let message = if shell.session.is_some() { shell.outbox.say(message) } else { Some(message) };
+                if let Some(message) = message {
+                    self.send_up(self.clients[place].connection, Up::Client(message));
+                }
             }
+            client::Command::Heard { n_messages } => self.clients[place].outbox.heard(n_messages),
             client::Command::Fetch { peer, tasks } => self.fetch(Node::Client(place), &peer, tasks),
             client::Command::Close { peer } => self.close_link(Node::Client(place), &peer),
             client::Command::CloseScheduler => {
                 self.user_loses_scheduler(place);
-                self.disconnect(self.clients[place].connection, true, false);
+                let connection = self.clients[place].connection;
+                self.disconnect(connection, true, false);
+                self.clients[place].is_cut = self.clients[place].session.is_some();
+                self.client_is_cut(place, connection);
             }
             client::Command::Deliver { ticket, value } => {
                 let task = self.clients[place].user.answered(ticket, true);
@@ -318,6 +368,11 @@ impl World {
                         assert!(!connection.open || !self.is_healed, "client {place} lost a scheduler that is there");
                         self.user_loses_scheduler(place);
                     }
+                    client::Trouble::SchedulerRestarted => {
+                        let client = self.clients[place].session.and_then(|session| Some(session.resumes?.client));
+                        let known = task.map(|task| task.client());
+                        assert!(known.is_none() || known != client, "client {place} lost what the scheduler knows");
+                    }
                     trouble => panic!("client {place} is told {trouble:?} of {task:?}"),
                 }
             }
@@ -341,9 +396,16 @@ impl World {
         place: usize,
         act: impl FnOnce(&mut User, &mut Self, &Client, ClientId) -> UserActs,
     ) {
-        let Some(machine) = self.clients[place].machine.take() else { return };
-        let Some(client) = self.connections[self.clients[place].connection].client else { return };
+        if self.clients[place].machine.is_none() {
+            return;
+        }
+        let client = match self.clients[place].session {
+            Some(session) => session.resumes.map(|resume| resume.client),
+            None => self.connections[self.clients[place].connection].client,
+        };
+        let Some(client) = client else { return };
         let mut user = std::mem::take(&mut self.clients[place].user);
+        let Some(machine) = self.clients[place].machine.take() else { return };
         let acts = act(&mut user, self, &machine, client);
         self.clients[place].user = user;
         self.clients[place].machine = Some(machine);

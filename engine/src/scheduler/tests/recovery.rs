@@ -1,0 +1,130 @@
+//! A scheduler that died and was made again from what it wrote down.
+
+use super::*;
+use crate::{
+    message::{Rejoin, Resume, Session},
+    scheduler::Recovery,
+};
+
+const KEY: u128 = 5;
+
+fn config() -> Config {
+    Config { journal: true, ..Config::default() }
+}
+
+/// A scheduler that writes down, with a client that may come back and workers of one thread.
+fn world(n_workers: u32) -> World {
+    let mut world = World { scheduler: Scheduler::new(config(), Time::ZERO), now: Time::ZERO, submitted: 0 };
+    world.told(hello(Role::Session(Session { key: KEY, resumes: None })));
+    for number in 0..n_workers {
+        world.joins(number, 1);
+    }
+    world
+}
+
+fn dies(world: &mut World) {
+    let log: Vec<u8> = world.scheduler.take_log().parts().flatten().copied().collect();
+    let mut recovery = Recovery::new(config(), world.now);
+    recovery.read(&log).expect("it reads what it wrote");
+    world.scheduler = recovery.finish().expect("it wrote whose it is");
+    world.scheduler.check_invariants();
+}
+
+fn returns(world: &mut World, key: u128) -> Vec<Command> {
+    let resumes = Some(Resume { cluster: ClusterId(0), client: CLIENT });
+    world.told(hello(Role::Session(Session { key, resumes })))
+}
+
+fn rejoins(world: &mut World, before: u32) -> Vec<Command> {
+    let rejoins = Some(Rejoin { cluster: ClusterId(0), worker: WorkerId(before) });
+    let hello = hello(Role::Worker(WorkerHello { rejoins, ..WorkerHello::new(1, address(before), "w") }));
+    let mut commands = world.told(hello);
+    commands.retain(|c| !matches!(c, Command::Greet { .. } | Command::ToClient { .. }));
+    commands
+}
+
+fn announce(results: &[u64]) -> FromWorker {
+    let results = results.iter().map(|sequence| (task(*sequence), 8)).collect();
+    FromWorker::Announce { results, running: vec![], more: false }
+}
+
+#[test]
+fn what_lives_on_workers_is_not_made_again() {
+    let mut world = world(2);
+    world.submits(pair(), &[1]);
+    world.finishes(0, 0);
+    dies(&mut world);
+    let greeting = Greeting::Session { client: CLIENT, heartbeat_ms: 1000, cluster: ClusterId(0), resumed: Some(1) };
+    assert_eq!(
+        returns(&mut world, KEY),
+        [
+            Command::Greet { connection: ConnectionId(9), greeting },
+            Command::ToClient { client: CLIENT, message: ToClient::Workers { workers: vec![] } },
+        ]
+    );
+    // Workers have the numbers that come after all there ever were.
+    assert_eq!(rejoins(&mut world, 1), []);
+    assert_eq!(world.worker(2, announce(&[])), [], "the other one may hold what this one would be told to make");
+    assert_eq!(rejoins(&mut world, 0), []);
+    assert_eq!(world.worker(3, announce(&[0])), [wanted(compute(3, 1, 0, INC, &[0], vec![]))]);
+    let at_home = ToClient::finished(task(1), 8, vec![address(0)], None);
+    assert_eq!(
+        world.worker(3, FromWorker::finished(task(1), Attempt(0), 8, 1000, None)),
+        [Command::ToClient { client: CLIENT, message: at_home }, dropped(3, &[0])]
+    );
+}
+
+#[test]
+fn who_does_not_come_back_is_waited_for_five_heartbeats() {
+    let mut world = world(1);
+    world.submits(graph(&[(INC, &[])]), &[0]);
+    dies(&mut world);
+    assert_eq!(world.joins(7, 1), [], "a new worker could make what the old one holds");
+    let until = Time::ZERO + Duration::from_secs(5);
+    assert!(world.scheduler.deadline().is_some_and(|(time, _)| time <= until));
+    for _ in 0..4 {
+        assert_eq!(world.ticks(Duration::from_secs(1)), [to_worker(1, ToWorker::Heartbeat)]);
+    }
+    assert_eq!(
+        world.ticks(Duration::from_secs(1)),
+        [to_worker(1, ToWorker::Heartbeat), wanted(compute(1, 0, 0, INC, &[], vec![]))]
+    );
+}
+
+#[test]
+fn failures_cancellations_and_releases_are_remembered_and_nobody_else_is_believed() {
+    let mut world = world(1);
+    world.submits(graph(&[(INC, &[]), (INC, &[]), (INC, &[]), (INC, &[])]), &[0, 1, 2, 3]);
+    world.worker(0, FromWorker::Failed { task: task(0), attempt: Attempt(0), failure: Failure::Error("bad".into()) });
+    world.client(FromClient::Cancel { tasks: vec![task(1)] });
+    world.client(release(&[2]));
+    dies(&mut world);
+    assert_eq!(world.scheduler.n_tasks(), 3);
+    let greetings = |told: &[Command]| match told {
+        [Command::Greet { greeting: Greeting::Session { client, resumed, .. }, .. }, ..] => (*client, *resumed),
+        other => panic!("{other:?}"),
+    };
+    let stranger = greetings(&returns(&mut world, KEY + 1));
+    assert_eq!(stranger.1, None, "somebody else has another key");
+    assert_ne!(stranger.0, CLIENT);
+    let told = returns(&mut world, KEY);
+    assert_eq!(greetings(&told), (CLIENT, Some(3)));
+    let function = "inc".into();
+    let error = TaskError::Failed { function, worker: WorkerId(0), tries: 1, message: "bad".into() };
+    assert_eq!(told[2..], [failed(0, error), failed(1, TaskError::Cancelled)]);
+}
+
+#[test]
+fn garbage_is_an_error_and_never_a_panic() {
+    let mut world = world(1);
+    world.submits(pair(), &[1]);
+    let log: Vec<u8> = world.scheduler.take_log().parts().flatten().copied().collect();
+    for end in 1..log.len() {
+        // Where it ends between two entries it can be read.
+        let _ = Recovery::new(config(), Time::ZERO).read(&log[..end]);
+        let mut damaged = log.clone();
+        damaged[end] ^= 0x55;
+        let _ = Recovery::new(config(), Time::ZERO).read(&damaged);
+    }
+    assert!(Recovery::new(config(), Time::ZERO).finish().is_err(), "nothing at all is no journal");
+}

@@ -237,7 +237,8 @@ Examples:
   phalanx worker tcp://head:8786 --token-file keys/token
   phalanx worker tcp://127.0.0.1:8786 --resources gpu=2,big=1
 
-Prints its address when it is ready, then runs until the scheduler goes, Ctrl-C or SIGTERM.")]
+Prints its address when it is ready, then runs until the scheduler goes, Ctrl-C or SIGTERM. Tasks run in a process of
+their own: where one of them ends it, the worker is started again, and the task's error says how it died.")]
 pub struct WorkerArguments {
     /// The scheduler's address
     #[arg(value_name = "tcp://HOST:PORT")]
@@ -259,6 +260,9 @@ pub struct WorkerArguments {
     /// What it has for tasks that need resources, like gpu=2,big=1
     #[arg(long, value_name = "NAME=AMOUNT,...", value_parser = phalanx_runtime::parse_resources)]
     pub resources: Option<Resources>,
+    /// Run tasks in this process, which nobody starts again when one of them ends it
+    #[arg(long)]
+    pub no_supervise: bool,
 }
 
 /// What a worker has, by name.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use phalanx_runtime::{Client, ClientOptions, WorkerOptions, run_worker};
+use phalanx_runtime::{
+    Client, ClientOptions, RestartOptions, SupervisorNotice, WorkerOptions, run_supervised_worker, run_worker,
+};
 
 use crate::{Error, Result, args::WorkerArguments, job::security, output::Screen, signals};
 
@@ -27,7 +29,14 @@ pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()>
             let signal = signal.await;
             screen.say(format_args!("{signal}: the worker ends"));
         };
-        let run = run_worker(url, &options, shutdown);
+        let run = async {
+            if arguments.no_supervise {
+                return run_worker(url, &options, shutdown).await;
+            }
+            let notices = screen.clone();
+            let tell = move |notice: &SupervisorNotice| notices.say(notice);
+            run_supervised_worker(url, &options, &RestartOptions::default(), tell, shutdown).await
+        };
         let announced = async {
             let address = joined(&client, &options.name).await;
             drop(client);

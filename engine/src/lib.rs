@@ -21,6 +21,7 @@
 //! | [`journal`] | what a scheduler writes down to survive its death |
 //! | [`serve`] | how many get a large result from one worker at once |
 //! | [`event`] | what has happened, for logs and timelines |
+//! | [`death`] | what is known of a worker's end |
 
 // `#[task]` writes paths that begin with the crate's name, also inside this crate's own tests.
 extern crate self as phalanx_engine;
@@ -28,6 +29,7 @@ extern crate self as phalanx_engine;
 pub mod client;
 pub mod coordination;
 pub mod data;
+pub mod death;
 pub mod dense;
 pub mod event;
 mod fetch;

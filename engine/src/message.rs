@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     coordination::{self, Answer},
+    death::Evidence,
     graph::{ArgumentCode, Graph, TaskOptions},
     id::{Attempt, ClientId, ClusterId, FunctionId, TaskId, WorkerId},
     request::{Reply, Request},
@@ -83,6 +84,17 @@ pub enum Role {
     Worker(WorkerHello),
     /// It submits work, and comes back when its connection breaks.
     Session(Session),
+    /// It supervised a worker, which has died. Answered by [`Greeting::Noted`], and that was all.
+    Report(Report),
+}
+
+/// What a supervisor says of a worker's death.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The worker's [`WorkerHello::life`].
+    pub life: u64,
+    /// What was seen.
+    pub evidence: Evidence,
 }
 
 /// A client that comes back when its connection breaks.
@@ -124,6 +136,8 @@ pub struct WorkerHello {
     pub rejoins: Option<Rejoin>,
     /// Bytes that its results and running tasks may take, where that is bounded.
     pub memory_limit: Option<u64>,
+    /// A number that its supervisor has given to this process alone; none where nobody will report its death.
+    pub life: Option<u64>,
 }
 
 /// Who a worker was before its connection broke.
@@ -139,7 +153,7 @@ impl WorkerHello {
     /// A worker of which nothing else is to be said.
     pub fn new(n_threads: u32, address: Address, name: impl Into<String>) -> Self {
         let resources = BTreeMap::new();
-        Self { n_threads, address, name: name.into(), resources, rejoins: None, memory_limit: None }
+        Self { n_threads, address, name: name.into(), resources, rejoins: None, memory_limit: None, life: None }
     }
 }
 
@@ -185,6 +199,8 @@ pub enum Greeting {
         /// None where nothing is known of you, or not any more: you begin anew.
         resumed: Option<u64>,
     },
+    /// The report was heard.
+    Noted,
 }
 
 /// What a client says to the scheduler.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::DataError,
+    death::{self, Death},
     id::{FunctionId, WorkerId},
     value::Value,
 };
@@ -206,12 +207,12 @@ pub enum TaskError {
         message: String,
     },
     /// It was running on each of several workers when they were lost.
-    #[error("task {function} was running on {} workers when they died ({}); it is not tried again", workers.len(), list(workers))]
+    #[error("task {function} was running on {} workers when they died; {}:{}", deaths.len(), death::advice(deaths), death::list(deaths))]
     KilledWorkers {
         /// The function's name.
         function: String,
-        /// The workers that died while they ran it.
-        workers: Vec<WorkerId>,
+        /// The workers that died while they ran it, and how.
+        deaths: Vec<Death>,
     },
     /// Workers are connected, but none was built with the function.
     #[error("no connected worker knows the task {function}; start workers from a program that links it")]
@@ -286,8 +287,4 @@ pub enum TaskError {
         /// What is wrong with it.
         message: String,
     },
-}
-
-fn list(workers: &[WorkerId]) -> String {
-    workers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -77,6 +77,22 @@ pub enum Error {
     /// Work stands on a handle whose own work could not be submitted.
     #[error("an argument is the handle of work that could not be submitted; awaiting that handle says why")]
     NotSubmitted,
+    /// A worker process that is supervised could not go on.
+    #[error("{reason}")]
+    WorkerEnded {
+        /// What it said.
+        reason: String,
+    },
+    /// A worker process crashes again and again.
+    #[error("worker {name} crashed too often ({often}) and is not started again; the last time {last}")]
+    CrashLoop {
+        /// The worker's name.
+        name: String,
+        /// How often is too often.
+        often: String,
+        /// How it died the last time.
+        last: String,
+    },
     /// A worker lost its scheduler, which did not come back.
     #[error("the scheduler at {url} was lost and did not come back within {waited:?} ({reason})")]
     SchedulerGone {

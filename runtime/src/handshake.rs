@@ -41,11 +41,16 @@ pub fn instruction_set() -> String {
 /// # Errors
 /// When two of its task functions have one name.
 pub(crate) fn hello(role: Role, instruction_set: &str) -> Result<Hello> {
-    Ok(Hello {
+    Ok(Hello { functions: Registry::linked()?.table(), ..introduce(role, instruction_set) })
+}
+
+/// The introduction of a program that neither submits nor runs tasks.
+pub(crate) fn introduce(role: Role, instruction_set: &str) -> Hello {
+    Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").into(),
         instruction_set: instruction_set.into(),
-        functions: Registry::linked()?.table(),
+        functions: Vec::new(),
         role,
-    })
+    }
 }

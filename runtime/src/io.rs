@@ -163,6 +163,11 @@ impl Spawned {
     pub(crate) fn on(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(handle.spawn(future))
     }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
 }
 
 impl Drop for Spawned {

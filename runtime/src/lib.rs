@@ -32,7 +32,7 @@
 //! |---|---|
 //! | `client`, `remote`, [`blocking`] | what a program can ask for |
 //! | `coordination` | locks, semaphores, events, queues and variables that a cluster knows by name |
-//! | `local`, `process` | how a program starts its own cluster |
+//! | `local`, `process`, `supervisor` | how a program starts its own cluster, and keeps it running |
 //! | [`worker_client`], [`secede`] | how tasks submit tasks, and wait |
 //! | `scheduler`, `worker`, `peers` | the loops around the machines |
 //! | `wire`, `transport` | how messages become bytes, and move |
@@ -65,6 +65,7 @@ mod security;
 mod socket;
 mod spill;
 mod store;
+mod supervisor;
 mod transport;
 mod wire;
 mod worker;
@@ -81,5 +82,6 @@ pub use remote::{AsCompleted, Remote, RemoteFuture};
 pub use resources::parse_resources;
 pub use scheduler::{Scheduler, SchedulerOptions, run_scheduler};
 pub use security::{Security, Tls, Token};
+pub use supervisor::{RestartOptions, SupervisorNotice, run_supervised_worker};
 pub use worker::{WorkerOptions, run_worker, secede, worker_client};
 pub use zero::ZeroWorkers;

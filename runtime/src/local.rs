@@ -17,9 +17,10 @@ use crate::{
     handshake::instruction_set,
     io::{IoThread, Spawned, lock},
     memory::MemoryLimit,
-    process::{self, Supervised},
+    process,
     scheduler::{Scheduler, SchedulerOptions},
     security::Security,
+    supervisor::{RestartOptions, Supervisor, SupervisorNotice},
     transport::Destination,
     worker::{Access, Session, WorkerOptions, live, n_cores},
 };
@@ -37,6 +38,7 @@ use crate::{
 /// | `security` | none | what others that join must know or have | [`Security`] |
 /// | `memory_limit` | [`MemoryLimit::Auto`] | what each worker's results and running tasks may take; beyond, results go to disk | see there |
 /// | `spill_dir` | the system's folder for temporary files | where workers make folders for results on disk | a path |
+/// | `restarts` | [`RestartOptions::default()`] | how often a worker process that crashes is started again | |
 ///
 /// ```
 /// use phalanx_runtime::LocalOptions;
@@ -64,6 +66,8 @@ pub struct LocalOptions {
     pub memory_limit: MemoryLimit,
     /// Where results go that memory has no room for.
     pub spill_dir: Option<PathBuf>,
+    /// How often a worker process that crashes is started again.
+    pub restarts: RestartOptions,
 }
 
 impl Default for LocalOptions {
@@ -78,6 +82,7 @@ impl Default for LocalOptions {
             security: Security::default(),
             memory_limit: MemoryLimit::Auto,
             spill_dir: None,
+            restarts: RestartOptions::default(),
         }
     }
 }
@@ -100,11 +105,11 @@ pub struct LocalCluster {
     options: LocalOptions,
     scheduler: Destination,
     url: String,
-    // Dropped in this order: first everything that talks, then the processes.
+    // Dropped in this order: the processes, which would miss the scheduler, and then everything that talks.
+    processes: Vec<Supervisor>,
     workers: Vec<Spawned>,
     io: Option<IoThread>,
     sessions: Arc<Mutex<Vec<Arc<Session>>>>,
-    processes: Vec<Supervised>,
 }
 
 impl LocalCluster {
@@ -117,7 +122,8 @@ impl LocalCluster {
     }
 
     /// Workers in processes of their own, which share the machine's threads among them. They run this program, whose
-    /// `main` must begin with [`init()`](crate::init()), and they end when this process does, in whatever way.
+    /// `main` must begin with [`init()`](crate::init()), and they end when this process does, in whatever way. One that
+    /// crashes is started again, as [`LocalOptions::restarts`] says.
     ///
     /// # Errors
     /// When [`init()`](crate::init()) was not called, this process is such a worker itself, or the system starts none.
@@ -193,9 +199,9 @@ impl LocalCluster {
         self.url.starts_with("tcp://").then_some(&*self.url)
     }
 
-    /// The process numbers of the workers; none for threads.
+    /// The process numbers of the workers that run now; none for threads.
     pub fn process_ids(&self) -> Vec<u32> {
-        self.processes.iter().map(Supervised::id).collect()
+        self.processes.iter().filter_map(Supervisor::id).collect()
     }
 
     /// Ends everything and waits until it has ended: threads, sockets and processes, and the functions that are being
@@ -209,9 +215,10 @@ impl LocalCluster {
         let processes = std::mem::take(&mut self.processes);
         let (done, ended) = oneshot::channel();
         let end = move || {
+            processes.iter().for_each(Supervisor::begin_to_end);
+            drop(processes);
             drop(io);
             pools.into_iter().for_each(|join| join());
-            drop(processes);
             let _ = done.send(());
         };
         // On a thread of its own, since the caller's may have other futures to run.
@@ -243,11 +250,15 @@ impl LocalCluster {
             spill_dir: self.options.spill_dir.clone(),
             ..WorkerOptions::default()
         };
+        let Some(io) = &self.io else { return Ok(()) };
         if self.options.processes {
-            self.processes.push(Supervised::start(&self.url, &options)?);
+            // It loses a scheduler that is there only where it was taken for dead.
+            let options = WorkerOptions { reconnect_for: Duration::from_secs(10), ..options };
+            let (scheduler, restarts) = (self.scheduler.clone(), &self.options.restarts);
+            let tell = |notice: &SupervisorNotice| tracing::warn!("{notice}");
+            self.processes.push(Supervisor::start(io.handle(), scheduler, &self.url, &options, restarts, tell)?);
             return Ok(());
         }
-        let Some(io) = &self.io else { return Ok(()) };
         let scheduler = self.scheduler.clone();
         let sessions = Arc::clone(&self.sessions);
         let access = if self.travels() { Access::Both } else { Access::Pointer };
@@ -257,7 +268,7 @@ impl LocalCluster {
                 sessions.retain(|session| !session.is_over());
                 sessions.push(Arc::clone(session));
             };
-            match live(&scheduler, &options, access, born).await {
+            match live(&scheduler, &options, access, None, born).await {
                 // The scheduler ends with the cluster.
                 Ok(()) | Err(Error::SchedulerLost) => {}
                 Err(error) => tracing::error!(%error, "a local worker ended"),
@@ -265,5 +276,12 @@ impl LocalCluster {
         };
         self.workers.push(Spawned::on(io.handle(), run));
         Ok(())
+    }
+}
+
+impl Drop for LocalCluster {
+    fn drop(&mut self) {
+        // All at once: each is waited for when it is dropped.
+        self.processes.iter().for_each(Supervisor::begin_to_end);
     }
 }

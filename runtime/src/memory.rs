@@ -2,6 +2,8 @@
 
 use std::{fmt, fs, path::Path, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::worker::n_cores;
 
 /// A worker's memory budget: what its results and running tasks may take before results go to disk.
@@ -19,7 +21,7 @@ use crate::worker::n_cores;
 /// let error = "4 buckets".parse::<MemoryLimit>().unwrap_err();
 /// assert_eq!(error, "the memory limit is \"4 buckets\", expected auto, none or a size such as 4GiB or 500MB");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum MemoryLimit {
     /// The machine's memory times the worker's share of the cores.
     #[default]

@@ -110,7 +110,12 @@ impl<J: Send + 'static> Crew<J> {
         let mut threads = lock(&self.threads);
         let name = format!("{}-{}", self.name, threads.n_started);
         let failed = |error: std::io::Error| Error::Start { what: format!("thread {name}"), reason: error.to_string() };
-        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || crew.run()).map_err(failed)?;
+        let place = threads.n_started;
+        let run = move || {
+            PLACE.set(place);
+            crew.run();
+        };
+        let thread = std::thread::Builder::new().name(name.clone()).spawn(run).map_err(failed)?;
         threads.n_started += 1;
         threads.handles.retain(|thread| !thread.is_finished());
         threads.handles.push(thread);
@@ -144,10 +149,17 @@ impl<J> fmt::Debug for Crew<J> {
 }
 
 thread_local! {
+    /// The thread's place in its pool.
+    static PLACE: Cell<u32> = const { Cell::new(0) };
     /// Whether this thread is inside of a task's function.
     static IN_TASK: Cell<bool> = const { Cell::new(false) };
     /// What the last panic on this thread said.
     static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The place of this thread in its pool.
+pub(crate) fn place() -> u32 {
+    PLACE.get()
 }
 
 /// Calls a task's function; a panic in it becomes a failure.

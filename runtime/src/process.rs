@@ -1,48 +1,63 @@
-//! Worker processes: this same program again, supervised through a pipe.
+//! Worker processes: this same program again, told what to do through a pipe.
 //!
 //! A child knows that it is one by its first argument and its environment together: the environment alone would be
-//! inherited by whatever a task starts. It ends when the pipe on its standard input closes, which the system does
-//! when its parent ends, however that comes about.
+//! inherited by whatever a task starts. Everything else comes through the pipe on its standard input, where no other
+//! process can read it, and it ends when that pipe closes, which the system does when its parent ends, however that
+//! comes about.
 
 use std::{
-    io::Read,
+    io::{self, PipeReader, Read, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use phalanx_engine::task::Registry;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    resources::{parse_resources, write_resources},
     security::{Security, Tls, Token},
     spill,
-    worker::{WorkerOptions, run_worker},
+    supervisor::Note,
+    transport::Destination,
+    worker::{Access, Supervision, WorkerOptions, live},
 };
 
 const ARGUMENT: &str = "phalanx-worker";
-const URL: &str = "PHALANX_WORKER_OF";
-const NAME: &str = "PHALANX_WORKER_NAME";
-const THREADS: &str = "PHALANX_WORKER_THREADS";
-const RESOURCES: &str = "PHALANX_WORKER_RESOURCES";
-const INSTRUCTION_SET: &str = "PHALANX_WORKER_INSTRUCTION_SET";
-/// Not the variable that people set: a cluster without a token must not get theirs.
-const TOKEN: &str = "PHALANX_WORKER_TOKEN";
-const TLS: [&str; 3] = ["PHALANX_WORKER_TLS_CERT", "PHALANX_WORKER_TLS_KEY", "PHALANX_WORKER_TLS_CA"];
-const MEMORY_LIMIT: &str = "PHALANX_WORKER_MEMORY_LIMIT";
-const SPILL_DIR: &str = "PHALANX_WORKER_SPILL_DIR";
+const ENVIRONMENT: &str = "PHALANX_WORKER";
 
 /// How long a child may take to notice that its pipe is closed.
-const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
+/// Orders are not longer than this.
+const MAX_ORDERS: u32 = 1 << 20;
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
+/// Everything that a worker process has to know.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Orders {
+    /// The scheduler's address.
+    url: String,
+    options: WorkerOptions,
+    /// What `options` do not say of themselves.
+    token: Option<String>,
+    /// Certificate, key and authority.
+    tls: Option<(PathBuf, PathBuf, PathBuf)>,
+    /// The number of this process's life.
+    life: u64,
+    /// Where it writes down what it runs.
+    note: Option<PathBuf>,
+}
+
 /// Must be the first thing in `main`, and in the `main` of a custom test harness.
 ///
-/// Checks that this program's task functions can be told apart. Where this process was started as a worker of a local
-/// cluster, it becomes that worker and never returns.
+/// Checks that this program's task functions can be told apart. Where this process was started as a worker process, it
+/// becomes that worker and never returns.
 ///
 /// ```
 /// fn main() -> Result<(), phalanx_runtime::Error> {
@@ -57,16 +72,14 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 pub fn init() -> Result<()> {
     Registry::linked()?;
     INITIALISED.store(true, Ordering::SeqCst);
-    if is_worker()
-        && let Ok(url) = std::env::var(URL)
-    {
-        become_worker(&url);
+    if is_worker() {
+        become_worker();
     }
     Ok(())
 }
 
 fn is_worker() -> bool {
-    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT) && std::env::var_os(URL).is_some()
+    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT) && std::env::var_os(ENVIRONMENT).is_some()
 }
 
 /// Whether this program can be its own worker.
@@ -78,101 +91,112 @@ pub(crate) fn can_start() -> Result<()> {
 }
 
 /// Runs until the scheduler or the parent is gone; then this process is over.
-fn become_worker(url: &str) -> ! {
+fn become_worker() -> ! {
+    let Ok(orders) = Orders::read(io::stdin()) else {
+        // The parent ended before it had said anything.
+        std::process::exit(0);
+    };
     let watch = || {
         let mut nothing = [0; 64];
-        // Nobody writes into it: it ends, or fails, when the parent does.
-        while std::io::stdin().read(&mut nothing).is_ok_and(|n| n > 0) {}
+        // Nobody writes into it any more: it ends, or fails, when the parent does.
+        while io::stdin().read(&mut nothing).is_ok_and(|n| n > 0) {}
         spill::remove_all();
         std::process::exit(0);
     };
-    let defaults = WorkerOptions::default();
-    let options = WorkerOptions {
-        n_threads: std::env::var(THREADS).ok().and_then(|n| n.parse().ok()).unwrap_or(defaults.n_threads),
-        name: std::env::var(NAME).unwrap_or(defaults.name),
-        instruction_set: std::env::var(INSTRUCTION_SET).unwrap_or(defaults.instruction_set),
-        resources: std::env::var(RESOURCES).ok().and_then(|text| parse_resources(&text).ok()).unwrap_or_default(),
-        reconnect_for: Duration::ZERO,
-        security: security(),
-        memory_limit: std::env::var(MEMORY_LIMIT).ok().and_then(|limit| limit.parse().ok()).unwrap_or_default(),
-        spill_dir: std::env::var_os(SPILL_DIR).map(Into::into),
-        ..defaults
+    let Orders { url, mut options, token, tls, life, note } = orders;
+    options.security = Security {
+        // A token that the parent could use is one here too.
+        token: token.and_then(|token| Token::new(&token).ok()),
+        tls: tls.map(|(cert, key, ca)| Tls { cert, key, ca }),
     };
+    let note = note.and_then(|path| Note::open(&path).ok()).map(Arc::new);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let watched = std::thread::Builder::new().name("phalanx-parent".into()).spawn(watch);
     let ended = match (runtime, watched) {
-        (Ok(runtime), Ok(_)) => runtime.block_on(run_worker(url, &options, std::future::pending())),
+        (Ok(runtime), Ok(_)) => {
+            let supervision = Supervision { life, note: note.clone() };
+            options.security.load().and_then(|guard| {
+                let scheduler = Destination::Tcp(url, guard);
+                runtime.block_on(live(&scheduler, &options, Access::Port, Some(&supervision), |_| {}))
+            })
+        }
         (Err(error), _) | (_, Err(error)) => Err(Error::Start { what: "a worker".into(), reason: error.to_string() }),
     };
-    if let Err(error) = &ended {
-        tracing::error!(%error, "a worker process ends");
+    if let Some(note) = note {
+        note.ended(ended.as_ref().err().map(ToString::to_string).as_deref());
     }
     spill::remove_all();
     std::process::exit(i32::from(ended.is_err()))
 }
 
-/// What the parent has said. A token that it could use is one here too.
-fn security() -> Security {
-    let [cert, key, ca] = TLS.map(|name| std::env::var_os(name).map(PathBuf::from));
-    Security {
-        token: std::env::var(TOKEN).ok().and_then(|token| Token::new(&token).ok()),
-        tls: cert.zip(key).zip(ca).map(|((cert, key), ca)| Tls { cert, key, ca }),
+impl Orders {
+    pub(crate) fn new(url: &str, options: &WorkerOptions, life: u64, note: Option<PathBuf>) -> Self {
+        let Security { token, tls } = &options.security;
+        Self {
+            url: url.into(),
+            token: token.as_ref().map(|token| token.secret().into()),
+            tls: tls.as_ref().map(|Tls { cert, key, ca }| (cert.clone(), key.clone(), ca.clone())),
+            options: options.clone(),
+            life,
+            note,
+        }
     }
-}
 
-/// A worker process that ends with this value.
-#[derive(Debug)]
-pub(crate) struct Supervised(Child);
+    fn read(mut from: impl Read) -> io::Result<Self> {
+        let mut length = [0; 4];
+        from.read_exact(&mut length)?;
+        let length = u32::from_le_bytes(length);
+        if length > MAX_ORDERS {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0; length as usize];
+        from.read_exact(&mut bytes)?;
+        postcard::from_bytes(&bytes).map_err(io::Error::other)
+    }
 
-impl Supervised {
-    pub(crate) fn start(url: &str, options: &WorkerOptions) -> Result<Self> {
-        let failed =
-            |error: std::io::Error| Error::Start { what: "a worker process".into(), reason: error.to_string() };
+    fn write(&self, mut to: impl Write) -> io::Result<()> {
+        let bytes = postcard::to_stdvec(self).map_err(io::Error::other)?;
+        let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MAX_ORDERS);
+        let length = length.ok_or_else(|| io::Error::other("the worker's options are too long"))?;
+        to.write_all(&[&length.to_le_bytes(), &*bytes].concat())
+    }
+
+    /// Starts a process that carries them out, with what it says on its standard output and error.
+    pub(crate) fn start(&self) -> Result<(Child, PipeReader)> {
+        let failed = |error: io::Error| Error::Start { what: "a worker process".into(), reason: error.to_string() };
+        let (said, says) = io::pipe().map_err(failed)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command
             .arg(ARGUMENT)
-            .env(URL, url)
-            .env(NAME, &options.name)
-            .env(THREADS, options.n_threads.to_string())
-            .env(INSTRUCTION_SET, &options.instruction_set)
-            .env(RESOURCES, write_resources(&options.resources))
-            .env(MEMORY_LIMIT, options.memory_limit.to_string())
+            .env(ENVIRONMENT, "1")
             .stdin(Stdio::piped())
             // What tasks print must not mix with what the program prints for other programs.
-            .stdout(std::io::stderr());
-        // In the environment, which other users cannot read, as they can the arguments.
-        match &options.security.token {
-            Some(token) => command.env(TOKEN, token.secret()),
-            None => command.env_remove(TOKEN),
-        };
-        match &options.security.tls {
-            Some(Tls { cert, key, ca }) => command.envs(TLS.into_iter().zip([cert, key, ca])),
-            None => TLS.iter().fold(&mut command, |command, name| command.env_remove(name)),
-        };
-        match &options.spill_dir {
-            Some(spill_dir) => command.env(SPILL_DIR, spill_dir),
-            None => command.env_remove(SPILL_DIR),
-        };
+            .stdout(says.try_clone().map_err(failed)?)
+            .stderr(says);
         // Ctrl-C is for the program, which ends its workers itself.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.spawn().map(Self).map_err(failed)
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
+        let mut child = command.spawn().map_err(failed)?;
+        drop(command);
+        if let Some(pipe) = &child.stdin
+            && let Err(error) = self.write(pipe)
+        {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed(error));
+        }
+        Ok((child, said))
     }
 }
 
-impl Drop for Supervised {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let end = Instant::now() + GRACE;
-        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        // Both fail only where the process is gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Ends a process in good order where it can, and at once where that takes too long.
+pub(crate) fn end(child: &mut Child) {
+    drop(child.stdin.take());
+    let end = Instant::now() + GRACE;
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(2));
     }
+    // Both fail only where the process is gone already.
+    let _ = child.kill();
+    let _ = child.wait();
 }

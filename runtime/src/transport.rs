@@ -399,6 +399,8 @@ pub(crate) struct Arrival {
 pub(crate) enum Line {
     Client(Sender<ToClient>, Receiver<FromClient>),
     Worker(Sender<ToWorker>, Receiver<FromWorker>),
+    /// All was said with the hello.
+    Report,
 }
 
 /// Where the greeting goes.
@@ -441,6 +443,7 @@ impl Arrival {
                 let (sender, receiver) = link.typed();
                 Line::Worker(sender, receiver)
             }
+            phalanx_engine::message::Role::Report(_) => Line::Report,
         };
         Ok(Self { hello, answer, line })
     }

@@ -24,6 +24,7 @@ use phalanx_engine::{
     value::Value,
     worker::{Command, Config, Event, Run, StopReason, Worker as Machine},
 };
+use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
 use crate::{
@@ -36,6 +37,7 @@ use crate::{
     security::{Guard, Security},
     spill::{self, Disk, Done, Tell},
     store::{Found, Published, Removed, Store},
+    supervisor::Note,
     transport::{Destination, Line, Receiver, Sender, listen, local_address},
 };
 
@@ -65,7 +67,7 @@ const TRIED: u64 = 64 << 10;
 /// let options = WorkerOptions { n_threads: 4, ..WorkerOptions::default() };
 /// assert_eq!(options.reconnect_for.as_secs(), 60);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerOptions {
     /// Tasks that run at once.
     pub n_threads: usize,
@@ -79,7 +81,8 @@ pub struct WorkerOptions {
     pub connect_for: Duration,
     /// How long a lost scheduler is looked for.
     pub reconnect_for: Duration,
-    /// What scheduler and peers must know or have, and this worker too.
+    /// What scheduler and peers must know or have, and this worker too. Not written by serde: it holds a secret.
+    #[serde(skip)]
     pub security: Security,
     /// Where peers and clients fetch results. Where that is every address of the machine, the others are told the one on
     /// the way to the scheduler.
@@ -129,6 +132,15 @@ pub(crate) enum Access {
     Both,
 }
 
+/// What a worker process knows of its supervisor.
+#[derive(Debug)]
+pub(crate) struct Supervision {
+    /// The number of this process's life.
+    pub(crate) life: u64,
+    /// Where is written what it runs.
+    pub(crate) note: Option<Arc<Note>>,
+}
+
 /// Runs a worker for the scheduler at `url`, `tcp://127.0.0.1:8786`, until `shutdown` is there or the scheduler says
 /// that it is time. Fastest on a single-threaded runtime; tasks run on threads of their own.
 ///
@@ -144,7 +156,7 @@ pub async fn run_worker(url: &str, options: &WorkerOptions, shutdown: impl Futur
     let scheduler = Destination::Tcp(url.into(), options.security.load()?);
     tokio::select! {
         () = shutdown => Ok(()),
-        ended = live(&scheduler, options, Access::Port, |_| {}) => ended,
+        ended = live(&scheduler, options, Access::Port, None, |_| {}) => ended,
     }
 }
 
@@ -153,6 +165,7 @@ pub(crate) async fn live(
     scheduler: &Destination,
     options: &WorkerOptions,
     access: Access,
+    supervision: Option<&Supervision>,
     born: impl Fn(&Arc<Session>),
 ) -> Result<()> {
     let n_threads = u32::try_from(options.n_threads).ok().filter(|n| *n > 0).ok_or_else(|| Error::Option {
@@ -166,7 +179,7 @@ pub(crate) async fn live(
         Error::Unreachable { url, reason } => Error::SchedulerGone { url, waited: options.reconnect_for, reason },
         error => error,
     };
-    let mut life = Life::begin(scheduler, options, n_threads, access, options.connect_for).await?;
+    let mut life = Life::begin(scheduler, options, n_threads, access, supervision, options.connect_for).await?;
     loop {
         born(&life.session);
         loop {
@@ -182,7 +195,9 @@ pub(crate) async fn live(
         tracing::warn!(url = scheduler.url(), "the scheduler knows nothing of this worker, which joins as a new one");
         // Ended first: its port and its threads are nobody's any more.
         drop(life);
-        life = Life::begin(scheduler, options, n_threads, access, options.reconnect_for).await.map_err(gone)?;
+        life = Life::begin(scheduler, options, n_threads, access, supervision, options.reconnect_for)
+            .await
+            .map_err(gone)?;
     }
 }
 
@@ -200,6 +215,8 @@ struct Life {
     address: Address,
     /// Where it is member, and under which number.
     member: Rejoin,
+    /// The number of this process's life, where it is supervised.
+    number: Option<u64>,
     ended: watch::Receiver<Option<End>>,
     _over: Over,
     _port: Option<Spawned>,
@@ -212,6 +229,7 @@ impl Life {
         options: &WorkerOptions,
         n_threads: u32,
         access: Access,
+        supervision: Option<&Supervision>,
         patience: Duration,
     ) -> Result<Self> {
         let guard = Arc::clone(scheduler.guard());
@@ -229,11 +247,13 @@ impl Life {
                 (Some((port, Arc::clone(&guard))), here, address)
             }
         };
-        let resources = options.resources.clone();
+        let mut about = WorkerHello::new(n_threads, address.clone(), &options.name);
+        let number = supervision.map(|supervision| supervision.life);
+        about.life = number;
+        about.resources = options.resources.clone();
         let memory_limit = options.memory_limit.bytes(options.n_threads);
-        let hello_of = WorkerHello::new(n_threads, address.clone(), &options.name);
-        let role = Role::Worker(WorkerHello { resources, memory_limit, ..hello_of });
-        let hello = hello(role, &options.instruction_set)?;
+        about.memory_limit = memory_limit;
+        let hello = hello(Role::Worker(about), &options.instruction_set)?;
         let joined = scheduler.join::<FromWorker, ToWorker>(hello, patience, Line::Worker).await?;
         let (Greeting::Worker { heartbeat_ms, worker, cluster }, sender, receiver) = joined else {
             let reason = "it greets a worker as something else".into();
@@ -271,6 +291,7 @@ impl Life {
             alarm: Alarm::new(clock),
             end,
             inside: context::Inside::new(scheduler.clone(), options.instruction_set.clone(), access != Access::Pointer),
+            note: supervision.and_then(|supervision| supervision.note.clone()),
         });
         let work = |job: Job| job.session.upgrade().and_then(|session| session.work(job));
         let pool = Pool::start(&options.name, n_threads, work)?;
@@ -279,7 +300,7 @@ impl Life {
         let serve = |(port, guard)| Spawned::on(&Handle::current(), serve(port, guard, Arc::clone(&session.store)));
         let port = port.map(serve);
         let (over, member) = (Over(Arc::clone(&session)), Rejoin { cluster, worker });
-        Ok(Self { session, receiver, address, member, ended, _over: over, _port: port, _published: published })
+        Ok(Self { session, receiver, address, member, number, ended, _over: over, _port: port, _published: published })
     }
 
     /// Joins again with all that is here. False where the scheduler that is there knows nothing of it.
@@ -290,7 +311,7 @@ impl Life {
         let hello_again = WorkerHello::new(n_threads, self.address.clone(), &options.name);
         let memory_limit = options.memory_limit.bytes(options.n_threads);
         let (resources, rejoins) = (options.resources.clone(), Some(self.member));
-        let role = Role::Worker(WorkerHello { resources, rejoins, memory_limit, ..hello_again });
+        let role = Role::Worker(WorkerHello { resources, rejoins, memory_limit, life: self.number, ..hello_again });
         let hello = hello(role, &options.instruction_set)?;
         let (greeting, sender, receiver) =
             scheduler.join::<FromWorker, ToWorker>(hello, options.reconnect_for, Line::Worker).await?;
@@ -388,6 +409,8 @@ pub(crate) struct Session {
     alarm: Alarm,
     end: watch::Sender<Option<End>>,
     inside: context::Inside,
+    /// Where a supervisor can read what runs.
+    note: Option<Arc<Note>>,
 }
 
 struct Core {
@@ -439,6 +462,9 @@ impl Session {
     fn work(&self, job: Job) -> Option<Job> {
         if lock(&self.core).over {
             return None;
+        }
+        if let Some(note) = &self.note {
+            note.running(pool::place(), job.task, job.attempt);
         }
         let start = Instant::now();
         let (outcome, waited) = context::run(&job.session, job.task, job.attempt, || {

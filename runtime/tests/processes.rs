@@ -7,8 +7,14 @@ use std::process::{Command, ExitCode};
 
 use common::{LONG, Numbers, dot, fibonacci, leaf, numbers, tree};
 use libtest_mimic::{Arguments, Failed, Trial};
-use phalanx_engine::{graph::Delayed, task, task::TaskError};
-use phalanx_runtime::{Client, Error, LocalCluster, LocalOptions, worker_client};
+use phalanx_engine::{
+    death::{Death, End},
+    graph::Delayed,
+    id::WorkerId,
+    task,
+    task::TaskError,
+};
+use phalanx_runtime::{Client, Error, LocalCluster, LocalOptions, RestartOptions, worker_client};
 
 fn main() -> ExitCode {
     phalanx_runtime::init().unwrap();
@@ -21,7 +27,16 @@ fn main() -> ExitCode {
     let tests = vec![
         test("processes_compute_as_threads_do", processes_compute_as_threads_do),
         test("a_killed_worker_costs_its_work_and_nothing_else", a_killed_worker_costs_its_work_and_nothing_else),
-        test("a_function_that_ends_its_process_fails_after_three", a_function_that_ends_its_process_fails_after_three),
+        test(
+            "a_function_that_ends_its_process_fails_after_three_with_what_was_seen_of_them",
+            a_function_that_ends_its_process_fails_after_three_with_what_was_seen_of_them,
+        ),
+        test("the_peak_of_a_dead_workers_memory_is_known", the_peak_of_a_dead_workers_memory_is_known),
+        test(
+            "in_a_stream_of_small_tasks_only_the_one_that_ran_is_blamed",
+            in_a_stream_of_small_tasks_only_the_one_that_ran_is_blamed,
+        ),
+        test("a_worker_that_crashes_too_often_stays_away", a_worker_that_crashes_too_often_stays_away),
         test("a_worker_starts_no_workers", a_worker_starts_no_workers),
         test("what_a_task_starts_is_no_worker", what_a_task_starts_is_no_worker),
         test("workers_end_with_their_cluster", workers_end_with_their_cluster),
@@ -102,29 +117,116 @@ fn a_killed_worker_costs_its_work_and_nothing_else() {
         for _ in 0..100 {
             completed.next().await.unwrap().done().await.unwrap();
         }
-        kill(cluster.process_ids()[0]);
+        let killed = cluster.process_ids()[0];
+        kill(killed);
         assert_eq!(sum.await, Ok(299 * 300 / 2));
         assert_eq!(client.gather(&leaves).await, Ok((0..300).collect()));
-        assert_eq!(client.workers().len(), 1);
+        // It was started again.
+        client.wait_for_workers(2, LONG).await.unwrap();
+        assert!(cluster.process_ids().len() == 2 && !cluster.process_ids().contains(&killed));
     });
 }
 
+/// Ends its process, with some last words.
 #[task(name = "test.exit")]
 fn exit(code: i32) -> u64 {
-    std::process::exit(code)
+    println!("ends with {code}");
+    match code {
+        134 => std::process::abort(),
+        code => std::process::exit(code),
+    }
 }
 
-fn a_function_that_ends_its_process_fails_after_three() {
+/// The function and the deaths of a task that killed its workers.
+fn killed_workers<T: std::fmt::Debug>(outcome: Result<T, Error>) -> (String, Vec<Death>) {
+    match outcome {
+        Err(Error::Task { source: TaskError::KilledWorkers { function, deaths } }) => (function, deaths),
+        other => panic!("it kills its workers: {other:?}"),
+    }
+}
+
+fn a_function_that_ends_its_process_fails_after_three_with_what_was_seen_of_them() {
     block_on(async {
-        let cluster = LocalCluster::processes(4).unwrap();
+        // One worker, which is started again after each death.
+        let cluster = LocalCluster::processes(1).unwrap();
         let client = cluster.client().await.unwrap();
-        let Err(Error::Task { source: TaskError::KilledWorkers { function, workers } }) =
-            client.compute(&exit::delayed(3)).await
-        else {
-            panic!("it kills its workers");
+        let abort = End::Signal { number: 6, name: "SIGABRT".into() };
+        for (code, end) in [(3, End::Code(3)), (0, End::Code(0)), (134, abort)] {
+            let (function, deaths) = killed_workers(client.compute(&exit::delayed(code)).await);
+            assert_eq!((&*function, deaths.len()), ("test.exit", 3));
+            for death in &deaths {
+                let evidence = death.evidence.as_ref().expect("it is supervised");
+                assert_eq!((&*death.name, &evidence.end), ("local-0", &end));
+                assert_eq!(evidence.last_lines, format!("ends with {code}"));
+            }
+        }
+        assert_eq!(client.compute(&leaf::delayed(1)).await, Ok(1), "it lives again");
+    });
+}
+
+#[task]
+fn grow(mib: usize) -> u64 {
+    let held = vec![1_u8; mib << 20];
+    // Longer than the supervisor takes to look.
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let sum = held.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+    std::process::exit(sum as i32 & 1)
+}
+
+fn the_peak_of_a_dead_workers_memory_is_known() {
+    block_on(async {
+        let cluster = LocalCluster::processes(1).unwrap();
+        let client = cluster.client().await.unwrap();
+        let (_, deaths) = killed_workers(client.compute(&grow::delayed(64)).await);
+        for death in deaths {
+            let peak = death.evidence.and_then(|evidence| evidence.peak_memory).expect("it was seen");
+            assert!((64 << 20..512 << 20).contains(&peak), "{peak}");
+        }
+    });
+}
+
+fn in_a_stream_of_small_tasks_only_the_one_that_ran_is_blamed() {
+    block_on(async {
+        let options = LocalOptions { n_threads: Some(1), processes: true, ..LocalOptions::default() };
+        let cluster = LocalCluster::start(options).unwrap();
+        let client = cluster.client().await.unwrap();
+        // So that it is known how short they are, and many are sent at once.
+        client.compute(&(0..2_000).map(leaf::delayed).collect::<Vec<_>>()).await.unwrap();
+        let before = client.submit_all(&(0..300).map(leaf::delayed).collect::<Vec<_>>());
+        let exits = client.submit(&exit::delayed(7));
+        let after = client.submit_all(&(300..600).map(leaf::delayed).collect::<Vec<_>>());
+        let (_, deaths) = killed_workers(exits.await);
+        assert_eq!(deaths.len(), 3);
+        assert_eq!(client.gather(&before).await, Ok((0..300).collect()));
+        assert_eq!(client.gather(&after).await, Ok((300..600).collect()));
+        client.wait_for_workers(1, LONG).await.unwrap();
+        // Workers count up, so three have died: none of the deaths went without blame.
+        assert_eq!(client.workers()[0].worker, WorkerId(3));
+    });
+}
+
+fn a_worker_that_crashes_too_often_stays_away() {
+    block_on(async {
+        let restarts = RestartOptions { limit: 1, ..RestartOptions::default() };
+        let options = LocalOptions { n_workers: 2, processes: true, restarts, ..LocalOptions::default() };
+        let cluster = LocalCluster::start(options).unwrap();
+        let client = cluster.client().await.unwrap();
+        let [first, second] = cluster.process_ids()[..] else { panic!("two") };
+        kill(first);
+        let again = loop {
+            if let [again, other] = cluster.process_ids()[..]
+                && again != first
+            {
+                assert_eq!(other, second);
+                break again;
+            }
+            std::thread::yield_now();
         };
-        assert_eq!((&*function, workers.len()), ("test.exit", 3));
-        assert_eq!(client.compute(&leaf::delayed(1)).await, Ok(1), "the fourth worker lives");
+        kill(again);
+        while cluster.process_ids() != [second] {
+            std::thread::yield_now();
+        }
+        assert_eq!(client.compute(&leaf::delayed(1)).await, Ok(1), "the other goes on");
     });
 }
 

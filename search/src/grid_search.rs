@@ -204,8 +204,8 @@ impl GridSearch {
             let outcome = match remote.get().await {
                 Ok(outcome) => TrialOutcome::clone(&outcome),
                 // Whatever it does to its workers, a candidate is only a row.
-                Err(ClusterError::Task { source: TaskError::KilledWorkers { workers, .. } }) => {
-                    TrialOutcome::Failed { message: format!("it killed all {} workers it ran on", workers.len()) }
+                Err(ClusterError::Task { source: TaskError::KilledWorkers { deaths, .. } }) => {
+                    TrialOutcome::Failed { message: format!("it killed all {} workers it ran on", deaths.len()) }
                 }
                 Err(error) => return Err(error.into()),
             };

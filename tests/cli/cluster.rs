@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use crate::support::{Cluster, Program, children, cpu_ticks, folder, listing, results, succeed, text};
+use crate::support::{Cluster, Program, children, cpu_ticks, folder, listing, results, signal, succeed, text};
 
 /// README's main job.
 const SWEEP: &str = "examples/bikeshare.yaml";
@@ -76,6 +76,25 @@ fn a_signal_ends_a_sweep_and_all_that_it_started() {
         assert_eq!((code, stdout.as_str(), stderr), (1, "", expected));
         assert!(workers.iter().all(|worker| cpu_ticks(*worker).is_none()), "a worker is left");
         assert_eq!(listing(place.path()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_worker_whose_process_dies_is_started_again_and_none_is_left_when_its_supervisor_dies() {
+    let mut cluster = Cluster::start(1);
+    let mut worker = cluster.workers.remove(0);
+    let mut stderr = worker.stderr();
+    let first = worker.worker_process();
+    signal(first, "KILL");
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a line");
+    let died = "died and is started again: it was ended by signal 9 (SIGKILL)";
+    assert!(line.starts_with("worker worker-") && line.contains(died), "{line}");
+    let second = worker.worker_process();
+    assert_ne!(second, first);
+    worker.signal("KILL");
+    while cpu_ticks(second).is_some() {
+        std::thread::yield_now();
     }
 }
 

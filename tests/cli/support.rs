@@ -93,8 +93,7 @@ impl Program {
 
     /// Sends a signal: `INT`, `TERM`, `KILL`.
     pub(crate) fn signal(&self, name: &str) {
-        let done = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().expect("kill runs");
-        assert!(done.success());
+        signal(self.id(), name);
     }
 
     /// Waits for its end: exit code, the rest of stdout, and stderr where nobody has taken it.
@@ -114,9 +113,20 @@ impl Program {
         (status.code().unwrap_or(-1), stdout, stderr)
     }
 
-    /// Waits until it has computed for a while: it is in the middle of its work, however fast the machine is.
+    /// The process in which a worker runs its tasks.
+    pub(crate) fn worker_process(&self) -> u32 {
+        loop {
+            // For a moment there is none where it is started again.
+            if let Some(process) = children(self.id()).first() {
+                break *process;
+            }
+        }
+    }
+
+    /// Waits until a worker has computed for a while: it is in the middle of its work, however fast the machine is.
     pub(crate) fn wait_until_busy(&mut self) {
-        while cpu_ticks(self.id()).expect("it lives") < 20 {
+        let process = self.worker_process();
+        while cpu_ticks(process).expect("it lives") < 20 {
             assert_eq!(self.child.try_wait().expect("a status"), None, "it ended before it was busy");
             thread::yield_now();
         }
@@ -128,6 +138,12 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(process: u32, name: &str) {
+    let done = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status().expect("kill runs");
+    assert!(done.success());
 }
 
 /// Hundredths of a second that a process has computed; none where there is no such process.

@@ -85,6 +85,7 @@ impl Scheduler {
             n_queued -= worker.queue.len();
         }
         assert_eq!((n_in_flight, n_queued), (0, 0), "nothing is in flight or queued that is not in the table");
+        self.check_deaths();
         self.workers.check();
         self.check_absent();
         self.check_replicas();

@@ -256,15 +256,8 @@ impl Scheduler {
             if self.tasks.state[slot] != State::Assigned || self.tasks.worker[slot] != worker.0 {
                 continue;
             }
-            if was_running {
-                let killers = self.tasks.killers.entry(slot).or_default();
-                killers.push(worker);
-                if killers.len() as u32 >= self.config.allowed_failures {
-                    let workers = killers.clone();
-                    let function = self.functions.name(self.function(slot));
-                    self.fail(slot, Arc::new(TaskError::KilledWorkers { function, workers }), out);
-                    continue;
-                }
+            if was_running && self.blame(slot, worker, out) {
+                continue;
             }
             self.wait_again(slot, out);
         }

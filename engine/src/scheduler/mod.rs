@@ -21,10 +21,12 @@
 //! | `recovery` | how a scheduler that died is made again from its journal |
 //! | `returns` | what becomes of those whose connection broke and who come back |
 //! | `coordinate` | locks, events, queues: what [`crate::coordination`] decides, told to clients |
+//! | `deaths` | which task is to blame for a worker's death, and what its supervisor saw |
 //! | `check` | what must be true after every event |
 
 mod check;
 mod coordinate;
+mod deaths;
 mod demand;
 mod estimate;
 mod life;
@@ -59,6 +61,7 @@ use crate::{
     message::{FromClient, FromWorker, Greeting, Hello, PROTOCOL, ToClient, ToWorker},
     time::Time,
 };
+use deaths::Deaths;
 use demand::Demands;
 use peers::{Client, Functions, Lonely, Workers};
 use queue::Queue;
@@ -167,6 +170,8 @@ pub enum Reason {
     Coordination,
     /// The workers that were there before a restart have had time to come back.
     Recovery,
+    /// The supervisor of a worker that died has to say how; tasks that wait for that are judged without it.
+    DeathReport(WorkerId),
 }
 
 /// How the scheduler behaves.
@@ -297,6 +302,7 @@ pub struct Scheduler {
     lonely: Option<Lonely>,
     demands: Demands,
     stragglers: Stragglers,
+    deaths: Deaths,
     /// The time of the event being handled.
     now: Time,
     events: Vec<crate::event::Event>,
@@ -336,6 +342,7 @@ impl Scheduler {
             lonely: None,
             demands: Demands::default(),
             stragglers: Stragglers::default(),
+            deaths: Deaths::default(),
             now,
             events: Vec::new(),
             replicas: Replicas::default(),
@@ -395,7 +402,7 @@ impl Scheduler {
         let wait = self.coordination.deadline().map(|time| (time, Reason::Coordination));
         let people = starved.into_iter().chain(wait);
         let recovering = self.recovering.as_ref().map(|recovering| (recovering.until, Reason::Recovery));
-        let rare = retire.into_iter().chain(trim).chain(people).chain(recovering);
+        let rare = retire.into_iter().chain(trim).chain(people).chain(recovering).chain(self.deaths.deadline());
         beat.into_iter().chain(look).chain(lonely).chain(rare).min_by_key(|(time, _)| *time)
     }
 

@@ -555,6 +555,7 @@ impl Scheduler {
             self.next_beat = now + self.config.heartbeat;
         }
         self.close_what_returns(&hello, out);
+        let report = if let Role::Report(report) = &hello.role { Some(report.clone()) } else { None };
         let greeting = match self.admit(now, hello, heartbeat_ms) {
             Ok(greeting) => greeting,
             Err(reason) => Greeting::Refused { reason },
@@ -582,6 +583,7 @@ impl Scheduler {
             Greeting::Stranger { .. } => {}
             Greeting::Session { client, resumed, .. } => self.welcome(client, resumed.is_some(), out),
             Greeting::Refused { reason } => self.note(Record::Cluster, |_| Kind::Refused { reason }),
+            Greeting::Noted => report.into_iter().for_each(|report| self.death_reported(report, out)),
         }
     }
 
@@ -622,6 +624,7 @@ impl Scheduler {
         let mut in_flight = self.suspects(&state);
         in_flight.iter_mut().for_each(|(_, is_suspect)| *is_suspect &= suspect);
         let (name, n_tasks) = (state.name, in_flight.len() as u64);
+        self.worker_died(worker, &name, suspect.then_some(&state.in_flight), &mut in_flight);
         let n_lost = self.forget_worker(worker, in_flight, queued, out);
         self.note(Record::Cluster, |_| Kind::WorkerLeft { worker, name, n_tasks, n_lost });
         self.announce_workers(out);
@@ -639,6 +642,7 @@ impl Scheduler {
         }
         self.look_for_stragglers(out);
         self.trim_tick(now);
+        self.judge_without_reports(now, out);
         if let Some(lonely) = &mut self.lonely
             && now >= lonely.next
         {
@@ -710,12 +714,13 @@ impl Scheduler {
                 };
                 Ok(Greeting::Session { client, heartbeat_ms, cluster, resumed })
             }
+            Role::Report(_) => Ok(Greeting::Noted),
             Role::Worker(WorkerHello { rejoins: Some(Rejoin { cluster, .. }), .. })
                 if cluster != self.config.cluster =>
             {
                 Ok(Greeting::Stranger { cluster: self.config.cluster })
             }
-            Role::Worker(WorkerHello { n_threads, address, name, resources, rejoins, memory_limit }) => {
+            Role::Worker(WorkerHello { n_threads, address, name, resources, rejoins, memory_limit, life }) => {
                 if n_threads == 0 {
                     return Err("it has 0 threads, expected 1 or more".into());
                 }
@@ -734,6 +739,7 @@ impl Scheduler {
                 if let Some(rejoin) = rejoins {
                     self.is_back(rejoin.worker, worker);
                 }
+                self.deaths.joined(worker, life);
                 self.workers.insert(Worker {
                     name,
                     address,

@@ -49,6 +49,9 @@ impl Scheduler {
         if self.recovering.is_some() {
             return self.put_aside(slot);
         }
+        if !self.tasks.condemned.is_empty() && self.hold_condemned(slot) {
+            return;
+        }
         let function = self.function(slot);
         let n_knowing = self.functions.n_workers(function);
         if n_knowing == 0 && self.workers.n_taking() > 0 {

@@ -78,9 +78,10 @@ impl Scheduler {
             self.worker_left(*worker, out);
         }
         self.tasks.killers.retain(|_, killed| {
-            killed.retain(|suspect| suspect != worker);
+            killed.retain(|death| death.worker != *worker);
             !killed.is_empty()
         });
+        self.did_not_die(*worker, out);
     }
 
     /// A worker that came back says what it holds and runs.

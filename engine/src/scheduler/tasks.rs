@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    death::Death,
     id::{TaskId, WorkerId},
     task::TaskError,
 };
@@ -121,11 +122,13 @@ pub(super) struct Tasks {
     /// Why `Failed` tasks failed.
     pub(super) errors: BTreeMap<Slot, Arc<TaskError>>,
     /// Workers that died while they ran a task.
-    pub(super) killers: BTreeMap<Slot, Vec<WorkerId>>,
+    pub(super) killers: BTreeMap<Slot, Vec<Death>>,
     /// How often a result was not where it should have been.
     pub(super) misses: BTreeMap<Slot, u32>,
     /// Who ran a task when it asked to be run elsewhere last, and how often it did.
     pub(super) moved: BTreeMap<Slot, (WorkerId, u32)>,
+    /// Tasks that may have killed one worker too many, and the worker whose supervisor is waited for before they fail.
+    pub(super) condemned: BTreeMap<Slot, WorkerId>,
 }
 
 /// That one task needs another's result. Linked into the lists of both.
@@ -196,6 +199,7 @@ impl Tasks {
         self.killers.remove(&slot);
         self.misses.remove(&slot);
         self.moved.remove(&slot);
+        self.condemned.remove(&slot);
         self.more_holders.remove(&slot);
         self.state[slot] = State::Absent;
         self.n_tasks -= 1;

@@ -204,10 +204,11 @@ impl Oracle {
                 let failures = count(&self.failures, task);
                 *message == format!("{task} says so") && failures >= *tries && *tries > self.tasks[task].options.retries
             }),
-            TaskError::KilledWorkers { function, workers } => {
-                workers.len() as u32 >= allowed_failures
-                    && workers.iter().all(|worker| self.dead.contains(worker))
-                    && cause(function, &|task| workers.iter().all(|worker| self.ran_on.contains(&(*task, *worker))))
+            TaskError::KilledWorkers { function, deaths } => {
+                let all = |is_true: &dyn Fn(WorkerId) -> bool| deaths.iter().all(|death| is_true(death.worker));
+                deaths.len() as u32 >= allowed_failures
+                    && all(&|worker| self.dead.contains(&worker))
+                    && cause(function, &|task| all(&|worker| self.ran_on.contains(&(*task, worker))))
             }
             TaskError::UnknownFunction { function } => {
                 function == RARE && self.rare_was_unknown && cause(function, &|_| true)

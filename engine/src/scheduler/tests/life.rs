@@ -59,8 +59,8 @@ fn only_what_was_running_is_suspected_and_three_deaths_are_enough() {
     assert_eq!(world.leaves(2), []);
     world.joins(3, 1);
     world.starts(3, 0, 3);
-    let error =
-        TaskError::KilledWorkers { function: "inc".into(), workers: vec![WorkerId(0), WorkerId(2), WorkerId(3)] };
+    let death = |worker| Death { worker: WorkerId(worker), name: format!("w{worker}"), evidence: None };
+    let error = TaskError::KilledWorkers { function: "inc".into(), deaths: [0, 2, 3].map(death).into() };
     assert_eq!(world.leaves(3), [failed(0, error)]);
 }
 

@@ -1,5 +1,6 @@
 //! The scheduler's rules, each as a short conversation. Every answer is compared whole, so silence is tested too.
 
+mod deaths;
 mod demand;
 mod life;
 mod memory;
@@ -15,12 +16,13 @@ use std::time::Duration;
 
 use super::{Command, Config, Event, Reason, Scheduler};
 use crate::{
+    death::{Death, End, Evidence},
     event::{Event as Happened, Kind, Record},
     graph::{ArgumentCode, Graph, TaskOptions},
     id::{Attempt, ClientId, ClusterId, ConnectionId, FunctionId, TaskId, WorkerId},
     message::{
-        Address, Compute, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Priority, Remote, Role, ToClient,
-        ToWorker, WaitReason, WorkerHello, WorkerInfo,
+        Address, Compute, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Priority, Remote, Report, Role,
+        ToClient, ToWorker, WaitReason, WorkerHello, WorkerInfo,
     },
     task::{FunctionEntry, TaskError},
     time::Time,

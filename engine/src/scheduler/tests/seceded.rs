@@ -113,7 +113,7 @@ fn a_task_that_kills_workers_through_what_it_submits_fails() {
                     }
                     _ => return false,
                 };
-                matches!(error, TaskError::KilledWorkers { workers, .. } if workers.len() == 3)
+                matches!(error, TaskError::KilledWorkers { deaths, .. } if deaths.len() == 3)
             });
             assert_eq!(is_over, life == 2, "{said:?}");
             if !is_over {

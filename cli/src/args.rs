@@ -260,6 +260,10 @@ pub struct WorkerArguments {
     /// What it has for tasks that need resources, like gpu=2,big=1
     #[arg(long, value_name = "NAME=AMOUNT,...", value_parser = phalanx_runtime::parse_resources)]
     pub resources: Option<Resources>,
+    /// How long, after Ctrl-C or SIGTERM, it may finish what it runs and hand over what only it holds; a second signal
+    /// ends it at once
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub drain: u64,
     /// Run tasks in this process, which nobody starts again when one of them ends it
     #[arg(long)]
     pub no_supervise: bool,

@@ -28,6 +28,16 @@ pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()>
         let shutdown = async {
             let signal = signal.await;
             screen.say(format_args!("{signal}: the worker ends"));
+            let again = async {
+                match signals::listen() {
+                    Ok(again) => drop(again.await),
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = hand_over(url, &as_client, &options.name, Duration::from_secs(arguments.drain)) => {}
+                () = again => {}
+            }
         };
         let run = async {
             if arguments.no_supervise {
@@ -48,6 +58,21 @@ pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()>
             failed = announced => failed,
         }
     })
+}
+
+/// Lets the worker finish what it runs and hand over what only it holds, as far as there is a scheduler to ask.
+async fn hand_over(url: &str, options: &ClientOptions, name: &str, grace: Duration) {
+    let Ok(client) = Client::connect_with(url, options).await else { return };
+    let worker = async {
+        let _ = client.wait_for_workers(1, grace).await;
+        client.workers().into_iter().rfind(|worker| worker.name == name)
+    };
+    if let Some(worker) = worker.await {
+        // Where nobody else is there, nobody can take anything.
+        let grace = if client.workers().len() == 1 { Duration::ZERO } else { grace };
+        // Whatever comes of it, the worker ends.
+        let _ = client.retire_workers(&[worker.worker], Some(grace)).await;
+    }
 }
 
 /// Where `--listen` says, with any free port where it names none.

@@ -20,12 +20,14 @@
 //! | [`scheduler`], [`worker`], [`client`] | the three machines |
 //! | [`journal`] | what a scheduler writes down to survive its death |
 //! | [`serve`] | how many get a large result from one worker at once |
+//! | [`adaptive`] | how many workers there should be |
 //! | [`event`] | what has happened, for logs and timelines |
 //! | [`death`] | what is known of a worker's end |
 
 // `#[task]` writes paths that begin with the crate's name, also inside this crate's own tests.
 extern crate self as phalanx_engine;
 
+pub mod adaptive;
 pub mod client;
 pub mod coordination;
 pub mod data;

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{TaskId, WorkerId};
+use crate::{
+    adaptive::Load,
+    id::{TaskId, WorkerId},
+};
 
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,8 @@ pub enum Request {
     /// Move results from workers that hold much to workers that hold little. Answered by [`Reply::Rebalanced`] when
     /// that is done.
     Rebalance,
+    /// How loaded is the cluster? Answered by [`Reply::Load`] at once.
+    Load,
 }
 
 /// What it is answered.
@@ -52,6 +57,10 @@ pub enum Reply {
         n_moved: u64,
         /// Their bytes.
         n_bytes: u64,
+    /// How loaded the cluster is.
+    Load {
+        /// That is it.
+        load: Load,
     },
 }
 

@@ -374,6 +374,11 @@ impl Client {
         Err(Error::TooFewWorkers { expected: n, found, waited: start.elapsed().max(timeout) })
     }
 
+    /// Where its sockets live.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
     /// Calls `listener` whenever there is something the user should know, on the client's own thread: it must return
     /// soon. Listeners stay as long as the client.
     pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {

@@ -93,6 +93,14 @@ pub enum Error {
         /// How it died the last time.
         last: String,
     },
+    /// A worker that was to go stays, because what it holds or runs can be nowhere else.
+    #[error("worker {name} stays: {reason}")]
+    WorkerStays {
+        /// The worker's name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// A worker lost its scheduler, which did not come back.
     #[error("the scheduler at {url} was lost and did not come back within {waited:?} ({reason})")]
     SchedulerGone {

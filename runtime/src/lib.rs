@@ -34,12 +34,14 @@
 //! | `coordination` | locks, semaphores, events, queues and variables that a cluster knows by name |
 //! | `local`, `process`, `supervisor` | how a program starts its own cluster, and keeps it running |
 //! | [`worker_client`], [`secede`] | how tasks submit tasks, and wait |
+//! | `adaptive` | how a cluster grows and shrinks with its work |
 //! | `scheduler`, `worker`, `peers` | the loops around the machines |
 //! | `wire`, `transport` | how messages become bytes, and move |
 //! | `security`, `opening`, `door`, `socket` | who is let in, and what others on the network can see |
 //! | `pool`, `store`, `io` | the threads, the results, the clock |
 //! | `memory`, `spill` | how much memory there is, and results on disk |
 
+mod adaptive;
 pub mod blocking;
 mod client;
 mod coordination;
@@ -71,6 +73,7 @@ mod wire;
 mod worker;
 mod zero;
 
+pub use adaptive::adapt;
 pub use client::{Client, ClientOptions, Notice};
 pub use coordination::{Event, Lease, Lock, Queue, Semaphore, Variable};
 pub use error::{Error, Result};

@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use phalanx_engine::{adaptive::AdaptiveOptions, id::WorkerId, request::Retirement};
 use tokio::sync::oneshot;
 
 use crate::{
+    adaptive::adapt,
     client::{Client, ClientOptions},
     error::{Error, Result},
     handshake::instruction_set,
@@ -38,6 +40,7 @@ use crate::{
 /// | `security` | none | what others that join must know or have | [`Security`] |
 /// | `memory_limit` | [`MemoryLimit::Auto`] | what each worker's results and running tasks may take; beyond, results go to disk | see there |
 /// | `spill_dir` | the system's folder for temporary files | where workers make folders for results on disk | a path |
+/// | `allowed_failures` | 3 | workers that may die while running a task before it fails | 1 or more |
 /// | `restarts` | [`RestartOptions::default()`] | how often a worker process that crashes is started again | |
 ///
 /// ```
@@ -66,6 +69,8 @@ pub struct LocalOptions {
     pub memory_limit: MemoryLimit,
     /// Where results go that memory has no room for.
     pub spill_dir: Option<PathBuf>,
+    /// Workers that may die while running a task before it fails.
+    pub allowed_failures: u32,
     /// How often a worker process that crashes is started again.
     pub restarts: RestartOptions,
 }
@@ -82,6 +87,7 @@ impl Default for LocalOptions {
             security: Security::default(),
             memory_limit: MemoryLimit::Auto,
             spill_dir: None,
+            allowed_failures: SchedulerOptions::default().allowed_failures,
             restarts: RestartOptions::default(),
         }
     }
@@ -106,10 +112,25 @@ pub struct LocalCluster {
     scheduler: Destination,
     url: String,
     // Dropped in this order: the processes, which would miss the scheduler, and then everything that talks.
-    processes: Vec<Supervisor>,
-    workers: Vec<Spawned>,
+    members: Mutex<Members>,
     io: Option<IoThread>,
     sessions: Arc<Mutex<Vec<Arc<Session>>>>,
+}
+
+/// The workers of a cluster, the oldest first.
+#[derive(Debug, Default)]
+struct Members {
+    processes: Vec<Supervisor>,
+    /// By name.
+    threads: Vec<(String, Spawned)>,
+    n_ever: usize,
+}
+
+impl Members {
+    fn names(&self) -> Vec<String> {
+        let processes = self.processes.iter().map(|process| process.name().to_owned());
+        processes.chain(self.threads.iter().map(|(name, _)| name.clone())).collect()
+    }
 }
 
 impl LocalCluster {
@@ -145,7 +166,11 @@ impl LocalCluster {
             (None, true) => Some("tcp://127.0.0.1:0".into()),
             (None, false) => None,
         };
-        let scheduler_options = SchedulerOptions { security: options.security.clone(), ..SchedulerOptions::default() };
+        let scheduler_options = SchedulerOptions {
+            security: options.security.clone(),
+            allowed_failures: options.allowed_failures,
+            ..SchedulerOptions::default()
+        };
         let (ready, bound) = mpsc::channel();
         io.handle().spawn(async move {
             let scheduler = match listen {
@@ -163,17 +188,10 @@ impl LocalCluster {
         });
         let stopped = |_| Error::Start { what: "the scheduler".into(), reason: "its thread ended".into() };
         let (scheduler, url) = bound.recv().map_err(stopped)??;
-        let mut cluster = Self {
-            options,
-            scheduler,
-            url,
-            workers: Vec::new(),
-            io: Some(io),
-            sessions: Arc::default(),
-            processes: Vec::new(),
-        };
-        for place in 0..cluster.options.n_workers {
-            cluster.add_worker(place)?;
+        let members = Mutex::default();
+        let cluster = Self { options, scheduler, url, members, io: Some(io), sessions: Arc::default() };
+        for _ in 0..cluster.options.n_workers {
+            cluster.add_worker()?;
         }
         Ok(cluster)
     }
@@ -183,15 +201,119 @@ impl LocalCluster {
     /// # Errors
     /// When a worker does not come, or the client is refused.
     pub async fn client(&self) -> Result<Client> {
+        let client = self.join().await?;
+        let n_workers = lock(&self.members).names().len();
+        client.wait_for_workers(n_workers, Duration::from_secs(30)).await?;
+        Ok(client)
+    }
+
+    /// Starts workers, or lets the youngest go, until there are `n_workers`. Returns when those that were too many are
+    /// gone; what they ran was finished and what only they held was moved. New ones join while this returns.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use phalanx_runtime::LocalCluster;
+    /// let cluster = LocalCluster::threads(1, 1)?;
+    /// cluster.scale(3).await?;
+    /// assert_eq!(cluster.client().await?.workers().len(), 3);
+    /// cluster.scale(1).await?;
+    /// assert_eq!(cluster.client().await?.workers().len(), 1);
+    /// # Ok::<(), phalanx_runtime::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// When a worker cannot be started, or one cannot go because no other can take what it holds.
+    pub async fn scale(&self, n_workers: usize) -> Result<()> {
+        let names = lock(&self.members).names();
+        for _ in names.len()..n_workers {
+            self.add_worker()?;
+        }
+        match names.get(n_workers..) {
+            Some(leaving) if !leaving.is_empty() => self.remove_workers(leaving).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets these workers go, by name, as [`scale`](Self::scale) does. Names that nobody has do not matter.
+    ///
+    /// # Errors
+    /// When one cannot go because no other can take what it holds; the others are gone all the same.
+    pub async fn remove_workers(&self, names: &[String]) -> Result<()> {
+        let client = self.join().await?;
+        let n_workers = lock(&self.members).names().len();
+        // One that is just being started again is not waited for: there is nothing that it could hand over.
+        let _ = client.wait_for_workers(n_workers, Duration::from_secs(2)).await;
+        let known = client.workers();
+        let known: Vec<_> = known.iter().filter(|worker| names.contains(&worker.name)).collect();
+        let ids: Vec<WorkerId> = known.iter().map(|worker| worker.worker).collect();
+        let ended = if ids.is_empty() { Vec::new() } else { client.retire_workers(&ids, None).await? };
+        let stays = |name: &String| {
+            let worker = known.iter().find(|worker| worker.name == *name)?;
+            ended.iter().find_map(|(id, end)| match end {
+                Retirement::Refused { reason } if *id == worker.worker => Some(reason.clone()),
+                _ => None,
+            })
+        };
+        let (staying, leaving): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| stays(name).is_some());
+        // Dropped outside of the lock: a process is waited for.
+        let (processes, threads) = {
+            let mut members = lock(&self.members);
+            let leaves = |name: &str| leaving.iter().any(|leaving| **leaving == name);
+            let processes: Vec<_> = members.processes.extract_if(.., |process| leaves(process.name())).collect();
+            let threads: Vec<_> = members.threads.extract_if(.., |(name, _)| leaves(name)).collect();
+            (processes, threads)
+        };
+        drop((processes, threads));
+        match staying.first() {
+            Some(name) => Err(Error::WorkerStays { name: (*name).clone(), reason: stays(name).unwrap_or_default() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts and lets go workers as the work needs them, for as long as this is polled: beside the work, in
+    /// `tokio::select!` or a task of its own.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use phalanx_engine::adaptive::AdaptiveOptions;
+    /// use phalanx_runtime::{LocalCluster, LocalOptions};
+    ///
+    /// let cluster = LocalCluster::start(LocalOptions { n_workers: 0, n_threads: Some(1), ..LocalOptions::default() })?;
+    /// let client = cluster.client().await?;
+    /// let numbers = client.scatter(vec![1., 2.]); // waits for a worker
+    /// tokio::select! {
+    ///     done = numbers.done() => done?,
+    ///     failed = cluster.adapt(AdaptiveOptions { max: 2, ..AdaptiveOptions::default() }) => failed?,
+    /// }
+    /// # Ok::<(), phalanx_runtime::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// When a worker cannot be started. One that cannot go stays.
+    pub async fn adapt(&self, options: AdaptiveOptions) -> Result<()> {
+        let client = self.join().await?;
+        let up = async |n: usize| (0..n).try_for_each(|_| self.add_worker());
+        let down = async |workers: Vec<WorkerId>| {
+            let known = client.workers();
+            let names = known.into_iter().filter(|known| workers.contains(&known.worker)).map(|known| known.name);
+            match self.remove_workers(&names.collect::<Vec<_>>()).await {
+                Err(Error::WorkerStays { .. }) => Ok(()),
+                other => other,
+            }
+        };
+        adapt(&client, options, up, down).await
+    }
+
+    async fn join(&self) -> Result<Client> {
         let options = ClientOptions {
             instruction_set: self.options.instruction_set.clone(),
             security: self.options.security.clone(),
             ..ClientOptions::default()
         };
         let io = self.io.as_ref().ok_or(Error::SchedulerLost)?;
-        let client = Client::join(self.scheduler.clone(), &options, io.handle().clone(), self.travels(), None).await?;
-        client.wait_for_workers(self.options.n_workers, Duration::from_secs(30)).await?;
-        Ok(client)
+        Client::join(self.scheduler.clone(), &options, io.handle().clone(), self.travels(), None).await
     }
 
     /// Where others can join, `tcp://127.0.0.1:40123`; none where the cluster listens nowhere.
@@ -201,7 +323,7 @@ impl LocalCluster {
 
     /// The process numbers of the workers that run now; none for threads.
     pub fn process_ids(&self) -> Vec<u32> {
-        self.processes.iter().filter_map(Supervisor::id).collect()
+        lock(&self.members).processes.iter().filter_map(Supervisor::id).collect()
     }
 
     /// Ends everything and waits until it has ended: threads, sockets and processes, and the functions that are being
@@ -210,9 +332,9 @@ impl LocalCluster {
     /// Dropping the cluster does the same without waiting for running functions.
     pub async fn shutdown(mut self) {
         let pools: Vec<_> = lock(&self.sessions).drain(..).filter_map(|session| session.take_pool()).collect();
-        self.workers.clear();
+        let Members { processes, threads, .. } = std::mem::take(&mut *lock(&self.members));
+        drop(threads);
         let io = self.io.take();
-        let processes = std::mem::take(&mut self.processes);
         let (done, ended) = oneshot::channel();
         let end = move || {
             processes.iter().for_each(Supervisor::begin_to_end);
@@ -236,7 +358,9 @@ impl LocalCluster {
         self.url().is_some()
     }
 
-    fn add_worker(&mut self, place: usize) -> Result<()> {
+    fn add_worker(&self) -> Result<()> {
+        let mut members = lock(&self.members);
+        let place = members.n_ever;
         let n_workers = self.options.n_workers.max(1);
         let options = WorkerOptions {
             n_threads: self.options.n_threads.unwrap_or_else(|| (n_cores() / n_workers).max(1)),
@@ -256,7 +380,8 @@ impl LocalCluster {
             let options = WorkerOptions { reconnect_for: Duration::from_secs(10), ..options };
             let (scheduler, restarts) = (self.scheduler.clone(), &self.options.restarts);
             let tell = |notice: &SupervisorNotice| tracing::warn!("{notice}");
-            self.processes.push(Supervisor::start(io.handle(), scheduler, &self.url, &options, restarts, tell)?);
+            members.processes.push(Supervisor::start(io.handle(), scheduler, &self.url, &options, restarts, tell)?);
+            members.n_ever += 1;
             return Ok(());
         }
         let scheduler = self.scheduler.clone();
@@ -274,7 +399,8 @@ impl LocalCluster {
                 Err(error) => tracing::error!(%error, "a local worker ended"),
             }
         };
-        self.workers.push(Spawned::on(io.handle(), run));
+        members.threads.push((format!("local-{place}"), Spawned::on(io.handle(), run)));
+        members.n_ever += 1;
         Ok(())
     }
 }
@@ -282,6 +408,6 @@ impl LocalCluster {
 impl Drop for LocalCluster {
     fn drop(&mut self) {
         // All at once: each is waited for when it is dropped.
-        self.processes.iter().for_each(Supervisor::begin_to_end);
+        lock(&self.members).processes.iter().for_each(Supervisor::begin_to_end);
     }
 }

@@ -143,6 +143,11 @@ impl Supervisor {
         lock(&self.shared.current).process.as_ref().map(|process| process.child.id())
     }
 
+    /// The worker's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.options.name
+    }
+
     /// Waits until it runs no more and will not again, and says why.
     pub(crate) async fn ended(&self) -> Result<()> {
         let mut ended = self.ended.clone();

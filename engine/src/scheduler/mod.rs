@@ -22,6 +22,7 @@
 //! | `returns` | what becomes of those whose connection broke and who come back |
 //! | `coordinate` | locks, events, queues: what [`crate::coordination`] decides, told to clients |
 //! | `deaths` | which task is to blame for a worker's death, and what its supervisor saw |
+//! | `load` | how much there is to do, for those who add and remove workers |
 //! | `check` | what must be true after every event |
 
 mod check;
@@ -30,6 +31,7 @@ mod deaths;
 mod demand;
 mod estimate;
 mod life;
+mod load;
 mod memory;
 mod peers;
 mod place;

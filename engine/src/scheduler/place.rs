@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Times in placement are counted in units of 128 ns, which is also how long 128 bytes take at 1 GB/s.
-const UNIT_NS: u64 = 128;
+pub(super) const UNIT_NS: u64 = 128;
 /// How long a fetch takes beside its bytes: 200 us, a round trip between busy processes.
 const FETCH_LATENCY: u64 = 200_000 / UNIT_NS;
 /// What a task of a function that never ran is taken to need: 10 ms, long enough to send each thread one only.

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use super::{Command, Scheduler};
-use crate::{id::ClientId, request::Request, time::Time};
+use crate::{
+    id::ClientId,
+    message::ToClient,
+    request::{Reply, Request},
+    time::Time,
+};
 
 impl Scheduler {
     /// A client asks something. It gets one answer, now or when there is one.
@@ -15,6 +20,10 @@ impl Scheduler {
             }
             Request::Replicate { tasks, n_copies } => self.replicate(client, ticket, tasks, n_copies, out),
             Request::Rebalance => self.rebalance(client, ticket, out),
+            Request::Load => {
+                let message = ToClient::Reply { ticket, reply: Reply::Load { load: self.load() } };
+                out.push(Command::ToClient { client, message });
+            }
         }
     }
 }

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use phalanx_engine::{
+    adaptive::Load,
     id::WorkerId,
     request::{Reply, Request, Retirement},
 };
 use tokio::sync::oneshot;
 
 use super::Client;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    io::Spawned,
+};
 
 impl Client {
     /// Lets workers go without losing anything: they get no new task, what they have in hand and do not run yet goes
@@ -73,6 +77,27 @@ impl Client {
                 Err(Error::NoSuchWorker { text: text.into(), n_named, known })
             }
         }
+    }
+
+    /// How loaded the cluster is: what there is to do, and who does it.
+    ///
+    /// # Errors
+    /// When the scheduler is lost.
+    pub async fn load(&self) -> Result<Load> {
+        match self.ask(Request::Load).await? {
+            Reply::Load { load } => Ok(load),
+            _ => Err(Error::SchedulerLost),
+        }
+    }
+
+    /// Waits, also where the caller has no timers.
+    pub(crate) async fn pause(&self, time: Duration) -> Result<()> {
+        let (done, over) = oneshot::channel();
+        let _waiting = Spawned::on(self.handle(), async move {
+            tokio::time::sleep(time).await;
+            let _ = done.send(());
+        });
+        over.await.map_err(|_| Error::SchedulerLost)
     }
 
     /// Asks the scheduler something about the cluster.

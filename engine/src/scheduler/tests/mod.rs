@@ -3,6 +3,7 @@
 mod deaths;
 mod demand;
 mod life;
+mod load;
 mod memory;
 mod peers;
 mod place;

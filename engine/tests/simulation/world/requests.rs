@@ -16,8 +16,8 @@ impl World {
             _ => {}
         }
         let known: Vec<WorkerId> = self.workers.iter().filter_map(|shell| shell.id).collect();
-        if known.is_empty() {
-            return None;
+        if known.is_empty() || self.dice.chance(20) {
+            return Some(Request::Load);
         }
         let workers = (0..self.dice.between(1, 2)).map(|_| self.dice.pick(&known)).collect();
         let grace_ms = self.dice.pick(&[None, Some(0), Some(100), Some(4_000)]);
@@ -44,6 +44,12 @@ impl World {
             }
             (Request::Replicate { tasks, .. }, Reply::Replicated { copies }) => assert_eq!(tasks.len(), copies.len()),
             (Request::Rebalance, Reply::Rebalanced { .. }) => {}
+            (Request::Load, Reply::Load { load }) => {
+                let n_tasks: u64 = load.workers.iter().map(|worker| worker.n_tasks).sum();
+                assert!(load.workers.is_sorted_by_key(|worker| worker.worker), "{load:?}");
+                assert!(load.n_ready > 0 || load.expected_ns == 0, "{load:?}");
+                assert!(load.workers.len() <= self.workers.len() && n_tasks <= self.oracle.tasks.len() as u64);
+            }
             (request, reply) => panic!("{reply:?} answers {request:?}"),
         }
     }

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use common::{LONG, Numbers, dot, fibonacci, leaf, numbers, tree};
 use libtest_mimic::{Arguments, Failed, Trial};
 use phalanx_engine::{
+    adaptive::AdaptiveOptions,
     death::{Death, End},
     graph::Delayed,
     id::WorkerId,
@@ -37,6 +38,14 @@ fn main() -> ExitCode {
             in_a_stream_of_small_tasks_only_the_one_that_ran_is_blamed,
         ),
         test("a_worker_that_crashes_too_often_stays_away", a_worker_that_crashes_too_often_stays_away),
+        test(
+            "a_cluster_scales_and_keeps_what_leaving_workers_held",
+            a_cluster_scales_and_keeps_what_leaving_workers_held,
+        ),
+        test(
+            "an_adaptive_cluster_grows_for_its_work_and_shrinks_after_it",
+            an_adaptive_cluster_grows_for_its_work_and_shrinks_after_it,
+        ),
         test("a_worker_starts_no_workers", a_worker_starts_no_workers),
         test("what_a_task_starts_is_no_worker", what_a_task_starts_is_no_worker),
         test("workers_end_with_their_cluster", workers_end_with_their_cluster),
@@ -227,6 +236,48 @@ fn a_worker_that_crashes_too_often_stays_away() {
             std::thread::yield_now();
         }
         assert_eq!(client.compute(&leaf::delayed(1)).await, Ok(1), "the other goes on");
+    });
+}
+
+fn a_cluster_scales_and_keeps_what_leaving_workers_held() {
+    block_on(async {
+        let options = LocalOptions { n_threads: Some(1), processes: true, ..LocalOptions::default() };
+        let cluster = LocalCluster::start(options).unwrap();
+        let client = cluster.client().await.unwrap();
+        cluster.scale(3).await.unwrap();
+        client.wait_for_workers(3, LONG).await.unwrap();
+        let held = client.submit_all(&(0..60).map(leaf::delayed).collect::<Vec<_>>());
+        client.gather(&held).await.unwrap();
+        let oldest = cluster.process_ids()[0];
+        cluster.scale(1).await.unwrap();
+        assert_eq!(cluster.process_ids(), [oldest]);
+        assert_eq!(client.gather(&held).await, Ok((0..60).collect()));
+        assert!(matches!(cluster.scale(0).await, Err(Error::WorkerStays { .. })), "it holds what nobody can take");
+        drop(held);
+        assert_eq!(client.compute(&leaf::delayed(1)).await, Ok(1));
+    });
+}
+
+fn an_adaptive_cluster_grows_for_its_work_and_shrinks_after_it() {
+    block_on(async {
+        let options = LocalOptions { n_workers: 0, n_threads: Some(1), processes: true, ..LocalOptions::default() };
+        let cluster = LocalCluster::start(options).unwrap();
+        let client = cluster.client().await.unwrap();
+        let every = std::time::Duration::from_millis(20);
+        let target = std::time::Duration::from_millis(20);
+        let adapt = cluster.adapt(AdaptiveOptions { max: 2, every, target, ..AdaptiveOptions::default() });
+        let work = async {
+            client.compute(&(0..50).map(slow_leaf::delayed).collect::<Vec<_>>()).await.unwrap();
+            let most = cluster.process_ids().len();
+            while !cluster.process_ids().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            most
+        };
+        tokio::select! {
+            most = work => assert!((1..=2).contains(&most), "{most}"),
+            failed = adapt => panic!("{failed:?}"),
+        }
     });
 }
 

@@ -32,7 +32,7 @@ impl Scheduler {
                 n_threads: worker.n_threads,
                 n_tasks: (worker.in_flight.len() + worker.queue.len() + worker.seceded.len()) as u64,
                 n_bytes: worker.n_stored,
-                budget: None,
+                budget: worker.memory_limit,
                 is_pinned: false,
             });
         }

@@ -57,6 +57,7 @@ pub enum Reply {
         n_moved: u64,
         /// Their bytes.
         n_bytes: u64,
+    },
     /// How loaded the cluster is.
     Load {
         /// That is it.

@@ -1,9 +1,6 @@
 //! How much there is to do, and where: what adaptive scaling asks.
 
-use super::{
-    Scheduler,
-    place::{UNIT_NS, UNKNOWN},
-};
+use super::{Scheduler, place::UNIT_NS};
 use crate::{
     adaptive::{Load, WorkerLoad},
     id::WorkerId,
@@ -47,7 +44,7 @@ impl Scheduler {
             n_seen += 1;
             if self.is_current(priority, slot) {
                 n_current += 1;
-                let estimate = self.functions.estimate(self.function(slot)).unwrap_or(UNKNOWN);
+                let estimate = self.estimate(slot);
                 units = units.saturating_add(u64::from(estimate));
             }
         }

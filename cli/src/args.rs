@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, builder::Styles};
+use phalanx_runtime::MemoryLimit;
 
 const STYLES: Styles = Styles::plain();
 
@@ -62,6 +63,11 @@ pub struct JobArguments {
     /// Print one JSON object for programs instead of a table for people
     #[arg(long)]
     pub json: bool,
+    /// Memory of each worker that the job starts, like 4GiB: beyond it, results go to disk; auto or none
+    ///
+    /// `auto` is the machine's memory times the worker's share of the cores, `none` never goes to disk.
+    #[arg(long, value_name = "SIZE", default_value_t = MemoryLimit::Auto)]
+    pub memory_limit: MemoryLimit,
     /// How the program and a cluster at tcp:// know each other.
     #[command(flatten)]
     pub security: SecurityArguments,
@@ -236,6 +242,7 @@ Examples:
   phalanx worker tcp://127.0.0.1:8786 --threads 4 --name left
   phalanx worker tcp://head:8786 --token-file keys/token
   phalanx worker tcp://127.0.0.1:8786 --resources gpu=2,big=1
+  phalanx worker tcp://127.0.0.1:8786 --memory-limit 4GiB --spill-dir /scratch
 
 Prints its address when it is ready, then runs until the scheduler goes, Ctrl-C or SIGTERM. Tasks run in a process of
 their own: where one of them ends it, the worker is started again, and the task's error says how it died.")]
@@ -267,6 +274,14 @@ pub struct WorkerArguments {
     /// Run tasks in this process, which nobody starts again when one of them ends it
     #[arg(long)]
     pub no_supervise: bool,
+    /// Memory that results and running tasks may take, like 4GiB: beyond it, results go to disk; auto or none
+    ///
+    /// `auto` is the machine's memory times the worker's share of the cores, `none` never goes to disk.
+    #[arg(long, value_name = "SIZE", default_value_t = MemoryLimit::Auto)]
+    pub memory_limit: MemoryLimit,
+    /// Where results on disk are, in a folder of the worker's own [default: the system's temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub spill_dir: Option<PathBuf>,
 }
 
 /// What a worker has, by name.

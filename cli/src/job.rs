@@ -20,7 +20,7 @@ pub(crate) fn on_cluster<T>(
         let mut signal = std::pin::pin!(signals::listen()?);
         let interrupted = |signal| Err(Error::Interrupted { message: format!("{signal}: {}", ended(spec)) });
         let open = tokio::select! {
-            open = open(spec, &arguments.security) => open?,
+            open = open(arguments) => open?,
             signal = &mut signal => return interrupted(signal),
         };
         let notices = screen.clone();
@@ -44,20 +44,21 @@ struct Open {
     cluster: Option<LocalCluster>,
 }
 
-async fn open(spec: &ClusterSpec, keys: &SecurityArguments) -> Result<Open> {
-    match spec {
-        ClusterSpec::Local(None) => Ok(Open { client: Client::local().await.map_err(Error::failed)?, cluster: None }),
-        ClusterSpec::Local(Some(threads)) => {
-            let options = LocalOptions { n_threads: Some(threads.get()), ..LocalOptions::default() };
+async fn open(arguments: &JobArguments) -> Result<Open> {
+    let local = LocalOptions { memory_limit: arguments.memory_limit, ..LocalOptions::default() };
+    match &arguments.cluster {
+        ClusterSpec::Local(threads) => {
+            let options = LocalOptions { n_threads: threads.map(usize::from), ..local };
             Ok(Open { client: Client::local_with(options).await.map_err(Error::failed)?, cluster: None })
         }
         ClusterSpec::Processes(processes) => {
-            let cluster = LocalCluster::processes(processes.get()).map_err(Error::failed)?;
+            let options = LocalOptions { n_workers: processes.get(), processes: true, ..local };
+            let cluster = LocalCluster::start(options).map_err(Error::failed)?;
             let client = cluster.client().await.map_err(Error::failed)?;
             Ok(Open { client, cluster: Some(cluster) })
         }
         ClusterSpec::Tcp(address) => {
-            let options = ClientOptions { security: security(keys)?, ..ClientOptions::default() };
+            let options = ClientOptions { security: security(&arguments.security)?, ..ClientOptions::default() };
             let client = Client::connect_with(address.as_str(), &options).await.map_err(Error::failed)?;
             Ok(Open { client, cluster: None })
         }

@@ -17,6 +17,8 @@ pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()>
         security: security(&arguments.security)?,
         listen: arguments.listen.as_deref().map(data_port),
         resources: arguments.resources.clone().unwrap_or_default(),
+        memory_limit: arguments.memory_limit,
+        spill_dir: arguments.spill_dir.clone(),
         ..defaults
     };
     signals::single_threaded()?.block_on(async {

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    memory::MemoryLimit,
     security::{Security, Tls, Token},
     spill,
     supervisor::Note,
@@ -30,6 +31,8 @@ use crate::{
 
 const ARGUMENT: &str = "phalanx-worker";
 const ENVIRONMENT: &str = "PHALANX_WORKER";
+/// How many separate heaps glibc's allocator makes.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
 
 /// How long a child may take to notice that its pipe is closed.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -176,6 +179,11 @@ impl Orders {
         // Ctrl-C is for the program, which ends its workers itself.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        // An arena for each thread keeps freed blocks that another thread's results could have had: where somebody said
+        // how much memory a worker may take, that is a quarter of a small budget.
+        if matches!(self.options.memory_limit, MemoryLimit::Bytes(_)) && std::env::var_os(ARENAS).is_none() {
+            command.env(ARENAS, "1");
+        }
         let mut child = command.spawn().map_err(failed)?;
         drop(command);
         if let Some(pipe) = &child.stdin

@@ -231,6 +231,11 @@ impl Scheduler {
         let queued = state.queue.iter().map(|(_, slot)| *slot);
         let waiting = state.in_flight.iter().filter(|(_, is_running)| !**is_running).map(|(slot, _)| *slot);
         for slot in queued.chain(waiting).collect::<Vec<_>>() {
+            // One before may have failed, where nobody else knows its function, and taken this one with it.
+            let is_there = matches!(self.tasks.state[slot], State::Ready | State::Assigned);
+            if !is_there || self.tasks.worker[slot] != worker.0 {
+                continue;
+            }
             if self.take_back_second(slot, worker, out) {
                 continue;
             }

@@ -319,6 +319,9 @@ pub enum ToClient {
         /// Whether `value` is attached.
         has_value: bool,
     },
+    /// The scheduler was restarted: what you held by name is not held any more, and what you waited for by name or asked
+    /// about the cluster will not be answered.
+    NamesLost,
     /// So many messages of yours were taken in, heartbeats not counted; they need not be said again.
     Received {
         /// How many since you were first greeted.
@@ -696,6 +699,7 @@ impl Message for ToClient {
             | Self::Waiting { .. }
             | Self::Heartbeat
             | Self::Received { .. }
+            | Self::NamesLost
             | Self::Reply { .. } => Vec::new(),
         }
     }
@@ -712,6 +716,7 @@ impl Message for ToClient {
             | Self::Waiting { .. }
             | Self::Heartbeat
             | Self::Received { .. }
+            | Self::NamesLost
             | Self::Reply { .. } => expect(0, &values),
         }
     }

@@ -171,7 +171,7 @@ impl Places {
         let mut granted = self.client.ask_for(request, None, Returns::Lease).await?;
         let ticket = granted.ticket;
         let is_held = matches!(granted.take(), Some((Answer::Acquired, _)));
-        Ok(is_held.then(|| Lease { client: self.client.clone(), ticket }))
+        Ok(is_held.then(|| Lease { client: self.client.clone(), ticket, life: self.client.shell().life() }))
     }
 
     fn what(&self) -> String {
@@ -188,12 +188,15 @@ impl Places {
 pub struct Lease {
     client: Client,
     ticket: u64,
+    /// In which life of the scheduler it was granted.
+    life: u64,
 }
 
 impl Lease {
-    /// Whether it still is held as far as this program knows: false once the connection to the scheduler is lost.
+    /// Whether it still is held as far as this program knows: false once the scheduler is lost or was restarted.
     pub fn is_held(&self) -> bool {
-        !self.client.shell().is_lost()
+        let shell = self.client.shell();
+        !shell.is_lost() && shell.life() == self.life
     }
 }
 

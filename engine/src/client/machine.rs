@@ -228,6 +228,14 @@ impl Client {
         }
         let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked));
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerRestarted }));
+        self.lose_names(out);
+    }
+
+    /// What is held by name is held no more, and nobody answers what was asked for by name or about the cluster.
+    fn lose_names(&mut self, out: &mut Vec<Command>) {
+        let tickets = std::mem::take(&mut self.asked).into_iter().chain(self.named.lose());
+        out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerRestarted }));
+        out.push(Command::NamesLost);
     }
 
     fn stands_on_forgotten(&self, graph: &Graph) -> bool {
@@ -340,6 +348,7 @@ impl Client {
                 out.push(Command::Waiting { reason, n_tasks, waited });
             }
             ToClient::Heartbeat => {}
+            ToClient::NamesLost => self.lose_names(out),
             ToClient::Received { n_messages } => out.push(Command::Heard { n_messages }),
             ToClient::Reply { ticket, reply } => {
                 if self.asked.remove(&ticket) {

@@ -205,6 +205,8 @@ pub enum Command {
         /// For how long already.
         waited: Duration,
     },
+    /// The scheduler was restarted: leases that were granted before are not held any more.
+    NamesLost,
     /// The scheduler has taken in so many messages: for the shell's [`Outbox`].
     Heard {
         /// How many.

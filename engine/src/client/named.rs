@@ -2,7 +2,7 @@
 //!
 //! A lease that is granted, or a value that is taken out of a queue, while its user walks away must not be lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Command, Trouble};
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Named {
     open: BTreeMap<u64, Open>,
+    /// Those whose users were told that no answer will come, since the scheduler was lost.
+    given_up: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,15 @@ impl Named {
     }
 
     pub(super) fn told(&mut self, ticket: u64, answer: Answer, value: Option<Value>, out: &mut Vec<Command>) {
-        let Some(Open { queue, forgotten }) = self.open.remove(&ticket) else { return };
+        let Some(Open { queue, forgotten }) = self.open.remove(&ticket) else {
+            // An answer may come twice. This one is the first where it was asked for before a restart, and said again
+            // after it.
+            if self.given_up.remove(&ticket) && answer == Answer::Acquired {
+                let request = Request::Release { lease: ticket };
+                out.push(Command::ToScheduler(FromClient::coordinate(ticket, request, None)));
+            }
+            return;
+        };
         if !forgotten {
             out.push(Command::Coordinated { ticket, answer, value });
             return;
@@ -79,6 +89,7 @@ impl Named {
     /// The scheduler is lost; who waits for an answer that will not come.
     pub(super) fn lose(&mut self) -> Vec<u64> {
         let open = std::mem::take(&mut self.open);
+        self.given_up.extend(open.keys());
         open.into_iter().filter(|(_, open)| !open.forgotten).map(|(ticket, _)| ticket).collect()
     }
 

@@ -458,6 +458,9 @@ impl Scheduler {
                     self.cancel_attempt(slot, out);
                     self.leave_place(slot);
                     self.tasks.state[slot] = State::Released;
+                    if !self.wishes.is_empty() {
+                        self.wishes.touch(self.tasks.id(slot));
+                    }
                     self.count_active(slot, -1);
                     let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
                     for input in inputs {

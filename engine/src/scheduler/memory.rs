@@ -38,6 +38,8 @@ impl Scheduler {
             return;
         }
         self.workers.stored(worker, -(self.tasks.n_bytes[slot] as i64));
+        // Copies that found no room are not made again and again.
+        self.wishes.give_up(task);
         if self.tasks.remove_holder(slot, worker) {
             return;
         }

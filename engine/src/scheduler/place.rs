@@ -151,7 +151,10 @@ impl Scheduler {
 
     /// Puts all that waits in the shared queue through placement again: a worker came that may not know it all.
     pub(super) fn replace_shared(&mut self, out: &mut Vec<Command>) {
-        for (priority, slot) in self.shared.drain() {
+        let mut entries = self.shared.drain();
+        // A task that left and came back has two entries, one beside the other.
+        entries.dedup();
+        for (priority, slot) in entries {
             if self.is_current(priority, slot) {
                 self.make_ready(slot, out);
             }

@@ -106,6 +106,9 @@ impl Recovery {
         let clients: Vec<ClientId> = scheduler.clients.keys().copied().collect();
         for client in clients {
             scheduler.is_away_since(client, now);
+            if let Some(session) = scheduler.clients.get_mut(&client).and_then(|state| state.session.as_mut()) {
+                session.names_lost = true;
+            }
         }
         let until = now + scheduler.config.heartbeat * BEATS_TO_RETURN;
         scheduler.recovering = Some(Recovering { until, workers });
@@ -131,8 +134,9 @@ impl Recovery {
             Entry::Said { client, message } => {
                 let message = message.into_owned();
                 match &message {
-                    // Which tasks it ended is said of each.
-                    FromClient::Cancel { .. } => {
+                    // Which tasks it ended is said of each. What is held by name, and what was asked and not answered,
+                    // ends with the scheduler.
+                    FromClient::Cancel { .. } | FromClient::Coordinate { .. } | FromClient::Ask { .. } => {
                         scheduler.clients.get_mut(&client).into_iter().for_each(|state| state.count(&message));
                     }
                     _ => scheduler.client_said(scheduler.now, client, message, unsaid),
@@ -151,6 +155,7 @@ impl Recovery {
                 scheduler.restore(client, first, graph.into_owned(), &nodes, parent, unsaid)?;
             }
         }
+        scheduler.keep_copies_right(scheduler.now, unsaid);
         scheduler.mind_the_absent(0.., unsaid);
         unsaid.clear();
         scheduler.drops.clear();

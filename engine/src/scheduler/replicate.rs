@@ -50,6 +50,14 @@ impl Wishes {
         }
     }
 
+    /// So many copies cannot be had of a result: those that are there are enough.
+    pub(super) fn give_up(&mut self, task: TaskId) {
+        if let Some(wished) = self.copies.get_mut(&task) {
+            *wished = 1;
+            self.touched.insert(task);
+        }
+    }
+
     /// Workers came or went.
     pub(super) fn touch_all(&mut self) {
         self.touched.extend(self.copies.keys());

@@ -25,6 +25,8 @@ use crate::{
 
 /// Replies that are kept for a client.
 const REPLIES: usize = 1_024;
+/// Bytes of the values in them.
+const REPLY_BYTES: u64 = 16 << 20;
 
 /// What is known of a client so that it may come back.
 #[derive(Debug)]
@@ -39,11 +41,41 @@ pub(super) struct Returning {
     away_since: Option<Time>,
     /// The last replies it was given: those that it missed are said again when it is back.
     replies: VecDeque<ToClient>,
+    /// Bytes of values in them.
+    n_reply_bytes: u64,
+    /// Whether a restart has forgotten what it held by name, and it was not told yet.
+    pub(super) names_lost: bool,
 }
 
 impl Returning {
     pub(super) const fn new(key: u128, n_received: u64) -> Self {
-        Self { key, n_received, n_told: n_received, away_since: None, replies: VecDeque::new() }
+        Self {
+            key,
+            n_received,
+            n_told: n_received,
+            away_since: None,
+            replies: VecDeque::new(),
+            n_reply_bytes: 0,
+            names_lost: false,
+        }
+    }
+
+    /// Keeps a reply, and not more of them than is right.
+    fn keep(&mut self, message: ToClient) {
+        self.n_reply_bytes += value_bytes(&message);
+        self.replies.push_back(message);
+        while self.replies.len() > REPLIES || (self.n_reply_bytes > REPLY_BYTES && self.replies.len() > 1) {
+            let Some(oldest) = self.replies.pop_front() else { break };
+            self.n_reply_bytes -= value_bytes(&oldest);
+        }
+    }
+}
+
+/// What a reply's value takes.
+fn value_bytes(message: &ToClient) -> u64 {
+    match message {
+        ToClient::Coordinated { value: Some(value), .. } => value.n_bytes(),
+        _ => 0,
     }
 }
 
@@ -199,6 +231,10 @@ impl Scheduler {
             self.note(Record::Cluster, |_| Kind::ClientJoined { client });
             return;
         }
+        let session = self.clients.get_mut(&client).and_then(|state| state.session.as_mut());
+        if session.is_some_and(|session| std::mem::take(&mut session.names_lost)) {
+            out.push(Command::ToClient { client, message: ToClient::NamesLost });
+        }
         let is_wanted = |slot: &Slot| self.tasks.wanted[*slot] > 0 && self.tasks.id(*slot).client() == client;
         for slot in self.tasks.slots().filter(is_wanted) {
             let task = self.tasks.id(slot);
@@ -214,7 +250,10 @@ impl Scheduler {
         }
         // Said in this event, they are kept again.
         let session = self.clients.get_mut(&client).and_then(|state| state.session.as_mut());
-        let replies = session.map(|session| std::mem::take(&mut session.replies));
+        let replies = session.map(|session| {
+            session.n_reply_bytes = 0;
+            std::mem::take(&mut session.replies)
+        });
         let again = replies.into_iter().flatten().map(|message| Command::ToClient { client, message });
         out.extend(again);
     }
@@ -225,13 +264,14 @@ impl Scheduler {
         for command in &out[event.clone()] {
             let Command::ToClient { client, message } = command else { continue };
             // What was never in the table cannot be looked up there when the client is back.
-            let is_kept =
-                matches!(message, ToClient::Reply { .. } | ToClient::Failed { error: TaskError::Malformed { .. }, .. });
+            let is_kept = matches!(
+                message,
+                ToClient::Reply { .. }
+                    | ToClient::Coordinated { .. }
+                    | ToClient::Failed { error: TaskError::Malformed { .. }, .. }
+            );
             if is_kept && let Some(session) = self.clients.get_mut(client).and_then(|state| state.session.as_mut()) {
-                if session.replies.len() == REPLIES {
-                    session.replies.pop_front();
-                }
-                session.replies.push_back(message.clone());
+                session.keep(message.clone());
             }
         }
         if !self.away.is_empty() {

@@ -306,9 +306,14 @@ impl Memory {
             && self.resident > limit
             && self.writing.is_empty()
             && let Some((_, _, task)) = self.cold.iter().max_by_key(|(_, used, _)| *used).copied()
-            && self.write(task, true)
         {
-            going.write.push(task);
+            if self.held.get(&task).is_some_and(|held| held.on_disk) {
+                // It was read back for an attempt that is gone.
+                self.change(task, |held| held.in_memory = false);
+                going.evict.push(task);
+            } else if self.write(task, true) {
+                going.write.push(task);
+            }
         }
         going
     }

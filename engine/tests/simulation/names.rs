@@ -45,6 +45,8 @@ pub(crate) struct Known {
     got: BTreeSet<u64>,
     /// Who was let in and did not let go, by client and ticket.
     pub(crate) holders: BTreeMap<&'static str, BTreeSet<(usize, u64)>>,
+    /// Clients that have not heard yet that the scheduler was restarted, and believe to hold what nobody knows of.
+    pub(crate) behind: BTreeSet<usize>,
 }
 
 impl Names {
@@ -140,6 +142,7 @@ impl Names {
 
     /// Holds nothing any more.
     pub(crate) fn scheduler_is_lost(&mut self, place: usize, known: &mut Known) {
+        known.behind.remove(&place);
         for (lease, name) in std::mem::take(&mut self.leases) {
             known.holders.entry(name).or_default().remove(&(place, lease));
         }

@@ -156,7 +156,8 @@ impl User {
     }
 
     pub(crate) fn waits_for(&self) -> impl Iterator<Item = String> + '_ {
-        self.open.iter().map(|(ticket, ask)| format!("{ticket}: {ask:?}"))
+        let names = self.names.is_waiting().then(|| format!("{:?}", self.names));
+        self.open.iter().map(|(ticket, ask)| format!("{ticket}: {ask:?}")).chain(names)
     }
 
     fn ask(&mut self, task: TaskId, gather: bool) -> Event {

@@ -510,10 +510,7 @@ impl World {
             }
             Happening::ProgramLearnsOfLoss { connection } => match self.connections[connection].node {
                 Node::Worker(place) => self.worker_loses_scheduler(place, connection),
-                Node::Client(place) => {
-                    self.user_loses_scheduler(place);
-                    self.client_is_cut(place, connection);
-                }
+                Node::Client(place) => self.client_is_cut(place, connection),
             },
             Happening::Ran { worker, task, attempt, outcome, run_ns } => {
                 if self.workers[worker].running.remove(&(task, attempt)) {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -63,6 +63,8 @@ pub(crate) struct Shell {
     sweeping: AtomicBool,
     /// Whether it is a worker's, for its tasks.
     inside: AtomicBool,
+    /// How often what is held by name was lost.
+    life: AtomicU64,
 }
 
 pub(crate) struct Core {
@@ -205,6 +207,7 @@ impl Shell {
             released: Mutex::default(),
             some_released: Notify::new(),
             sweeping: AtomicBool::new(false),
+            life: AtomicU64::new(0),
             inside: AtomicBool::new(false),
         })
     }
@@ -286,6 +289,11 @@ impl Shell {
         self.travels
     }
 
+    /// Which life of the scheduler this is, as far as leases are concerned.
+    pub(crate) fn life(&self) -> u64 {
+        self.life.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         lock(&self.core).machine.is_lost()
     }
@@ -320,6 +328,7 @@ impl Shell {
                 };
                 match command {
                     Command::ToScheduler(message) => self.say(&mut core_ref.outbox, message),
+                    Command::NamesLost => drop(self.life.fetch_add(1, Ordering::Relaxed)),
                     Command::Heard { n_messages } => {
                         core_ref.outbox.iter_mut().for_each(|outbox| outbox.heard(n_messages));
                     }

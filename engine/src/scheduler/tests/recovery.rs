@@ -60,6 +60,7 @@ fn what_lives_on_workers_is_not_made_again() {
         [
             Command::Greet { connection: ConnectionId(9), greeting },
             Command::ToClient { client: CLIENT, message: ToClient::Workers { workers: vec![] } },
+            Command::ToClient { client: CLIENT, message: ToClient::NamesLost },
         ]
     );
     // Workers have the numbers that come after all there ever were.
@@ -111,7 +112,8 @@ fn failures_cancellations_and_releases_are_remembered_and_nobody_else_is_believe
     assert_eq!(greetings(&told), (CLIENT, Some(3)));
     let function = "inc".into();
     let error = TaskError::Failed { function, worker: WorkerId(0), tries: 1, message: "bad".into() };
-    assert_eq!(told[2..], [failed(0, error), failed(1, TaskError::Cancelled)]);
+    let names = Command::ToClient { client: CLIENT, message: ToClient::NamesLost };
+    assert_eq!(told[2..], [names, failed(0, error), failed(1, TaskError::Cancelled)]);
 }
 
 #[test]

@@ -165,6 +165,7 @@ impl World {
     /// The scheduler's process ends, and another begins with what it wrote down.
     pub(super) fn scheduler_dies(&mut self) {
         self.n_deaths += 1;
+        self.names.behind.extend(0..self.clients.len());
         for connection in 0..self.connections.len() {
             if std::mem::replace(&mut self.connections[connection].open, false) {
                 let slowness = self.slowness.as_micros() as u64;
@@ -238,7 +239,7 @@ impl World {
             return;
         }
         if shell.session.is_none() || shell.machine.is_none() {
-            shell.user.scheduler_is_lost();
+            self.user_loses_scheduler(place);
             self.tell_client(place, client::Event::SchedulerLost);
             return;
         }

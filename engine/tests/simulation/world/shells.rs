@@ -243,7 +243,9 @@ impl World {
     pub(super) fn run(&mut self, place: usize, run: worker::Run) {
         let worker::Run { task, attempt, function, arguments, constants } = run;
         let shell = &mut self.workers[place];
-        assert!(self.runs.insert((task, attempt)), "{task} {attempt} runs twice");
+        // Who does not know yet that the scheduler died runs what it was told before; tries count anew after that.
+        let is_heard = self.connections[shell.connection].open;
+        assert!(!is_heard || self.runs.insert((task, attempt)), "{task} {attempt} runs twice");
         shell.running.insert((task, attempt));
         let n_on_threads = shell.running.len() - shell.waited.len();
         assert!(n_on_threads <= shell.config.n_threads as usize, "worker {place} has no thread for {task}");
@@ -328,7 +330,6 @@ impl World {
             client::Command::Fetch { peer, tasks } => self.fetch(Node::Client(place), &peer, tasks),
             client::Command::Close { peer } => self.close_link(Node::Client(place), &peer),
             client::Command::CloseScheduler => {
-                self.user_loses_scheduler(place);
                 let connection = self.clients[place].connection;
                 self.disconnect(connection, true, false);
                 self.clients[place].is_cut = self.clients[place].session.is_some();
@@ -349,7 +350,11 @@ impl World {
                 if let Some((held_for, name)) = granted {
                     self.plan(held_for, Happening::LetGo { client: place, lease: ticket });
                     // Who is cut off may still believe to hold it.
-                    let is_there = |client: usize| self.connections[self.clients[client].connection].open;
+                    let is_there = |client: usize| {
+                        let shell = &self.clients[client];
+                        let is_cut = shell.is_cut || self.names.behind.contains(&client);
+                        self.connections[shell.connection].open && !is_cut
+                    };
                     let n_holders = self.names.holders[name].iter().filter(|(client, _)| is_there(*client)).count();
                     assert!(n_holders <= names::Known::limit(name), "{n_holders} hold the {name}");
                 }
@@ -379,6 +384,9 @@ impl World {
             client::Command::Reply { ticket, reply } => {
                 let request = self.clients[place].user.replied(ticket);
                 self.check_reply(&request, &reply);
+            }
+            client::Command::NamesLost => {
+                self.clients[place].user.names.scheduler_is_lost(place, &mut self.names);
             }
             client::Command::Workers(_) | client::Command::Waiting { .. } => {}
         }

@@ -198,6 +198,9 @@ pub enum Greeting {
         /// How many of your messages were taken in, heartbeats not counted, where you resume; say the later ones again.
         /// None where nothing is known of you, or not any more: you begin anew.
         resumed: Option<u64>,
+        /// Which life of a scheduler with a journal this is. What you held by name in another is not held any more, and
+        /// what you waited for by name or asked about the cluster there will not be answered.
+        life: u32,
     },
     /// The report was heard.
     Noted,
@@ -319,9 +322,6 @@ pub enum ToClient {
         /// Whether `value` is attached.
         has_value: bool,
     },
-    /// The scheduler was restarted: what you held by name is not held any more, and what you waited for by name or asked
-    /// about the cluster will not be answered.
-    NamesLost,
     /// So many messages of yours were taken in, heartbeats not counted; they need not be said again.
     Received {
         /// How many since you were first greeted.
@@ -699,7 +699,6 @@ impl Message for ToClient {
             | Self::Waiting { .. }
             | Self::Heartbeat
             | Self::Received { .. }
-            | Self::NamesLost
             | Self::Reply { .. } => Vec::new(),
         }
     }
@@ -716,7 +715,6 @@ impl Message for ToClient {
             | Self::Waiting { .. }
             | Self::Heartbeat
             | Self::Received { .. }
-            | Self::NamesLost
             | Self::Reply { .. } => expect(0, &values),
         }
     }

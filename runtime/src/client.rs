@@ -211,9 +211,9 @@ impl Client {
             let _ = done.send(joined.and_then(|(greeting, sender, receiver)| {
                 let (client, heartbeat_ms, again) = match (greeting, session) {
                     (Greeting::Client { client, heartbeat_ms }, None) => (client, heartbeat_ms, None),
-                    (Greeting::Session { client, heartbeat_ms, cluster, .. }, Some(session)) => {
+                    (Greeting::Session { client, heartbeat_ms, cluster, life, .. }, Some(session)) => {
                         let session = Session { resumes: Some(Resume { cluster, client }), ..session };
-                        (client, heartbeat_ms, Some(Again { scheduler, hello, session, reconnect_for }))
+                        (client, heartbeat_ms, Some(Again { scheduler, hello, session, reconnect_for, life }))
                     }
                     _ => {
                         let reason = "it greets a client as something else".into();

@@ -158,6 +158,7 @@ impl Client {
             Event::Tick => self.tick(now, out),
             Event::Cut => self.is_cut = true,
             Event::Resumed => self.speak_again(now),
+            Event::NamesLost => self.lose_names(out),
             Event::Restarted { client } => self.restart(now, client, out),
         }
         if self.lost {
@@ -348,7 +349,6 @@ impl Client {
                 out.push(Command::Waiting { reason, n_tasks, waited });
             }
             ToClient::Heartbeat => {}
-            ToClient::NamesLost => self.lose_names(out),
             ToClient::Received { n_messages } => out.push(Command::Heard { n_messages }),
             ToClient::Reply { ticket, reply } => {
                 if self.asked.remove(&ticket) {

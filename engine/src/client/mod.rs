@@ -130,6 +130,9 @@ pub enum Event {
     Cut,
     /// The scheduler is there again and knows this client.
     Resumed,
+    /// It is another life of the scheduler, which knows nothing of what was held by name, and of what was asked for by
+    /// name or about the cluster. Said before [`Event::Resumed`].
+    NamesLost,
     /// A scheduler is there again that knows nothing of this client: every open answer is a failure with
     /// [`Trouble::SchedulerRestarted`], and so is every later one about work from before. New work runs.
     Restarted {

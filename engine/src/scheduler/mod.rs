@@ -316,6 +316,8 @@ pub struct Scheduler {
     /// When copies that nobody needs are dropped next; while there may be any.
     trim_at: Option<Time>,
     coordination: Coordination,
+    /// Which of the lives that a journal connects; 0 is the first.
+    life: u32,
 }
 
 impl Scheduler {
@@ -354,6 +356,7 @@ impl Scheduler {
             seekers: Seekers::default(),
             trim_at: None,
             coordination: Coordination::default(),
+            life: 0,
         }
     }
 

@@ -712,7 +712,7 @@ impl Scheduler {
                     Some((client, n_received)) => (client, Some(n_received)),
                     None => (self.new_client(now, &hello.functions, Some(session.key))?, None),
                 };
-                Ok(Greeting::Session { client, heartbeat_ms, cluster, resumed })
+                Ok(Greeting::Session { client, heartbeat_ms, cluster, resumed, life: self.life })
             }
             Role::Report(_) => Ok(Greeting::Noted),
             Role::Worker(WorkerHello { rejoins: Some(Rejoin { cluster, .. }), .. })

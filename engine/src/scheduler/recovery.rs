@@ -101,14 +101,13 @@ impl Recovery {
         scheduler.config.cluster = cluster;
         scheduler.config.record = record;
         scheduler.config.journal = true;
+        // Numbers are skipped at every restart, so no two lives have this one.
+        scheduler.life = scheduler.n_clients_ever.0;
         let (n_clients, n_workers) = (scheduler.n_clients_ever.0, 0);
         scheduler.write_down(|| Entry::Numbers { n_clients, n_workers });
         let clients: Vec<ClientId> = scheduler.clients.keys().copied().collect();
         for client in clients {
             scheduler.is_away_since(client, now);
-            if let Some(session) = scheduler.clients.get_mut(&client).and_then(|state| state.session.as_mut()) {
-                session.names_lost = true;
-            }
         }
         let until = now + scheduler.config.heartbeat * BEATS_TO_RETURN;
         scheduler.recovering = Some(Recovering { until, workers });

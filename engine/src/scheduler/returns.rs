@@ -43,21 +43,11 @@ pub(super) struct Returning {
     replies: VecDeque<ToClient>,
     /// Bytes of values in them.
     n_reply_bytes: u64,
-    /// Whether a restart has forgotten what it held by name, and it was not told yet.
-    pub(super) names_lost: bool,
 }
 
 impl Returning {
     pub(super) const fn new(key: u128, n_received: u64) -> Self {
-        Self {
-            key,
-            n_received,
-            n_told: n_received,
-            away_since: None,
-            replies: VecDeque::new(),
-            n_reply_bytes: 0,
-            names_lost: false,
-        }
+        Self { key, n_received, n_told: n_received, away_since: None, replies: VecDeque::new(), n_reply_bytes: 0 }
     }
 
     /// Keeps a reply, and not more of them than is right.
@@ -230,10 +220,6 @@ impl Scheduler {
         if !is_back {
             self.note(Record::Cluster, |_| Kind::ClientJoined { client });
             return;
-        }
-        let session = self.clients.get_mut(&client).and_then(|state| state.session.as_mut());
-        if session.is_some_and(|session| std::mem::take(&mut session.names_lost)) {
-            out.push(Command::ToClient { client, message: ToClient::NamesLost });
         }
         let is_wanted = |slot: &Slot| self.tasks.wanted[*slot] > 0 && self.tasks.id(*slot).client() == client;
         for slot in self.tasks.slots().filter(is_wanted) {

@@ -197,6 +197,8 @@ struct ClientShell {
     outbox: Outbox,
     /// Whether it looks for the scheduler.
     is_cut: bool,
+    /// The scheduler's life, as its last greeting said.
+    life: u32,
     config: client::Config,
     machine: Option<Client>,
     links: BTreeMap<usize, Link>,

@@ -24,6 +24,8 @@ pub(super) struct Again {
     pub(super) hello: Hello,
     pub(super) session: Session,
     pub(super) reconnect_for: Duration,
+    /// The scheduler's life, as its last greeting said.
+    pub(super) life: u32,
 }
 
 impl Again {
@@ -38,9 +40,9 @@ impl Again {
         loop {
             let hello = Hello { role: Role::Session(self.session), ..self.hello.clone() };
             let joined = self.scheduler.join::<FromClient, ToClient>(hello, self.reconnect_for, Line::Client).await;
-            let (client, cluster, resumed, sender, receiver) = match joined {
-                Ok((Greeting::Session { client, cluster, resumed, .. }, sender, receiver)) => {
-                    (client, cluster, resumed, sender, receiver)
+            let (client, cluster, resumed, life, sender, receiver) = match joined {
+                Ok((Greeting::Session { client, cluster, resumed, life, .. }, sender, receiver)) => {
+                    (client, cluster, resumed, life, sender, receiver)
                 }
                 Ok(_) => return None,
                 Err(error) => {
@@ -49,7 +51,13 @@ impl Again {
                 }
             };
             self.session.resumes = Some(Resume { cluster, client });
-            let went_on = shell.apply(|core, events| go_on(core, events, shell, client, resumed, &sender));
+            let is_another = std::mem::replace(&mut self.life, life) != life;
+            let went_on = shell.apply(|core, events| {
+                if is_another && resumed.is_some() {
+                    events.push(Event::NamesLost);
+                }
+                go_on(core, events, shell, client, resumed, &sender)
+            });
             if went_on {
                 shell.notify(&[Notice::SchedulerBack { url, remembers: resumed.is_some() }]);
                 return Some(receiver);

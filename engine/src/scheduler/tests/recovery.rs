@@ -54,13 +54,13 @@ fn what_lives_on_workers_is_not_made_again() {
     world.submits(pair(), &[1]);
     world.finishes(0, 0);
     dies(&mut world);
-    let greeting = Greeting::Session { client: CLIENT, heartbeat_ms: 1000, cluster: ClusterId(0), resumed: Some(1) };
+    let greeting =
+        Greeting::Session { client: CLIENT, heartbeat_ms: 1000, cluster: ClusterId(0), resumed: Some(1), life: 1025 };
     assert_eq!(
         returns(&mut world, KEY),
         [
             Command::Greet { connection: ConnectionId(9), greeting },
             Command::ToClient { client: CLIENT, message: ToClient::Workers { workers: vec![] } },
-            Command::ToClient { client: CLIENT, message: ToClient::NamesLost },
         ]
     );
     // Workers have the numbers that come after all there ever were.
@@ -112,8 +112,7 @@ fn failures_cancellations_and_releases_are_remembered_and_nobody_else_is_believe
     assert_eq!(greetings(&told), (CLIENT, Some(3)));
     let function = "inc".into();
     let error = TaskError::Failed { function, worker: WorkerId(0), tries: 1, message: "bad".into() };
-    let names = Command::ToClient { client: CLIENT, message: ToClient::NamesLost };
-    assert_eq!(told[2..], [names, failed(0, error), failed(1, TaskError::Cancelled)]);
+    assert_eq!(told[2..], [failed(0, error), failed(1, TaskError::Cancelled)]);
 }
 
 #[test]

@@ -78,6 +78,7 @@ impl World {
             session,
             outbox: Outbox::default(),
             is_cut: false,
+            life: 0,
             config,
             machine: None,
             links: BTreeMap::new(),

@@ -128,10 +128,10 @@ impl World {
                 shell.machine = Some(Worker::new(shell.config.clone(), address(place), self.now));
                 self.set_tick(node);
             }
-            (Down::Greeting(Greeting::Session { client, cluster, resumed, .. }), Node::Client(place))
+            (Down::Greeting(Greeting::Session { client, cluster, resumed, life, .. }), Node::Client(place))
                 if self.clients[place].machine.is_some() =>
             {
-                self.client_is_back(place, Resume { cluster, client }, resumed);
+                self.client_is_back(place, Resume { cluster, client }, resumed, life);
             }
             (
                 Down::Greeting(
@@ -140,10 +140,11 @@ impl World {
                 ),
                 Node::Client(place),
             ) => {
-                if let (Greeting::Session { cluster, .. }, Some(session)) = (greeting, &mut self.clients[place].session)
-                {
+                let shell = &mut self.clients[place];
+                if let (Greeting::Session { cluster, life, .. }, Some(session)) = (greeting, &mut shell.session) {
                     session.resumes = Some(Resume { cluster: *cluster, client });
-                    self.clients[place].config.reconnects = true;
+                    shell.life = *life;
+                    shell.config.reconnects = true;
                 }
                 let shell = &mut self.clients[place];
                 shell.config.heartbeat = Duration::from_millis(heartbeat_ms);
@@ -280,12 +281,17 @@ impl World {
     }
 
     /// A client's scheduler is there again.
-    fn client_is_back(&mut self, place: usize, resumes: Resume, resumed: Option<u64>) {
+    fn client_is_back(&mut self, place: usize, resumes: Resume, resumed: Option<u64>, life: u32) {
         let shell = &mut self.clients[place];
         if !std::mem::take(&mut shell.is_cut) {
             return;
         }
         shell.session.as_mut().expect("only sessions come back").resumes = Some(resumes);
+        let is_another = std::mem::replace(&mut self.clients[place].life, life) != life;
+        if is_another && resumed.is_some() {
+            self.tell_client(place, client::Event::NamesLost);
+        }
+        let shell = &mut self.clients[place];
         match resumed {
             Some(n_messages) => {
                 let unheard = shell.outbox.resume(n_messages).expect("a scheduler that lives forgets nothing");

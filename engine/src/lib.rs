@@ -24,6 +24,7 @@
 extern crate self as phalanx_engine;
 
 pub mod client;
+pub mod coordination;
 pub mod data;
 pub mod event;
 mod fetch;

@@ -16,6 +16,7 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    coordination::{self, Answer},
     graph::{ArgumentCode, Graph, TaskOptions},
     id::{Attempt, ClientId, ClusterId, FunctionId, TaskId, WorkerId},
     request::{Reply, Request},
@@ -188,6 +189,19 @@ pub enum FromClient {
         /// What is asked.
         request: Request,
     },
+    /// Something by name for the whole cluster: a lock, an event, a queue. Answered by [`ToClient::Coordinated`], where
+    /// the request is of a kind that is answered.
+    Coordinate {
+        /// To tell answers apart; a client uses a number once.
+        ticket: u64,
+        /// What.
+        request: coordination::Request,
+        /// The value that goes along, attached.
+        #[serde(skip)]
+        value: Option<Value>,
+        /// Whether `value` is attached.
+        has_value: bool,
+    },
 }
 
 /// What the scheduler says to a client.
@@ -236,6 +250,18 @@ pub enum ToClient {
         ticket: u64,
         /// What.
         reply: Reply,
+    },
+    /// What a [`FromClient::Coordinate`] came to.
+    Coordinated {
+        /// Of which request.
+        ticket: u64,
+        /// What.
+        answer: Answer,
+        /// The value that goes along, attached.
+        #[serde(skip)]
+        value: Option<Value>,
+        /// Whether `value` is attached.
+        has_value: bool,
     },
 }
 
@@ -505,7 +531,21 @@ impl FromClient {
     }
 }
 
+impl FromClient {
+    /// Something by name; see [`FromClient::Coordinate`].
+    pub const fn coordinate(ticket: u64, request: coordination::Request, value: Option<Value>) -> Self {
+        let has_value = value.is_some();
+        Self::Coordinate { ticket, request, value, has_value }
+    }
+}
+
 impl ToClient {
+    /// What a request by name came to; see [`ToClient::Coordinated`].
+    pub const fn coordinated(ticket: u64, answer: Answer, value: Option<Value>) -> Self {
+        let has_value = value.is_some();
+        Self::Coordinated { ticket, answer, value, has_value }
+    }
+
     /// A result, with its value where that is small enough to come along.
     pub const fn finished(task: TaskId, n_bytes: u64, holders: Vec<Address>, value: Option<Value>) -> Self {
         let has_value = value.is_some();
@@ -545,6 +585,7 @@ impl Message for FromClient {
             Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat | Self::Ask { .. } => {
                 Vec::new()
             }
+            Self::Coordinate { value, .. } => value.take().into_iter().collect(),
         }
     }
 
@@ -558,6 +599,11 @@ impl Message for FromClient {
             Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat | Self::Ask { .. } => {
                 expect(0, &values)
             }
+            Self::Coordinate { value, has_value, .. } => {
+                expect(usize::from(*has_value), &values)?;
+                *value = values.into_iter().next();
+                Ok(())
+            }
         }
     }
 }
@@ -565,7 +611,7 @@ impl Message for FromClient {
 impl Message for ToClient {
     fn detach(&mut self) -> Vec<Value> {
         match self {
-            Self::Finished { value, .. } => value.take().into_iter().collect(),
+            Self::Finished { value, .. } | Self::Coordinated { value, .. } => value.take().into_iter().collect(),
             Self::Failed { .. }
             | Self::Workers { .. }
             | Self::Waiting { .. }
@@ -576,7 +622,7 @@ impl Message for ToClient {
 
     fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
         match self {
-            Self::Finished { value, has_value, .. } => {
+            Self::Finished { value, has_value, .. } | Self::Coordinated { value, has_value, .. } => {
                 expect(usize::from(*has_value), &values)?;
                 *value = values.into_iter().next();
                 Ok(())

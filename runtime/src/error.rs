@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use phalanx_engine::{client::Trouble, data::DataError, graph::GraphError, task::RegistryError, task::TaskError};
+use phalanx_engine::{
+    client::Trouble, coordination::CoordinationError, data::DataError, graph::GraphError, task::RegistryError,
+    task::TaskError,
+};
 
 /// Why something on the cluster did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +134,20 @@ pub enum Error {
         /// How many may wait.
         limit: usize,
     },
+    /// What was asked for by name cannot be.
+    #[error("{source}")]
+    Coordination {
+        /// Why.
+        source: CoordinationError,
+    },
+    /// A wait for a lock, a semaphore, an event, a queue or a variable took as long as it may.
+    #[error("waited {waited:?} for {what} in vain")]
+    TimedOut {
+        /// For what.
+        what: String,
+        /// How long.
+        waited: Duration,
+    },
     /// A worker process was asked to start worker processes.
     #[error("this process is itself a worker of a local cluster and starts no workers of its own")]
     InsideWorker,
@@ -178,6 +195,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+impl From<CoordinationError> for Error {
+    fn from(source: CoordinationError) -> Self {
+        Self::Coordination { source }
+    }
 }
 
 impl From<TaskError> for Error {

@@ -31,6 +31,7 @@
 //! | read | to learn |
 //! |---|---|
 //! | `client`, `remote`, [`blocking`] | what a program can ask for |
+//! | `coordination` | locks, semaphores, events, queues and variables that a cluster knows by name |
 //! | `local`, `process` | how a program starts its own cluster |
 //! | [`worker_client`], [`secede`] | how tasks submit tasks, and wait |
 //! | `scheduler`, `worker`, `peers` | the loops around the machines |
@@ -41,6 +42,7 @@
 
 pub mod blocking;
 mod client;
+mod coordination;
 mod door;
 mod error;
 #[cfg(any(fuzzing, test))]
@@ -66,6 +68,7 @@ mod wire;
 mod worker;
 
 pub use client::{Client, ClientOptions, Notice};
+pub use coordination::{Event, Lease, Lock, Queue, Semaphore, Variable};
 pub use error::{Error, Result};
 pub use handshake::instruction_set;
 pub use local::{LocalCluster, LocalOptions};

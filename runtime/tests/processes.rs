@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         test("tasks_of_processes_submit_tasks", tasks_of_processes_submit_tasks),
         test("a_killed_worker_takes_what_its_tasks_submitted", a_killed_worker_takes_what_its_tasks_submitted),
         test("a_task_that_kills_through_another_fails_too", a_task_that_kills_through_another_fails_too),
+        test("a_killed_holder_lets_go", a_killed_holder_lets_go),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
@@ -243,5 +244,30 @@ fn a_task_that_kills_through_another_fails_too() {
         let said = failed.unwrap_err().to_string();
         assert!(said.contains("when they died"), "{said}");
         assert_eq!(client.compute(&leaf::delayed(1)).await, Ok(1), "a worker lives");
+    });
+}
+
+/// Holds a lock until it is told that it may go, and says which process holds it.
+#[task]
+fn holds_a_lock() -> Result<(), Error> {
+    let client = worker_client()?;
+    let _lease = client.wait(client.lock("the only one"))?;
+    client.wait(client.queue::<u32>("holders", 0).put(std::process::id()))?;
+    client.wait(client.event("may go").wait())
+}
+
+fn a_killed_holder_lets_go() {
+    block_on(async {
+        let cluster = LocalCluster::processes(2).unwrap();
+        let client = cluster.client().await.unwrap();
+        let task = client.submit(&holds_a_lock::delayed());
+        let process = client.queue::<u32>("holders", 0).get().await.unwrap();
+        kill(process);
+        let lease = client.lock("the only one").acquire_within(LONG).await.unwrap();
+        // The task runs again elsewhere, and waits for the lock like anybody.
+        drop(lease);
+        assert_ne!(client.queue::<u32>("holders", 0).get_within(LONG).await.unwrap(), process);
+        client.event("may go").set().await.unwrap();
+        assert_eq!(task.await, Ok(()));
     });
 }

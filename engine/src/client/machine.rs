@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Command, Config, Event, Reason, Trouble};
+use super::{Command, Config, Event, Reason, Trouble, named::Named};
 use crate::{
     fetch::Fetches,
     graph::Graph,
@@ -48,6 +48,7 @@ pub struct Client {
     tickets: BTreeMap<u64, TaskId>,
     /// Questions that the scheduler has not answered, and that somebody still waits for.
     asked: BTreeSet<u64>,
+    named: Named,
     fetches: Fetches,
     heartbeat_at: Time,
     heard_at: Time,
@@ -86,6 +87,7 @@ impl Client {
             held: BTreeMap::new(),
             tickets: BTreeMap::new(),
             asked: BTreeSet::new(),
+            named: Named::default(),
             fetches,
             heartbeat_at: now + config.heartbeat,
             heard_at: now,
@@ -106,7 +108,7 @@ impl Client {
 
     /// Answers that are open.
     pub fn n_open(&self) -> usize {
-        self.tickets.len() + self.asked.len()
+        self.tickets.len() + self.asked.len() + self.named.n_open()
     }
 
     /// Takes in what happened at `now` and adds to `out` what must be done, in that order.
@@ -118,6 +120,9 @@ impl Client {
             Event::Await { task, ticket } => self.ask(task, ticket, false, out),
             Event::Release { task } => self.release(task, out),
             Event::Forget { ticket } => self.forget(ticket, out),
+            Event::Coordinate { ticket, request, value } => {
+                self.named.ask(ticket, request, value, self.lost, out);
+            }
             _ if self.lost => {}
             Event::Cancel { tasks } => self.cancel(tasks, out),
             Event::Scheduler(message) => {
@@ -178,6 +183,7 @@ impl Client {
         self.lost = true;
         self.held.clear();
         let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked));
+        let tickets = tickets.chain(self.named.lose());
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
     }
 
@@ -242,7 +248,7 @@ impl Client {
 
     fn forget(&mut self, ticket: u64, out: &mut Vec<Command>) {
         self.asked.remove(&ticket);
-        let Some(task) = self.tickets.remove(&ticket) else { return };
+        let Some(task) = self.tickets.remove(&ticket) else { return self.named.forget(ticket, out) };
         if let Some(held) = self.held.get_mut(&task) {
             held.awaits.remove(&ticket);
             if held.gathers.remove(&ticket) && held.gathers.is_empty() {
@@ -277,6 +283,9 @@ impl Client {
                 if self.asked.remove(&ticket) {
                     out.push(Command::Reply { ticket, reply });
                 }
+            }
+            ToClient::Coordinated { ticket, answer, value, has_value: _ } => {
+                self.named.told(ticket, answer, value, out);
             }
         }
     }
@@ -350,8 +359,7 @@ impl Client {
     /// everything, so its time grows with what the client holds.
     pub fn check_invariants(&self) {
         if self.lost {
-            let is_empty = self.held.is_empty() && self.tickets.is_empty() && self.asked.is_empty();
-            assert!(is_empty, "answers are open without a scheduler");
+            assert!(self.held.is_empty() && self.n_open() == 0, "answers are open without a scheduler");
             return;
         }
         self.fetches.check_invariants();

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::{
+    coordination::{self, Answer},
     graph::Graph,
     id::TaskId,
     message::{Address, FromClient, ToClient, WaitReason, WorkerInfo},
@@ -14,6 +15,7 @@ use crate::{
 };
 
 mod machine;
+mod named;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +67,16 @@ pub enum Event {
         request: Request,
         /// To tell answers apart; never used again.
         ticket: u64,
+    },
+    /// The user asks for something by name. Where it is of a kind that is answered, by one [`Command::Coordinated`] or
+    /// [`Command::Fail`].
+    Coordinate {
+        /// To tell answers apart; never used again, also not for another kind of question.
+        ticket: u64,
+        /// What.
+        request: coordination::Request,
+        /// The value that goes along.
+        value: Option<Value>,
     },
     /// The user is no longer interested in an answer.
     Forget {
@@ -145,6 +157,15 @@ pub enum Command {
         ticket: u64,
         /// What.
         reply: Reply,
+    },
+    /// What an [`Event::Coordinate`] came to.
+    Coordinated {
+        /// Which.
+        ticket: u64,
+        /// What.
+        answer: Answer,
+        /// The value of an [`Answer::Value`].
+        value: Option<Value>,
     },
     /// There will be no answer but this.
     Fail {

@@ -85,6 +85,7 @@ impl Scheduler {
         self.check_replicas();
         self.check_retiring();
         self.check_demands();
+        self.coordination.check_invariants();
         assert!(self.drops.is_empty() && self.touched.is_empty(), "an event leaves nothing unsaid");
         let has_room = self.workers.next_open().is_some();
         let is_waiting = self.shared_has_current();

@@ -15,9 +15,11 @@
 //! | `replicas`, `retire` | copies that are made on demand, and how a worker goes without losing anything |
 //! | `requests` | who answers what clients ask beside submitting |
 //! | `returns` | what becomes of those whose connection broke and who come back |
+//! | `coordinate` | locks, events, queues: what [`crate::coordination`] decides, told to clients |
 //! | `check` | what must be true after every event |
 
 mod check;
+mod coordinate;
 mod demand;
 mod life;
 mod memory;
@@ -38,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
+    coordination::Coordination,
     event::{Kind, Record},
     id::{ClientId, ClusterId, ConnectionId, TaskId, WorkerId},
     message::{FromClient, FromWorker, Greeting, Hello, ToClient, ToWorker},
@@ -136,6 +139,8 @@ pub enum Reason {
     Retire(WorkerId),
     /// There are tasks that no connected worker can ever run: clients are told, or the tasks fail.
     NoSuitableWorker,
+    /// Somebody waits for a lock, an event or a queue, and no longer than this.
+    Coordination,
 }
 
 /// How the scheduler behaves.
@@ -240,6 +245,7 @@ pub struct Scheduler {
     events: Vec<crate::event::Event>,
     replicas: Replicas,
     retiring: Retiring,
+    coordination: Coordination,
 }
 
 impl Scheduler {
@@ -264,6 +270,7 @@ impl Scheduler {
             events: Vec::new(),
             replicas: Replicas::default(),
             retiring: Retiring::default(),
+            coordination: Coordination::default(),
         }
     }
 
@@ -307,7 +314,9 @@ impl Scheduler {
         let lonely = self.lonely.as_ref().map(|lonely| (lonely.next, Reason::NoWorkers));
         let retire = self.retiring.deadline().map(|(time, worker)| (time, Reason::Retire(worker)));
         let starved = self.demands.deadline().map(|time| (time, Reason::NoSuitableWorker));
-        beat.into_iter().chain(lonely).chain(retire).chain(starved).min_by_key(|(time, _)| *time)
+        let wait = self.coordination.deadline().map(|time| (time, Reason::Coordination));
+        let people = starved.into_iter().chain(wait);
+        beat.into_iter().chain(lonely).chain(retire).chain(people).min_by_key(|(time, _)| *time)
     }
 
     /// What has happened since this was last called, as far as [`Config::record`] asks for it.
@@ -323,6 +332,11 @@ impl Scheduler {
     /// How many workers are connected.
     pub fn n_workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// How many locks, semaphores, events, queues and variables there are.
+    pub fn n_coordinated(&self) -> usize {
+        self.coordination.len()
     }
 
     /// Writes something down, where `level` is asked for.
@@ -352,6 +366,9 @@ impl Scheduler {
             FromClient::Locate { task, tried } => self.client_misses(client, task, &tried, out),
             FromClient::Heartbeat => {}
             FromClient::Ask { ticket, request } => self.asked(now, client, ticket, request, out),
+            FromClient::Coordinate { ticket, request, value, has_value: _ } => {
+                self.coordinate(client, ticket, request, value, out);
+            }
         }
     }
 

@@ -545,6 +545,7 @@ impl Scheduler {
             self.retiring.client_left(client);
             self.note(Record::Cluster, |_| Kind::ClientLeft { client });
             self.blame_parents(client);
+            self.uncoordinate(client, out);
             self.forget_client(client, out);
             self.functions.leave(state.functions.iter().copied(), false);
         }
@@ -572,6 +573,7 @@ impl Scheduler {
     }
 
     pub(super) fn tick(&mut self, now: Time, out: &mut Vec<Command>) {
+        self.coordination_tick(now, out);
         if now >= self.next_beat {
             self.next_beat = now + self.config.heartbeat;
             self.beat(now, out);

@@ -12,6 +12,7 @@ use phalanx_engine::{
 
 use crate::{
     dice::Dice,
+    names::Names,
     oracle,
     world::{UserActs, World},
 };
@@ -24,6 +25,7 @@ pub(crate) struct User {
     open: BTreeMap<u64, Ask>,
     next_ticket: u64,
     is_lost: bool,
+    pub(crate) names: Names,
 }
 
 /// An answer that is waited for.
@@ -51,6 +53,12 @@ impl User {
     /// Does something.
     pub(crate) fn act(&mut self, world: &mut World, machine: &Client, client: ClientId) -> UserActs {
         let mut acts = UserActs::default();
+        if world.dice.chance(25) {
+            let ticket = self.ticket();
+            acts.now.push(self.names.act(&mut world.dice, &mut world.names, ticket));
+            acts.later.push(world.dice.micros(0, 1_000_000));
+            return acts;
+        }
         let held: Vec<TaskId> = self.held.iter().copied().collect();
         let choice = if held.is_empty() { 0 } else { world.dice.below(100) };
         match choice {
@@ -76,7 +84,7 @@ impl User {
             }
             94..96 => {
                 if let Some(request) = world.draw_request() {
-                    let ticket = self.ticket(Ask::Cluster(request.clone()));
+                    let ticket = self.open(Ask::Cluster(request.clone()));
                     acts.now.push(Event::Ask { request, ticket });
                 }
             }
@@ -100,7 +108,13 @@ impl User {
 
     /// Lets go of all that it holds.
     pub(crate) fn release_everything(&mut self, _: &mut World, _: &Client, _: ClientId) -> UserActs {
-        let now = std::mem::take(&mut self.held).into_iter().map(|task| Event::Release { task }).collect();
+        let mut now: Vec<Event> =
+            std::mem::take(&mut self.held).into_iter().map(|task| Event::Release { task }).collect();
+        let next = &mut self.next_ticket;
+        now.extend(self.names.clean_up(|| {
+            *next += 1;
+            *next - 1
+        }));
         UserActs { now, later: Vec::new() }
     }
 
@@ -133,7 +147,7 @@ impl User {
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.open.is_empty()
+        !self.open.is_empty() || self.names.is_waiting()
     }
 
     pub(crate) fn waits_for(&self) -> impl Iterator<Item = String> + '_ {
@@ -141,15 +155,21 @@ impl User {
     }
 
     fn ask(&mut self, task: TaskId, gather: bool) -> Event {
-        let ticket = self.ticket(Ask::Task { task, gather });
+        let ticket = self.open(Ask::Task { task, gather });
         if gather { Event::Gather { task, ticket } } else { Event::Await { task, ticket } }
     }
 
-    fn ticket(&mut self, ask: Ask) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
+    /// Waits for an answer, by a number that was never used.
+    fn open(&mut self, ask: Ask) -> u64 {
+        let ticket = self.ticket();
         self.open.insert(ticket, ask);
         ticket
+    }
+
+    /// A number that was never used.
+    pub(crate) fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket - 1
     }
 
     fn submit(&mut self, world: &mut World, machine: &Client, client: ClientId) -> Event {

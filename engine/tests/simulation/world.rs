@@ -30,6 +30,7 @@ use phalanx_engine::{
 
 use crate::{
     dice::Dice,
+    names,
     oracle::{self, Oracle, RARE},
     user::User,
 };
@@ -101,6 +102,11 @@ enum Happening {
     Disk {
         worker: usize,
         done: disk::Done,
+    },
+    /// A user lets go of a lease.
+    LetGo {
+        client: usize,
+        lease: u64,
     },
 }
 
@@ -188,6 +194,7 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) dice: Dice,
     pub(crate) oracle: Oracle,
+    pub(crate) names: names::Known,
     agenda: BTreeMap<(Time, u64), Happening>,
     n_happenings: u64,
     config: scheduler::Config,
@@ -316,6 +323,7 @@ impl World {
             now: Time::ZERO,
             dice,
             oracle: Oracle::default(),
+            names: names::Known::default(),
             agenda: BTreeMap::new(),
             n_happenings: 0,
             config,
@@ -389,6 +397,9 @@ impl World {
         if self.scheduler.n_tasks() > 0 {
             return Err(format!("the scheduler knows {} tasks", self.scheduler.n_tasks()));
         }
+        if self.scheduler.n_coordinated() > 0 {
+            return Err(format!("the scheduler knows {} names", self.scheduler.n_coordinated()));
+        }
         for (place, shell) in self.workers.iter().enumerate() {
             if let Some(machine) = &shell.machine {
                 let left = (machine.n_held(), machine.n_waiting(), machine.n_running(), shell.store.len());
@@ -459,7 +470,7 @@ impl World {
             Happening::ProgramLearnsOfLoss { connection } => match self.connections[connection].node {
                 Node::Worker(place) => self.worker_loses_scheduler(place, connection),
                 Node::Client(place) => {
-                    self.clients[place].user.scheduler_is_lost();
+                    self.user_loses_scheduler(place);
                     self.tell_client(place, client::Event::SchedulerLost);
                 }
             },
@@ -522,6 +533,13 @@ impl World {
                 }
             }
             Happening::Fault => self.fault(),
+            Happening::LetGo { client, lease } => {
+                let shell = &mut self.clients[client];
+                let ticket = shell.user.ticket();
+                if let Some(event) = shell.user.names.let_go(client, lease, ticket, &mut self.names) {
+                    self.tell_client(client, event);
+                }
+            }
             Happening::Turn { worker, task, attempt, waits } => {
                 if self.workers[worker].running.contains(&(task, attempt)) {
                     self.workers[worker].waited.insert((task, attempt));

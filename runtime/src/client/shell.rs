@@ -11,6 +11,7 @@ use std::{
 
 use phalanx_engine::{
     client::{Client as Machine, Command, Config, Event, Trouble},
+    coordination,
     id::{ClientId, TaskId},
     message::{FromClient, ToClient, WorkerInfo},
     request::{Reply, Request},
@@ -23,6 +24,7 @@ use tokio::{
 
 use super::Notice;
 use crate::{
+    coordination::{Granted, Returns},
     error::Result,
     io::{Alarm, Checks, Clock, lock},
     peers::{Peers, Report, Told},
@@ -74,6 +76,8 @@ pub(crate) enum Waiter {
     Next(mpsc::UnboundedSender<usize>, usize),
     /// Somebody who asked something about the cluster.
     Reply(oneshot::Sender<Result<Reply>>),
+    /// Who asked for something by name.
+    Named(oneshot::Sender<Result<Granted, Trouble>>, Returns),
 }
 
 /// Values that are waited for together; the first failure ends it.
@@ -121,6 +125,11 @@ impl Waiter {
             Self::Reply(done) => {
                 let trouble = answer.err().unwrap_or(Trouble::SchedulerLost);
                 let _ = done.send(Err(trouble.into()));
+            }
+            Self::Named(sender, _) => {
+                if let Err(trouble) = answer {
+                    let _ = sender.send(Err(trouble));
+                }
             }
         }
     }
@@ -216,6 +225,33 @@ impl Shell {
         Open { shell: Arc::clone(self), tickets: ticket..ticket + 1 }
     }
 
+    /// Asks for something by name. What was granted to nobody goes back.
+    pub(crate) fn ask_for(
+        self: &Arc<Self>,
+        request: coordination::Request,
+        value: Option<Value>,
+        returns: Returns,
+    ) -> (Open, oneshot::Receiver<Result<Granted, Trouble>>) {
+        let (sender, answer) = oneshot::channel();
+        let tickets = self.apply(|core, events| {
+            let ticket = core.next_ticket;
+            core.next_ticket += 1;
+            core.waiting.insert(ticket, Waiter::Named(sender, returns));
+            events.push(Event::Coordinate { ticket, request, value });
+            ticket..core.next_ticket
+        });
+        (Open { shell: Arc::clone(self), tickets }, answer)
+    }
+
+    /// Says something by name that is not answered.
+    pub(crate) fn tell(&self, request: coordination::Request, value: Option<Value>) {
+        self.apply(|core, events| {
+            let ticket = core.next_ticket;
+            core.next_ticket += 1;
+            events.push(Event::Coordinate { ticket, request, value });
+        });
+    }
+
     /// The user no longer holds a result. Only noted here: it goes along with what is said next, or soon after.
     pub(crate) fn release(&self, task: TaskId) {
         lock(&self.released).push(task);
@@ -234,7 +270,12 @@ impl Shell {
         if self.inside.load(Ordering::Relaxed) { current_task() } else { None }
     }
 
-    pub(super) fn is_lost(&self) -> bool {
+    /// Whether values become bytes on their way.
+    pub(crate) const fn travels(&self) -> bool {
+        self.travels
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
         lock(&self.core).machine.deadline().is_none()
     }
 
@@ -242,6 +283,7 @@ impl Shell {
     pub(crate) fn apply<R>(&self, tell: impl FnOnce(&mut Core, &mut Vec<Event>) -> R) -> R {
         let mut answers = Vec::new();
         let mut replies = Vec::new();
+        let mut granted = Vec::new();
         let mut notices = Vec::new();
         let mut core = lock(&self.core);
         let released = std::mem::take(&mut *lock(&self.released));
@@ -278,6 +320,13 @@ impl Shell {
                     Command::Reply { ticket, reply } => {
                         replies.extend(core_ref.waiting.remove(&ticket).map(|waiter| (waiter, reply)));
                     }
+                    Command::Coordinated { ticket, answer, value } => {
+                        if let (Some(Waiter::Named(sender, returns)), Some(shell)) =
+                            (core_ref.waiting.remove(&ticket), self.me.upgrade())
+                        {
+                            granted.push((sender, Granted::new(shell, ticket, answer, value, returns)));
+                        }
+                    }
                     Command::Workers(workers) => drop(self.workers.send_replace(workers)),
                     Command::Waiting { reason, n_tasks, waited } => {
                         notices.push(Notice::Waiting { reason, n_tasks, waited });
@@ -295,6 +344,7 @@ impl Shell {
         // Told without the lock: who is told may ask again at once.
         answers.into_iter().for_each(|(waiter, answer)| waiter.tell(answer));
         replies.into_iter().for_each(|(waiter, reply)| waiter.reply(reply));
+        granted.into_iter().for_each(|(sender, granted)| drop(sender.send(Ok(granted))));
         self.notify(&notices);
         told
     }

@@ -200,8 +200,9 @@ impl Inside {
         let _turn = self.joining.lock().await;
         match &*lock(&self.state) {
             State { over: true, .. } => return Err(Error::SchedulerLost),
-            State { client: Some(client), .. } => return Ok(client.clone()),
-            State { client: None, .. } => {}
+            State { client: Some(client), .. } if !client.shell().is_lost() => return Ok(client.clone()),
+            // None yet, or one whose connection broke while the worker's own did not, or was made anew.
+            State { .. } => {}
         }
         let options = ClientOptions { instruction_set: self.instruction_set.clone(), ..ClientOptions::default() };
         let client = Client::join(self.scheduler.clone(), &options, self.handle.clone(), self.travels, None).await?;

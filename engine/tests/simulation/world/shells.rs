@@ -277,7 +277,7 @@ impl World {
             client::Command::Fetch { peer, tasks } => self.fetch(Node::Client(place), &peer, tasks),
             client::Command::Close { peer } => self.close_link(Node::Client(place), &peer),
             client::Command::CloseScheduler => {
-                self.clients[place].user.scheduler_is_lost();
+                self.user_loses_scheduler(place);
                 self.disconnect(self.clients[place].connection, true, false);
             }
             client::Command::Deliver { ticket, value } => {
@@ -288,6 +288,19 @@ impl World {
                 let task = self.clients[place].user.answered(ticket, false);
                 assert!(self.oracle.stored.contains(&task), "{task} is said to be done");
             }
+            client::Command::Coordinated { ticket, answer, value } => {
+                let user = &mut self.clients[place].user;
+                let (known, dice) = (&mut self.names, &mut self.dice);
+                let granted = user.names.answered(place, ticket, &answer, value.as_ref(), known, dice);
+                if let Some((held_for, name)) = granted {
+                    self.plan(held_for, Happening::LetGo { client: place, lease: ticket });
+                    // Who is cut off may still believe to hold it.
+                    let is_there = |client: usize| self.connections[self.clients[client].connection].open;
+                    let n_holders = self.names.holders[name].iter().filter(|(client, _)| is_there(*client)).count();
+                    assert!(n_holders <= names::Known::limit(name), "{n_holders} hold the {name}");
+                }
+            }
+            client::Command::Fail { ticket, .. } if self.clients[place].user.names.failed(ticket) => {}
             client::Command::Fail { ticket, trouble } => {
                 let task = self.clients[place].user.failed(ticket);
                 match trouble {
@@ -299,7 +312,7 @@ impl World {
                     client::Trouble::SchedulerLost => {
                         let connection = &self.connections[self.clients[place].connection];
                         assert!(!connection.open || !self.is_healed, "client {place} lost a scheduler that is there");
-                        self.clients[place].user.scheduler_is_lost();
+                        self.user_loses_scheduler(place);
                     }
                     trouble => panic!("client {place} is told {trouble:?} of {task:?}"),
                 }
@@ -310,6 +323,12 @@ impl World {
             }
             client::Command::Workers(_) | client::Command::Waiting { .. } => {}
         }
+    }
+
+    pub(super) fn user_loses_scheduler(&mut self, place: usize) {
+        let user = &mut self.clients[place].user;
+        user.scheduler_is_lost();
+        user.names.scheduler_is_lost(place, &mut self.names);
     }
 
     /// Lets a user do something with his client, and carries out what he asks for.

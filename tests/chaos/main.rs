@@ -8,7 +8,7 @@ use std::{
     convert::Infallible,
     error::Error,
     fs::read_dir,
-    pin::{Pin, pin},
+    pin::Pin,
     process::{Command, ExitCode},
     time::{Duration, Instant},
 };
@@ -245,7 +245,6 @@ async fn coming_and_going(mut dice: Dice) -> Outcome {
     let cluster = cluster()?;
     let client = cluster.client().await?;
     let sums: Vec<Delayed<u64>> = (0..10).map(|_| sum_of(200)).collect();
-    let mut work = pin!(client.compute(&sums));
     let mut sizes = Dice(dice.below(1 << 32));
     let scaling = async {
         for _ in 0..6 {
@@ -253,7 +252,7 @@ async fn coming_and_going(mut dice: Dice) -> Outcome {
         }
         Ok::<(), phalanx::runtime::Error>(())
     };
-    let both = async { tokio::join!(&mut work, scaling) };
+    let both = async { tokio::join!(client.compute(&sums), scaling) };
     let (sums, scaled) = under_fire(&mut dice, &cluster, both).await;
     scaled?;
     assert_eq!(sums?, [199 * 200 / 2; 10]);

@@ -30,6 +30,7 @@ mod coordinate;
 mod deaths;
 mod demand;
 mod estimate;
+mod functions;
 mod life;
 mod load;
 mod memory;
@@ -65,7 +66,8 @@ use crate::{
 };
 use deaths::Deaths;
 use demand::Demands;
-use peers::{Client, Functions, Lonely, Workers};
+use functions::Functions;
+use peers::{Client, Lonely, Workers};
 use queue::Queue;
 use rebalance::Moves;
 use recovery::Recovering;

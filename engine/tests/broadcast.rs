@@ -30,7 +30,7 @@ const RUN: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 enum Happening {
-    ToScheduler(scheduler::Event),
+    ToScheduler(Box<scheduler::Event>),
     ToWorker(usize, Box<worker::Event>),
     Get { owner: usize, target: usize, tasks: Vec<TaskId> },
     Sent { owner: usize, target: usize, task: TaskId },
@@ -114,7 +114,8 @@ impl World {
             match command {
                 worker::Command::ToScheduler(message) => {
                     let worker = WorkerId(place as u32);
-                    self.plan(MESSAGE, Happening::ToScheduler(scheduler::Event::Worker { worker, message }));
+                    let event = Box::new(scheduler::Event::Worker { worker, message });
+                    self.plan(MESSAGE, Happening::ToScheduler(event));
                 }
                 worker::Command::Store { task, value } => drop(self.stores[place].insert(task, value)),
                 worker::Command::Drop { tasks } => tasks.iter().for_each(|task| drop(self.stores[place].remove(task))),
@@ -164,7 +165,7 @@ impl World {
 
     fn happen(&mut self, what: Happening) {
         match what {
-            Happening::ToScheduler(event) => self.tell_scheduler(event),
+            Happening::ToScheduler(event) => self.tell_scheduler(*event),
             Happening::ToWorker(place, event) => self.tell_worker(place, *event),
             Happening::Get { owner, target, tasks } => {
                 for task in tasks {

@@ -57,6 +57,8 @@ fn main() -> ExitCode {
             Ok(())
         })
     });
+    // The first runtime of a process opens a pipe for signals that all of them share and that stays.
+    drop(tokio::runtime::Builder::new_current_thread().enable_all().build());
     // One at a time: each counts what is left in this process.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     let conclusion = libtest_mimic::run(&arguments, trials.into());

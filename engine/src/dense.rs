@@ -1,6 +1,8 @@
-//! A map by task that costs a few instructions a look: clients number their tasks densely, so tasks are kept by pages.
+//! Maps by number that cost a few instructions a look: clients number their tasks and questions densely, so entries
+//! are found by pages.
 //!
-//! Iteration is in rising order, as with a `BTreeMap`, so nothing that is decided by walking it depends on chance.
+//! Iteration is in rising order, as with a `BTreeMap`, so nothing that is decided by walking one depends on chance. It
+//! never knows what its values are.
 
 use std::{
     collections::HashMap,
@@ -10,114 +12,235 @@ use std::{
 
 use crate::id::TaskId;
 
-/// Tasks on a page.
+/// Numbers on a page.
 const PAGE: usize = 64;
+/// No value has this place.
+const NONE: u32 = u32::MAX;
+/// A map that is empty gives back the memory of more values than this.
+const KEPT: usize = 1024;
+
+/// Values by number.
+///
+/// What a number far from all others costs beside its value is one page of 256 bytes; values lie together in the order
+/// in which they came, whatever their numbers are.
+///
+/// ```
+/// use phalanx_engine::dense::Dense;
+///
+/// let mut sizes = Dense::default();
+/// sizes.insert(1_000, 8);
+/// sizes.insert(3, 16);
+/// assert_eq!(sizes.get(3), Some(&16));
+/// assert_eq!(sizes.iter().collect::<Vec<_>>(), [(3, &16), (1_000, &8)]);
+/// assert_eq!(sizes.remove(3), Some(16));
+/// assert_eq!(sizes.len(), 1);
+/// ```
+#[derive(Clone)]
+pub struct Dense<V> {
+    pages: HashMap<u64, Box<Page>, BuildHasherDefault<NumberHasher>>,
+    values: Vec<Option<V>>,
+    free: Vec<u32>,
+}
+
+#[derive(Clone)]
+struct Page {
+    n_used: usize,
+    places: [u32; PAGE],
+}
+
+impl<V> Default for Dense<V> {
+    fn default() -> Self {
+        Self { pages: HashMap::default(), values: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<V> Dense<V> {
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.values.len() - self.free.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of a number.
+    pub fn get(&self, number: u64) -> Option<&V> {
+        self.values[self.find(number)?].as_ref()
+    }
+
+    /// The value of a number, to change it.
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut V> {
+        let place = self.find(number)?;
+        self.values[place].as_mut()
+    }
+
+    /// Whether a number has a value.
+    pub fn contains(&self, number: u64) -> bool {
+        self.find(number).is_some()
+    }
+
+    /// Sets the value of a number; what it was before.
+    ///
+    /// # Panics
+    /// With more than 2^32 - 1 values.
+    pub fn insert(&mut self, number: u64, value: V) -> Option<V> {
+        let (place, is_new) = self.place_for(number);
+        let before = self.values[place].replace(value);
+        debug_assert_eq!(is_new, before.is_none());
+        before
+    }
+
+    /// The value of a number; `value` where it had none.
+    ///
+    /// # Panics
+    /// With more than 2^32 - 1 values.
+    pub fn get_or_insert(&mut self, number: u64, value: V) -> &mut V {
+        let (place, _) = self.place_for(number);
+        self.values[place].get_or_insert(value)
+    }
+
+    /// Takes a value out.
+    pub fn remove(&mut self, number: u64) -> Option<V> {
+        let key = number / PAGE as u64;
+        let page = self.pages.get_mut(&key)?;
+        let place = std::mem::replace(&mut page.places[(number % PAGE as u64) as usize], NONE);
+        if place == NONE {
+            return None;
+        }
+        page.n_used -= 1;
+        if page.n_used == 0 {
+            self.pages.remove(&key);
+        }
+        self.free.push(place);
+        let value = self.values[place as usize].take();
+        if self.is_empty() {
+            self.values.clear();
+            self.free.clear();
+            if self.values.capacity() > KEPT {
+                *self = Self::default();
+            }
+        }
+        value
+    }
+
+    /// All of them, by rising number.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
+        let mut keys: Vec<u64> = self.pages.keys().copied().collect();
+        keys.sort_unstable();
+        keys.into_iter().flat_map(|key| {
+            let places = (key * PAGE as u64..).zip(&self.pages[&key].places);
+            places
+                .filter(|(_, place)| **place != NONE)
+                .filter_map(|(number, place)| Some((number, self.values[*place as usize].as_ref()?)))
+        })
+    }
+
+    /// The numbers, rising.
+    pub fn keys(&self) -> impl Iterator<Item = u64> {
+        self.iter().map(|(number, _)| number)
+    }
+
+    /// Where the value of a number is or is to be, and whether that place was just made.
+    fn place_for(&mut self, number: u64) -> (usize, bool) {
+        let page = self.pages.entry(number / PAGE as u64);
+        let page = page.or_insert_with(|| Box::new(Page { n_used: 0, places: [NONE; PAGE] }));
+        let place = &mut page.places[(number % PAGE as u64) as usize];
+        let is_new = *place == NONE;
+        if is_new {
+            page.n_used += 1;
+            *place = self.free.pop().unwrap_or_else(|| {
+                assert!(self.values.len() < NONE as usize, "a map holds at most 2^32 - 1 values");
+                self.values.push(None);
+                (self.values.len() - 1) as u32
+            });
+        }
+        (*place as usize, is_new)
+    }
+
+    fn find(&self, number: u64) -> Option<usize> {
+        let place = self.pages.get(&(number / PAGE as u64))?.places[(number % PAGE as u64) as usize];
+        (place != NONE).then_some(place as usize)
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Dense<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<V: PartialEq> PartialEq for Dense<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
 
 /// Values by task.
 ///
 /// ```
 /// use phalanx_engine::{dense::TaskMap, id::{ClientId, TaskId}};
 ///
-/// let task = |sequence| TaskId::new(ClientId(7), sequence);
+/// let task = TaskId::new(ClientId(7), 3);
 /// let mut sizes = TaskMap::default();
-/// sizes.insert(task(1_000), 8);
-/// sizes.insert(task(3), 16);
-/// assert_eq!(sizes.get(task(3)), Some(&16));
-/// assert_eq!(sizes.iter().collect::<Vec<_>>(), [(task(3), &16), (task(1_000), &8)]);
-/// assert_eq!(sizes.remove(task(3)), Some(16));
-/// assert_eq!(sizes.len(), 1);
+/// sizes.insert(task, 8);
+/// assert_eq!(sizes.get(task), Some(&8));
+/// assert_eq!(sizes.iter().collect::<Vec<_>>(), [(task, &8)]);
 /// ```
-#[derive(Clone)]
-pub struct TaskMap<V> {
-    pages: HashMap<u64, Page<V>, BuildHasherDefault<PageHasher>>,
-    len: usize,
-}
-
-#[derive(Clone)]
-struct Page<V> {
-    n_used: usize,
-    slots: Box<[Option<V>]>,
-}
+#[derive(Clone, PartialEq)]
+pub struct TaskMap<V>(Dense<V>);
 
 impl<V> Default for TaskMap<V> {
     fn default() -> Self {
-        Self { pages: HashMap::default(), len: 0 }
+        Self(Dense::default())
     }
 }
 
 impl<V> TaskMap<V> {
     /// How many there are.
     pub const fn len(&self) -> usize {
-        self.len
+        self.0.len()
     }
 
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.0.is_empty()
     }
 
     /// The value of a task.
     pub fn get(&self, task: TaskId) -> Option<&V> {
-        let (page, slot) = place(task);
-        self.pages.get(&page)?.slots[slot].as_ref()
+        self.0.get(task.0)
     }
 
     /// The value of a task, to change it.
     pub fn get_mut(&mut self, task: TaskId) -> Option<&mut V> {
-        let (page, slot) = place(task);
-        self.pages.get_mut(&page)?.slots[slot].as_mut()
+        self.0.get_mut(task.0)
     }
 
     /// Whether a task has a value.
     pub fn contains(&self, task: TaskId) -> bool {
-        self.get(task).is_some()
+        self.0.contains(task.0)
     }
 
     /// Sets the value of a task; what it was before.
     pub fn insert(&mut self, task: TaskId, value: V) -> Option<V> {
-        let (page, slot) = place(task);
-        let empty = || Page { n_used: 0, slots: std::iter::repeat_with(|| None).take(PAGE).collect() };
-        let page = self.pages.entry(page).or_insert_with(empty);
-        let before = page.slots[slot].replace(value);
-        if before.is_none() {
-            page.n_used += 1;
-            self.len += 1;
-        }
-        before
+        self.0.insert(task.0, value)
     }
 
     /// Takes a task out.
     pub fn remove(&mut self, task: TaskId) -> Option<V> {
-        let (number, slot) = place(task);
-        let page = self.pages.get_mut(&number)?;
-        let value = page.slots[slot].take()?;
-        page.n_used -= 1;
-        self.len -= 1;
-        if page.n_used == 0 {
-            self.pages.remove(&number);
-        }
-        Some(value)
+        self.0.remove(task.0)
     }
 
     /// All of them, by rising task.
     pub fn iter(&self) -> impl Iterator<Item = (TaskId, &V)> {
-        let mut numbers: Vec<u64> = self.pages.keys().copied().collect();
-        numbers.sort_unstable();
-        numbers.into_iter().flat_map(|number| {
-            let slots = self.pages[&number].slots.iter().enumerate();
-            slots.filter_map(move |(slot, value)| Some((TaskId(number * PAGE as u64 + slot as u64), value.as_ref()?)))
-        })
+        self.0.iter().map(|(number, value)| (TaskId(number), value))
     }
 
     /// The tasks, rising.
     pub fn keys(&self) -> impl Iterator<Item = TaskId> {
-        self.iter().map(|(task, _)| task)
-    }
-
-    /// Forgets all of them.
-    pub fn clear(&mut self) {
-        self.pages.clear();
-        self.len = 0;
+        self.0.keys().map(TaskId)
     }
 }
 
@@ -127,21 +250,11 @@ impl<V: fmt::Debug> fmt::Debug for TaskMap<V> {
     }
 }
 
-impl<V: PartialEq> PartialEq for TaskMap<V> {
-    fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.iter().eq(other.iter())
-    }
-}
-
-const fn place(task: TaskId) -> (u64, usize) {
-    (task.0 / PAGE as u64, (task.0 % PAGE as u64) as usize)
-}
-
-/// Hashes page numbers, which are dense and not chosen by strangers alone, by one multiplication.
+/// Hashes numbers, which are dense and not chosen by strangers alone, by one multiplication.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct PageHasher(u64);
+pub(crate) struct NumberHasher(u64);
 
-impl Hasher for PageHasher {
+impl Hasher for NumberHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -152,8 +265,8 @@ impl Hasher for PageHasher {
         }
     }
 
-    fn write_u64(&mut self, key: u64) {
-        self.0 = (self.0 ^ key).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
     }
 }
 
@@ -162,26 +275,25 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::id::ClientId;
 
     #[test]
     fn it_is_a_btree_map_by_other_means() {
-        let (mut map, mut tree) = (TaskMap::default(), BTreeMap::new());
+        let (mut map, mut tree) = (Dense::default(), BTreeMap::new());
         let mut state = 1_u64;
         for step in 0..20_000_u64 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let task = TaskId::new(ClientId((state >> 60) as u32 % 3), (state >> 33) % 1_500);
+            let number = (state >> 60) % 3 << 40 | (state >> 33) % 1_500;
             if state >> 20 & 1 == 0 {
-                assert_eq!(map.insert(task, step), tree.insert(task, step));
+                assert_eq!(map.insert(number, step), tree.insert(number, step));
             } else {
-                assert_eq!(map.remove(task), tree.remove(&task));
+                assert_eq!(map.remove(number), tree.remove(&number));
             }
-            assert_eq!((map.len(), map.get(task)), (tree.len(), tree.get(&task)));
+            assert_eq!((map.len(), map.get(number)), (tree.len(), tree.get(&number)));
         }
-        assert!(map.iter().eq(tree.iter().map(|(task, value)| (*task, value))));
-        for task in tree.keys() {
-            map.remove(*task);
+        assert!(map.iter().eq(tree.iter().map(|(number, value)| (*number, value))));
+        for number in tree.keys() {
+            map.remove(*number);
         }
-        assert!(map.is_empty() && map.pages.is_empty());
+        assert!(map.is_empty() && map.pages.is_empty() && map.values.capacity() == 0);
     }
 }

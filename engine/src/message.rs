@@ -215,8 +215,8 @@ pub enum FromClient {
     Submit {
         /// The sequence number of the first node; submissions of one client count up.
         first: u64,
-        /// The work.
-        graph: Graph,
+        /// The work. In a box of its own, as all other messages are far smaller.
+        graph: Box<Graph>,
         /// The nodes whose results the client wants to keep, each once.
         wanted: Vec<u32>,
         /// The running task that submits it, where it is one: the work runs in that task's turn.
@@ -604,8 +604,8 @@ pub enum ToPeer {
 
 impl FromClient {
     /// A submission; see [`FromClient::Submit`].
-    pub const fn submit(first: u64, graph: Graph, wanted: Vec<u32>) -> Self {
-        Self::Submit { first, graph, wanted, parent: None }
+    pub fn submit(first: u64, graph: Graph, wanted: Vec<u32>) -> Self {
+        Self::Submit { first, graph: Box::new(graph), wanted, parent: None }
     }
 }
 

@@ -170,6 +170,11 @@ impl Value {
         self.0.n_bytes
     }
 
+    /// Whether it is a clone of the other, not only equal to it.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn with(n_bytes: u64, form: Form) -> Self {
         Self(Arc::new(Shared { n_bytes, form: Mutex::new(form) }))
     }

@@ -77,7 +77,7 @@ impl World {
             functions: vec![FunctionEntry { name: "f".into(), signature: "()".into() }],
             role,
         };
-        self.tell_scheduler(scheduler::Event::Hello { connection: ConnectionId(0), hello });
+        self.tell_scheduler(scheduler::Event::Hello { connection: ConnectionId(0), hello: Box::new(hello) });
     }
 
     fn client(&mut self, message: FromClient) {

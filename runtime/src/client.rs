@@ -5,7 +5,6 @@
 //! the system himself.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,8 +12,9 @@ use std::{
 
 use phalanx_engine::{
     client::Event,
+    dense::TaskMap,
     graph::{AnyDelayed, ArgumentCode, Collection, Delayed, Graph, Output},
-    id::TaskId,
+    id::{ClientId, TaskId},
     message::{FromClient, Greeting, Resume, Role, Session, ToClient, WaitReason, WorkerInfo},
     task::Registry,
     value::{Portable, Value},
@@ -253,17 +253,13 @@ impl Client {
     /// When a task has no result, or the scheduler is lost.
     pub async fn persist<C: Collection>(&self, collection: &C) -> Result<C> {
         let outputs = collection.outputs();
-        let submitted = self.start(&outputs)?;
-        let holds = submitted.holds.clone();
-        let outputs: Vec<AnyDelayed> = submitted
-            .places
-            .into_iter()
-            .zip(outputs)
-            .map(|(place, output)| match place {
-                Output::Node(node) => holds[&node].delayed(),
-                Output::Task(_) | Output::Value(_) => output,
-            })
-            .collect();
+        let (places, submitted) = self.start(&outputs)?;
+        let holds = self.hold(&submitted);
+        let kept = |(place, output)| match place {
+            Output::Node(node) => holds[submitted.seat(node)].delayed(),
+            Output::Task(_) | Output::Value(_) => output,
+        };
+        let outputs: Vec<AnyDelayed> = places.into_iter().zip(outputs).map(kept).collect();
         let tasks: Vec<TaskId> = outputs.iter().filter_map(AnyDelayed::as_remote).collect();
         self.all_done(tasks).await?;
         Ok(collection.rebuild(outputs))
@@ -280,13 +276,14 @@ impl Client {
     pub fn submit_all<'a, T: Portable>(&self, calls: impl IntoIterator<Item = &'a Delayed<T>>) -> Vec<Remote<T>> {
         let outputs: Vec<AnyDelayed> = calls.into_iter().map(|call| call.any().clone()).collect();
         match self.start(&outputs) {
-            Ok(submitted) => {
+            Ok((places, submitted)) => {
+                let holds = self.hold(&submitted);
                 let handle = |(place, output)| match place {
-                    Output::Node(node) => Held::Task(Arc::clone(&submitted.holds[&node])),
+                    Output::Node(node) => Held::Task(Arc::clone(&holds[submitted.seat(node)])),
                     Output::Task(task) => Held::Task(Hold::borrowed(self.clone(), task, output)),
                     Output::Value(value) => Held::Value(value),
                 };
-                submitted.places.into_iter().zip(outputs).map(handle).map(Remote::new).collect()
+                places.into_iter().zip(outputs).map(handle).map(Remote::new).collect()
             }
             Err(error) => outputs.iter().map(|_| Remote::new(Held::Broken(error.clone()))).collect(),
         }
@@ -394,16 +391,15 @@ impl Client {
         &self.0.shell
     }
 
-    /// Submits what `outputs` need.
-    fn start(&self, outputs: &[AnyDelayed]) -> Result<Submitted> {
+    /// Submits what `outputs` need. Says what each output is, and which tasks somebody has to release.
+    fn start(&self, outputs: &[AnyDelayed]) -> Result<(Vec<Output>, Submitted)> {
         let (mut graph, places) = Graph::of(outputs, Registry::linked()?)?;
         let is_broken = graph.arguments.contains(&ArgumentCode::Task(BROKEN)) || places.contains(&Output::Task(BROKEN));
         if is_broken {
             return Err(Error::NotSubmitted);
         }
-        let mut holds = BTreeMap::new();
         if graph.is_empty() {
-            return Ok(Submitted { places, holds });
+            return Ok((places, Submitted { client: ClientId(0), first: 0, nodes: Vec::new() }));
         }
         if self.shell().travels {
             // Made bytes here, where a value that cannot be written is an error of the caller, and nobody waits.
@@ -423,51 +419,53 @@ impl Client {
         let nodes = wanted.clone();
         let parent = self.shell().parent();
         let (client, first) = self.shell().apply(|core, events| {
-            events.push(Event::Submit { graph, wanted, parent });
+            events.push(Event::Submit { graph: Box::new(graph), wanted, parent });
             (core.client, core.machine.first_of_next())
         });
-        for node in nodes {
-            let task = TaskId::new(client, first + u64::from(node));
-            holds.insert(node, Hold::owned(self.clone(), task));
-        }
-        Ok(Submitted { places, holds })
+        Ok((places, Submitted { client, first, nodes }))
+    }
+
+    /// A handle on each result.
+    fn hold(&self, submitted: &Submitted) -> Vec<Arc<Hold>> {
+        submitted.tasks().map(|task| Hold::owned(self.clone(), task)).collect()
     }
 
     /// Submits what `outputs` need and brings their values home.
     async fn values(&self, outputs: &[AnyDelayed]) -> Result<Vec<Value>> {
-        let submitted = self.start(outputs)?;
-        let mut tasks = Vec::new();
-        let mut seats = HashMap::new();
-        let task_of = |place: &Output| match place {
-            Output::Node(node) => Some(submitted.holds[node].task()),
-            Output::Task(task) => Some(*task),
-            Output::Value(_) => None,
-        };
-        for task in submitted.places.iter().filter_map(task_of) {
-            seats.entry(task).or_insert_with(|| {
-                tasks.push(task);
-                tasks.len() - 1
-            });
+        let (places, submitted) = self.start(outputs)?;
+        let mut tasks: Vec<TaskId> = submitted.tasks().collect();
+        let batch = Batch { client: self, tasks: tasks.clone() };
+        // Where each output's value will be, and how many outputs have it.
+        let mut seats = Vec::with_capacity(places.len());
+        let mut n_uses = vec![0_u32; tasks.len()];
+        let mut borrowed = TaskMap::default();
+        for place in &places {
+            let seat = match place {
+                Output::Node(node) => submitted.seat(*node),
+                Output::Task(task) => match borrowed.get(*task) {
+                    Some(seat) => *seat,
+                    None => {
+                        borrowed.insert(*task, tasks.len());
+                        tasks.push(*task);
+                        n_uses.push(0);
+                        tasks.len() - 1
+                    }
+                },
+                Output::Value(_) => usize::MAX,
+            };
+            n_uses.get_mut(seat).into_iter().for_each(|n| *n += 1);
+            seats.push(seat);
         }
         let mut found = self.gather_tasks(tasks).await?;
-        let places: Vec<(Output, Option<TaskId>)> =
-            submitted.places.iter().map(|place| (place.clone(), task_of(place))).collect();
-        drop(submitted);
-        let mut uses: HashMap<TaskId, usize> = HashMap::new();
-        for task in places.iter().filter_map(|(_, task)| *task) {
-            *uses.entry(task).or_default() += 1;
-        }
-        let value = |(place, task): (Output, Option<TaskId>)| match (place, task) {
-            (Output::Value(value), _) => Some(value),
-            (_, Some(task)) => {
-                let left = uses.entry(task).or_default();
-                *left = left.saturating_sub(1);
-                let seat = &mut found[seats[&task]];
-                if *left == 0 { seat.take() } else { seat.clone() }
+        drop(batch);
+        let value = |(place, seat): (Output, usize)| match place {
+            Output::Value(value) => Some(value),
+            Output::Node(_) | Output::Task(_) => {
+                n_uses[seat] -= 1;
+                if n_uses[seat] == 0 { found[seat].take() } else { found[seat].clone() }
             }
-            (_, None) => None,
         };
-        places.into_iter().map(value).collect::<Option<Vec<_>>>().ok_or(Error::SchedulerLost)
+        places.into_iter().zip(seats).map(value).collect::<Option<Vec<_>>>().ok_or(Error::SchedulerLost)
     }
 
     async fn gather_tasks(&self, tasks: Vec<TaskId>) -> Result<Vec<Option<Value>>> {
@@ -475,7 +473,7 @@ impl Client {
             return Ok(Vec::new());
         }
         let (part, gathered) = Gathering::of(tasks.len());
-        let _open = self.shell().ask(&tasks, true, |place| Waiter::Part(Arc::clone(&part), place));
+        let _open = self.shell().ask(tasks, true, |place| Waiter::Part(Arc::clone(&part), place));
         gathered.await.map_err(|_| Error::SchedulerLost)?
     }
 
@@ -484,7 +482,7 @@ impl Client {
             return Ok(());
         }
         let (part, gathered) = Gathering::of(tasks.len());
-        let _open = self.shell().ask(&tasks, false, |place| Waiter::Part(Arc::clone(&part), place));
+        let _open = self.shell().ask(tasks, false, |place| Waiter::Part(Arc::clone(&part), place));
         gathered.await.map_err(|_| Error::SchedulerLost)?.map(drop)
     }
 
@@ -501,9 +499,37 @@ impl fmt::Debug for Client {
     }
 }
 
+/// What was submitted and is wanted.
 struct Submitted {
-    places: Vec<Output>,
-    holds: BTreeMap<u32, Arc<Hold>>,
+    client: ClientId,
+    /// The sequence number of node 0.
+    first: u64,
+    /// The wanted nodes, rising.
+    nodes: Vec<u32>,
+}
+
+impl Submitted {
+    fn tasks(&self) -> impl ExactSizeIterator<Item = TaskId> + '_ {
+        self.nodes.iter().map(|node| TaskId::new(self.client, self.first + u64::from(*node)))
+    }
+
+    /// Which of the wanted nodes a node is. Where all are wanted, that is its own number.
+    fn seat(&self, node: u32) -> usize {
+        let own = node as usize;
+        if self.nodes.get(own) == Some(&node) { own } else { self.nodes.partition_point(|other| *other < node) }
+    }
+}
+
+/// Results that are released together.
+struct Batch<'a> {
+    client: &'a Client,
+    tasks: Vec<TaskId>,
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.client.shell().release(std::mem::take(&mut self.tasks));
+    }
 }
 
 /// All that ends with a client, in this order.

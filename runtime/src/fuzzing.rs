@@ -160,7 +160,7 @@ pub fn scheduler(input: &[u8]) {
     let mut clients = Vec::new();
     let mut workers = Vec::new();
     for (connection, hello) in (1..).zip(hellos()) {
-        for command in tell(now, Event::Hello { connection: ConnectionId(connection), hello }) {
+        for command in tell(now, Event::Hello { connection: ConnectionId(connection), hello: Box::new(hello) }) {
             match command {
                 Command::Greet { greeting: Greeting::Client { client, .. }, .. } => clients.push(client),
                 Command::Greet { greeting: Greeting::Worker { worker, .. }, .. } => workers.push(worker),

@@ -69,10 +69,6 @@ impl Hold {
         Arc::new(Self { client, task, keeper: Some(keeper) })
     }
 
-    pub(crate) const fn task(&self) -> TaskId {
-        self.task
-    }
-
     pub(crate) fn delayed(self: &Arc<Self>) -> AnyDelayed {
         let guard: Arc<dyn Any + Send + Sync> = Arc::clone(self) as _;
         AnyDelayed::remote(self.task, guard)
@@ -82,7 +78,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if self.keeper.is_none() {
-            self.client.shell().release(self.task);
+            self.client.shell().release([self.task]);
         }
     }
 }
@@ -236,7 +232,7 @@ impl<T> AsCompleted<T> {
                 None => drop(sender.send(place)),
             }
         }
-        let open = client.shell().ask(&tasks, false, |seat| Waiter::Next(sender.clone(), seats[seat]));
+        let open = client.shell().ask(tasks, false, |seat| Waiter::Next(sender.clone(), seats[seat]));
         Self { n_left: remotes.len(), remotes: remotes.into_iter().map(Some).collect(), completed, _open: open }
     }
 

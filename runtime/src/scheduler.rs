@@ -12,6 +12,7 @@ use std::{
 };
 
 use phalanx_engine::{
+    dense::Dense,
     id::{ClientId, ClusterId, ConnectionId, WorkerId},
     message::{FromClient, FromWorker, Greeting, ToClient, ToWorker},
     scheduler::{Command, Config, Event, Scheduler as Machine},
@@ -185,8 +186,8 @@ impl Scheduler {
             commands: Vec::new(),
             n_connections: 0,
             greeted: HashMap::new(),
-            clients: HashMap::new(),
-            workers: HashMap::new(),
+            clients: Dense::default(),
+            workers: Dense::default(),
             unsent: Vec::new(),
             checks: Checks::default(),
         };
@@ -233,8 +234,10 @@ struct Shell {
     n_connections: u64,
     /// Who said hello and waits for the greeting; empty between events.
     greeted: HashMap<ConnectionId, (Answer, Line)>,
-    clients: HashMap<ClientId, Peer<ToClient>>,
-    workers: HashMap<WorkerId, Peer<ToWorker>>,
+    /// By number.
+    clients: Dense<Peer<ToClient>>,
+    /// By number.
+    workers: Dense<Peer<ToWorker>>,
     /// To whom something was said that is not flushed.
     unsent: Vec<Who>,
     checks: Checks,
@@ -292,7 +295,7 @@ impl Shell {
                         self.n_connections += 1;
                         let connection = ConnectionId(self.n_connections);
                         self.greeted.insert(connection, (answer, line));
-                        self.handle(Event::Hello { connection, hello });
+                        self.handle(Event::Hello { connection, hello: Box::new(hello) });
                         self.greeted.clear();
                     }
                 }
@@ -307,8 +310,8 @@ impl Shell {
         let mut unsent = std::mem::take(&mut self.unsent);
         for who in unsent.drain(..) {
             match who {
-                Who::Client(client) => self.clients.get_mut(&client).into_iter().for_each(Peer::flush),
-                Who::Worker(worker) => self.workers.get_mut(&worker).into_iter().for_each(Peer::flush),
+                Who::Client(client) => self.clients.get_mut(client.0.into()).into_iter().for_each(Peer::flush),
+                Who::Worker(worker) => self.workers.get_mut(worker.0.into()).into_iter().for_each(Peer::flush),
             }
         }
         self.unsent = unsent;
@@ -317,7 +320,7 @@ impl Shell {
     fn hear(&mut self, Heard { on, event }: Heard) {
         let is_current = match &event {
             Event::Client { client, .. } | Event::ClientLeft { client } => {
-                self.clients.get(client).is_some_and(|peer| peer.on == on)
+                self.clients.get(client.0.into()).is_some_and(|peer| peer.on == on)
             }
             _ => true,
         };
@@ -328,8 +331,8 @@ impl Shell {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::ClientLeft { client } => drop(self.clients.remove(&client)),
-            Event::WorkerLeft { worker } => drop(self.workers.remove(&worker)),
+            Event::ClientLeft { client } => drop(self.clients.remove(client.0.into())),
+            Event::WorkerLeft { worker } => drop(self.workers.remove(worker.0.into())),
             _ => {}
         }
         let mut commands = std::mem::take(&mut self.commands);
@@ -346,7 +349,7 @@ impl Shell {
         match command {
             Command::Greet { connection, greeting } => self.greet(connection, greeting),
             Command::ToClient { client, message } => {
-                if let Some(peer) = self.clients.get_mut(&client) {
+                if let Some(peer) = self.clients.get_mut(client.0.into()) {
                     if !peer.unsent {
                         self.unsent.push(Who::Client(client));
                     }
@@ -354,7 +357,7 @@ impl Shell {
                 }
             }
             Command::ToWorker { worker, message } => {
-                if let Some(peer) = self.workers.get_mut(&worker) {
+                if let Some(peer) = self.workers.get_mut(worker.0.into()) {
                     if !peer.unsent {
                         self.unsent.push(Who::Worker(worker));
                     }
@@ -363,11 +366,11 @@ impl Shell {
             }
             Command::CloseClient { client } => {
                 tracing::warn!(%client, "a client was silent too long, or is back on another connection");
-                drop(self.clients.remove(&client));
+                drop(self.clients.remove(client.0.into()));
             }
             Command::CloseWorker { worker } => {
                 tracing::warn!(%worker, "a worker was silent too long, or is back on another connection");
-                drop(self.workers.remove(&worker));
+                drop(self.workers.remove(worker.0.into()));
             }
         }
     }
@@ -381,14 +384,14 @@ impl Shell {
                 let say = move |message| Event::Client { client, message };
                 let read = read(receiver, connection, inbox, say, FromClient::Heartbeat, Event::ClientLeft { client });
                 let reader = Spawned::on(&self.handle, read);
-                self.clients.insert(client, Peer { on: connection, sender, _reader: reader, unsent: false });
+                self.clients.insert(client.0.into(), Peer { on: connection, sender, _reader: reader, unsent: false });
             }
             (Greeting::Worker { worker, .. }, Line::Worker(sender, receiver)) => {
                 let worker = *worker;
                 let say = move |message| Event::Worker { worker, message };
                 let read = read(receiver, connection, inbox, say, FromWorker::Heartbeat, Event::WorkerLeft { worker });
                 let reader = Spawned::on(&self.handle, read);
-                self.workers.insert(worker, Peer { on: connection, sender, _reader: reader, unsent: false });
+                self.workers.insert(worker.0.into(), Peer { on: connection, sender, _reader: reader, unsent: false });
             }
             (Greeting::Refused { reason }, _) => tracing::warn!(reason, "refused a connection"),
             (_, _) => {}

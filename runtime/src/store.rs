@@ -1,14 +1,14 @@
 //! The results that lie on one worker, by task; and where in this process the workers are that live in it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use phalanx_engine::{id::TaskId, message::Address, value::Value};
+use phalanx_engine::{dense::TaskMap, id::TaskId, message::Address, value::Value};
 
 use crate::{io::lock, spill::SpillFile};
 
@@ -18,7 +18,7 @@ pub(crate) struct Store(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
-    by_task: HashMap<TaskId, Entry>,
+    by_task: TaskMap<Entry>,
     n_ever: u64,
 }
 
@@ -47,7 +47,7 @@ impl Store {
     /// Puts a result in, or back into memory.
     pub(crate) fn insert(&self, task: TaskId, value: Value) {
         let mut entries = lock(&self.0);
-        if let Some(entry) = entries.by_task.get_mut(&task) {
+        if let Some(entry) = entries.by_task.get_mut(task) {
             entry.value = Some(value);
             return;
         }
@@ -58,13 +58,13 @@ impl Store {
 
     /// A result that is in memory.
     pub(crate) fn get(&self, task: TaskId) -> Option<Value> {
-        lock(&self.0).by_task.get(&task)?.value.clone()
+        lock(&self.0).by_task.get(task)?.value.clone()
     }
 
     /// A result, wherever it is.
     pub(crate) fn find(&self, task: TaskId) -> Option<Found> {
         let entries = lock(&self.0);
-        let Entry { value, file, .. } = entries.by_task.get(&task)?;
+        let Entry { value, file, .. } = entries.by_task.get(task)?;
         let in_memory = value.clone().map(Found::Memory);
         in_memory.or_else(|| file.clone().map(Found::Disk))
     }
@@ -72,7 +72,7 @@ impl Store {
     /// A result that is in memory, and the number under which [`attach`](Self::attach) knows it.
     pub(crate) fn numbered(&self, task: TaskId) -> Option<(Value, u64)> {
         let entries = lock(&self.0);
-        let entry = entries.by_task.get(&task)?;
+        let entry = entries.by_task.get(task)?;
         Some((entry.value.clone()?, entry.number))
     }
 
@@ -80,7 +80,7 @@ impl Store {
     pub(crate) fn attach(&self, task: TaskId, number: u64, file: SpillFile) {
         let file = Arc::new(file);
         let mut entries = lock(&self.0);
-        if let Some(entry) = entries.by_task.get_mut(&task)
+        if let Some(entry) = entries.by_task.get_mut(task)
             && entry.number == number
         {
             entry.file = Some(Arc::clone(&file));
@@ -92,7 +92,7 @@ impl Store {
     pub(crate) fn evict(&self, tasks: &[TaskId], into: &mut Removed) {
         let mut entries = lock(&self.0);
         for task in tasks {
-            if let Some(entry) = entries.by_task.get_mut(task)
+            if let Some(entry) = entries.by_task.get_mut(*task)
                 && entry.file.is_some()
             {
                 into.0.push((entry.value.take(), None));
@@ -103,7 +103,7 @@ impl Store {
     /// Takes results out.
     pub(crate) fn remove(&self, tasks: &[TaskId], into: &mut Removed) {
         let mut entries = lock(&self.0);
-        let removed = tasks.iter().filter_map(|task| entries.by_task.remove(task));
+        let removed = tasks.iter().filter_map(|task| entries.by_task.remove(*task));
         into.0.extend(removed.map(|entry| (entry.value, entry.file)));
     }
 

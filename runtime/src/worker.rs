@@ -507,8 +507,9 @@ impl Session {
         }
         let core = &mut *core;
         core.events.extend(events);
+        let now = self.clock.now();
         while let Some(event) = core.events.pop_front() {
-            core.machine.handle(self.clock.now(), event, &mut core.commands);
+            core.machine.handle(now, event, &mut core.commands);
             for command in core.commands.drain(..) {
                 match command {
                     Command::ToScheduler(message) => {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Command, Config, Event, Reason, Trouble, named::Named};
+use super::{Command, Config, Event, Reason, Trouble, named::Named, tickets::Tickets};
 use crate::{
+    dense::{Dense, TaskMap},
     fetch::Fetches,
     graph::{ArgumentCode, Graph},
     id::{ClientId, TaskId},
@@ -30,7 +31,7 @@ use crate::{
 /// let task = TaskId::new(ClientId(0), client.first_of_next());
 /// let graph = Graph { functions: vec![FunctionId(0)], ends: vec![0], ..Graph::default() };
 /// let mut commands = Vec::new();
-/// client.handle(Time::ZERO, Event::Submit { graph: graph.clone(), wanted: vec![0], parent: None }, &mut commands);
+/// client.handle(Time::ZERO, Event::Submit { graph: Box::new(graph.clone()), wanted: vec![0], parent: None }, &mut commands);
 /// client.handle(Time::ZERO, Event::Gather { task, ticket: 1 }, &mut commands);
 /// let value = Value::new(42);
 /// let finished = ToClient::finished(task, value.n_bytes(), vec![], Some(value.clone()));
@@ -43,9 +44,9 @@ pub struct Client {
     client: ClientId,
     config: Config,
     next: u64,
-    held: BTreeMap<TaskId, Held>,
+    held: TaskMap<Held>,
     /// What each open answer is about.
-    tickets: BTreeMap<u64, TaskId>,
+    tickets: Dense<TaskId>,
     /// Questions that the scheduler has not answered, and that somebody still waits for.
     asked: BTreeSet<u64>,
     named: Named,
@@ -65,8 +66,8 @@ struct Held {
     /// Whether the user has a handle. Without one, the last answer ends it.
     handle: bool,
     state: State,
-    gathers: BTreeSet<u64>,
-    awaits: BTreeSet<u64>,
+    gathers: Tickets,
+    awaits: Tickets,
 }
 
 #[derive(Debug)]
@@ -91,8 +92,8 @@ impl Client {
         Self {
             client,
             next: 0,
-            held: BTreeMap::new(),
-            tickets: BTreeMap::new(),
+            held: TaskMap::default(),
+            tickets: Dense::default(),
             asked: BTreeSet::new(),
             named: Named::default(),
             fetches,
@@ -130,9 +131,13 @@ impl Client {
         match event {
             Event::Submit { graph, wanted, parent } => self.submit(graph, wanted, parent, out),
             Event::Ask { request, ticket } => self.inquire(request, ticket, out),
-            Event::Gather { task, ticket } => self.ask(task, ticket, true, out),
-            Event::Await { task, ticket } => self.ask(task, ticket, false, out),
-            Event::Release { task } => self.release(task, out),
+            Event::Gather { tasks, ticket } => {
+                (ticket..).zip(tasks).for_each(|(ticket, task)| self.ask(task, ticket, true, out));
+            }
+            Event::Await { tasks, ticket } => {
+                (ticket..).zip(tasks).for_each(|(ticket, task)| self.ask(task, ticket, false, out));
+            }
+            Event::Release { tasks } => self.release(tasks, out),
             Event::Forget { ticket } => self.forget(ticket, out),
             Event::Coordinate { ticket, request, value } => {
                 self.named.ask(ticket, request, value, self.lost, out);
@@ -207,9 +212,9 @@ impl Client {
 
     fn lose_scheduler(&mut self, out: &mut Vec<Command>) {
         self.lost = true;
-        self.held.clear();
-        let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked));
-        let tickets = tickets.chain(self.named.lose());
+        self.held = TaskMap::default();
+        let tickets = std::mem::take(&mut self.tickets);
+        let tickets = tickets.keys().chain(std::mem::take(&mut self.asked)).chain(self.named.lose());
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
     }
 
@@ -224,10 +229,11 @@ impl Client {
         self.speak_again(now);
         self.client = client;
         self.forgotten_before = self.next;
-        for task in std::mem::take(&mut self.held).into_keys() {
+        for task in std::mem::take(&mut self.held).keys() {
             self.fetches.forget(task);
         }
-        let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked));
+        let tickets = std::mem::take(&mut self.tickets);
+        let tickets = tickets.keys().chain(std::mem::take(&mut self.asked));
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerRestarted }));
         self.lose_names(out);
     }
@@ -243,13 +249,13 @@ impl Client {
         graph.arguments.iter().any(|code| match code {
             ArgumentCode::Task(task) => {
                 task.sequence() < self.forgotten_before
-                    || self.held.get(task).is_some_and(|held| matches!(held.state, State::Gone))
+                    || self.held.get(*task).is_some_and(|held| matches!(held.state, State::Gone))
             }
             _ => false,
         })
     }
 
-    fn submit(&mut self, graph: Graph, wanted: Vec<u32>, parent: Option<TaskId>, out: &mut Vec<Command>) {
+    fn submit(&mut self, graph: Box<Graph>, wanted: Vec<u32>, parent: Option<TaskId>, out: &mut Vec<Command>) {
         let first = self.next;
         self.next += graph.len() as u64;
         if self.lost {
@@ -258,7 +264,7 @@ impl Client {
         let is_gone = self.forgotten_before > 0 && self.stands_on_forgotten(&graph);
         for node in &wanted {
             let task = TaskId::new(self.client, first + u64::from(*node));
-            let (gathers, awaits) = (BTreeSet::new(), BTreeSet::new());
+            let (gathers, awaits) = (Tickets::None, Tickets::None);
             let state = if is_gone { State::Gone } else { State::Pending };
             self.held.insert(task, Held { handle: true, state, gathers, awaits });
         }
@@ -273,7 +279,7 @@ impl Client {
             out.push(Command::Fail { ticket, trouble: Trouble::SchedulerLost });
             return;
         }
-        let Some(held) = self.held.get_mut(&task).filter(|held| held.handle) else {
+        let Some(held) = self.held.get_mut(task).filter(|held| held.handle) else {
             let is_forgotten = task.sequence() < self.forgotten_before;
             let trouble = if is_forgotten { Trouble::SchedulerRestarted } else { Trouble::NotHeld { task } };
             out.push(Command::Fail { ticket, trouble });
@@ -309,19 +315,23 @@ impl Client {
         out.push(Command::ToScheduler(FromClient::Ask { ticket, request }));
     }
 
-    fn release(&mut self, task: TaskId, out: &mut Vec<Command>) {
-        if let Some(held) = self.held.get_mut(&task) {
+    fn release(&mut self, mut tasks: Vec<TaskId>, out: &mut Vec<Command>) {
+        tasks.retain(|task| {
+            let Some(held) = self.held.get_mut(*task) else { return false };
             held.handle = false;
-            self.end_if_over(task, out);
+            self.is_over(*task)
+        });
+        if !tasks.is_empty() {
+            out.push(Command::ToScheduler(FromClient::Release { tasks }));
         }
     }
 
     fn forget(&mut self, ticket: u64, out: &mut Vec<Command>) {
         self.asked.remove(&ticket);
-        let Some(task) = self.tickets.remove(&ticket) else { return self.named.forget(ticket, out) };
-        if let Some(held) = self.held.get_mut(&task) {
-            held.awaits.remove(&ticket);
-            if held.gathers.remove(&ticket) && held.gathers.is_empty() {
+        let Some(task) = self.tickets.remove(ticket) else { return self.named.forget(ticket, out) };
+        if let Some(held) = self.held.get_mut(task) {
+            held.awaits.remove(ticket);
+            if held.gathers.remove(ticket) && held.gathers.is_empty() {
                 self.fetches.forget(task);
             }
             self.end_if_over(task, out);
@@ -330,7 +340,7 @@ impl Client {
 
     fn cancel(&mut self, mut tasks: Vec<TaskId>, out: &mut Vec<Command>) {
         tasks.retain(|task| {
-            self.held.get(task).is_some_and(|held| held.handle && !matches!(held.state, State::Failed(_)))
+            self.held.get(*task).is_some_and(|held| held.handle && !matches!(held.state, State::Failed(_)))
         });
         if !tasks.is_empty() {
             out.push(Command::ToScheduler(FromClient::Cancel { tasks }));
@@ -370,26 +380,27 @@ impl Client {
         value: Option<Value>,
         out: &mut Vec<Command>,
     ) {
-        let Some(held) = self.held.get_mut(&task) else { return };
+        let Some(held) = self.held.get_mut(task) else { return };
         let value = match &held.state {
             State::Failed(_) | State::Gone => return,
             State::Done { value: Some(value), .. } => Some(value.clone()),
             State::Done { value: None, .. } | State::Pending => value,
         };
-        for ticket in std::mem::take(&mut held.awaits) {
-            self.tickets.remove(&ticket);
+        for ticket in held.awaits.take() {
+            self.tickets.remove(ticket);
             out.push(Command::Done { ticket });
         }
-        held.state = State::Done { n_bytes, holders: holders.clone(), value: value.clone() };
-        match value {
-            Some(value) => self.deliver(task, &value, out),
-            None if self.fetches.is_wanted(task) => self.fetches.located(task, holders),
-            None => {
-                if let Some(ticket) = held.gathers.first() {
-                    let submission = u32::try_from(*ticket).unwrap_or(u32::MAX);
-                    self.fetches.want(task, Priority { submission, ..Priority::default() }, n_bytes, holders);
-                }
-            }
+        if let Some(value) = value {
+            held.state = State::Done { n_bytes, holders, value: Some(value.clone()) };
+            self.deliver(task, &value, out);
+            return self.end_if_over(task, out);
+        }
+        held.state = State::Done { n_bytes, holders: holders.clone(), value: None };
+        if self.fetches.is_wanted(task) {
+            self.fetches.located(task, holders);
+        } else if let Some(ticket) = held.gathers.first() {
+            let submission = u32::try_from(ticket).unwrap_or(u32::MAX);
+            self.fetches.want(task, Priority { submission, ..Priority::default() }, n_bytes, holders);
         }
         self.end_if_over(task, out);
     }
@@ -397,20 +408,20 @@ impl Client {
     /// Gives a value to everybody who gathers it.
     fn deliver(&mut self, task: TaskId, value: &Value, out: &mut Vec<Command>) {
         self.fetches.forget(task);
-        let Some(held) = self.held.get_mut(&task) else { return };
-        for ticket in std::mem::take(&mut held.gathers) {
-            self.tickets.remove(&ticket);
+        let Some(held) = self.held.get_mut(task) else { return };
+        for ticket in held.gathers.take() {
+            self.tickets.remove(ticket);
             out.push(Command::Deliver { ticket, value: value.clone() });
         }
     }
 
     fn failed(&mut self, task: TaskId, error: TaskError, out: &mut Vec<Command>) {
-        let Some(held) = self.held.get_mut(&task) else { return };
+        let Some(held) = self.held.get_mut(task) else { return };
         self.fetches.forget(task);
-        let mut open = std::mem::take(&mut held.gathers);
-        open.append(&mut held.awaits);
+        let mut open: Vec<u64> = held.gathers.take().chain(held.awaits.take()).collect();
+        open.sort_unstable();
         for ticket in open {
-            self.tickets.remove(&ticket);
+            self.tickets.remove(ticket);
             out.push(Command::Fail { ticket, trouble: Trouble::Task(error.clone()) });
         }
         held.state = State::Failed(error);
@@ -419,15 +430,18 @@ impl Client {
 
     /// Tells the scheduler that a result is no longer held, once neither handle nor open answer is left.
     fn end_if_over(&mut self, task: TaskId, out: &mut Vec<Command>) {
-        let Some(held) = self.held.get(&task) else { return };
-        if !held.handle && held.gathers.is_empty() && held.awaits.is_empty() {
-            let is_gone = matches!(held.state, State::Gone);
-            self.held.remove(&task);
-            if is_gone {
-                return;
-            }
+        if self.is_over(task) {
             out.push(Command::ToScheduler(FromClient::Release { tasks: vec![task] }));
         }
+    }
+
+    /// Forgets a result that neither handle nor open answer keeps. Whether the scheduler has to know.
+    fn is_over(&mut self, task: TaskId) -> bool {
+        let is_held = |held: &Held| held.handle || !held.gathers.is_empty() || !held.awaits.is_empty();
+        if self.held.get(task).is_none_or(is_held) {
+            return false;
+        }
+        self.held.remove(task).is_some_and(|held| !matches!(held.state, State::Gone))
     }
 
     /// Panics with what is wrong, where something is. For tests, simulations and shells in debug builds: it looks at
@@ -439,11 +453,11 @@ impl Client {
         }
         self.fetches.check_invariants();
         let (mut tickets, mut n_fetched) = (BTreeMap::new(), 0);
-        for (task, held) in &self.held {
+        for (task, held) in self.held.iter() {
             assert_eq!(task.client(), self.client, "{task} is another client's");
             assert!(task.sequence() < self.next, "{task} was never submitted");
             assert!(held.handle || !held.gathers.is_empty() || !held.awaits.is_empty(), "{task} is held for nothing");
-            tickets.extend(held.gathers.iter().chain(&held.awaits).map(|ticket| (*ticket, *task)));
+            tickets.extend(held.gathers.iter().chain(held.awaits.iter()).map(|ticket| (ticket, task)));
             let fetched = match &held.state {
                 State::Pending => false,
                 State::Done { value, .. } => {
@@ -456,10 +470,10 @@ impl Client {
                     false
                 }
             };
-            assert_eq!(self.fetches.is_wanted(*task), fetched, "whether {task} is fetched");
+            assert_eq!(self.fetches.is_wanted(task), fetched, "whether {task} is fetched");
             n_fetched += usize::from(fetched);
         }
         assert_eq!(self.fetches.len(), n_fetched, "what is fetched");
-        assert_eq!(self.tickets, tickets, "open answers");
+        assert!(self.tickets.iter().map(|(ticket, task)| (ticket, *task)).eq(tickets), "open answers");
     }
 }

@@ -19,6 +19,7 @@ mod named;
 mod outbox;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 pub use machine::Client;
 pub use outbox::Outbox;
@@ -30,17 +31,17 @@ pub enum Event {
     /// [`Client::first_of_next`] before: node `i` becomes the `first + i`th.
     Submit {
         /// The work.
-        graph: Graph,
+        graph: Box<Graph>,
         /// The nodes the user keeps.
         wanted: Vec<u32>,
         /// The task that submits it, where it is one.
         parent: Option<TaskId>,
     },
-    /// The user dropped the last handle on a result. Answers that are still open are given, and only then does the
-    /// scheduler learn that the result is no longer held.
+    /// The user dropped the last handles on results. Answers that are still open are given, and only then does the
+    /// scheduler learn that a result is no longer held.
     Release {
-        /// The task.
-        task: TaskId,
+        /// The tasks.
+        tasks: Vec<TaskId>,
     },
     /// The user takes tasks back. Their answers become [`TaskError::Cancelled`] when the scheduler says so; the handles
     /// stay and are released as any other.
@@ -48,19 +49,19 @@ pub enum Event {
         /// The tasks.
         tasks: Vec<TaskId>,
     },
-    /// The user wants the value itself. Answered by one [`Command::Deliver`] or [`Command::Fail`] for this `ticket`.
+    /// The user wants the values themselves. Answered by one [`Command::Deliver`] or [`Command::Fail`] for each ticket.
     Gather {
-        /// The task, one the user holds.
-        task: TaskId,
-        /// To tell answers apart; never used again.
+        /// The tasks, which the user holds.
+        tasks: Vec<TaskId>,
+        /// The ticket of the first; the others' count up from it. To tell answers apart; never used again.
         ticket: u64,
     },
-    /// The user wants to know when the task is done, without its value. Answered by [`Command::Done`] or
-    /// [`Command::Fail`].
+    /// The user wants to know when tasks are done, without their values. Answered by one [`Command::Done`] or
+    /// [`Command::Fail`] for each ticket.
     Await {
-        /// The task, one the user holds.
-        task: TaskId,
-        /// To tell answers apart; never used again.
+        /// The tasks, which the user holds.
+        tasks: Vec<TaskId>,
+        /// The ticket of the first; the others' count up from it. To tell answers apart; never used again.
         ticket: u64,
     },
     /// The user asks something about the cluster. Answered by [`Command::Reply`] or [`Command::Fail`].

@@ -26,7 +26,7 @@ impl World {
     /// With so many tasks submitted, all of them held.
     fn holding(n_tasks: u32) -> Self {
         let mut world = Self::new();
-        world.told(Event::Submit { graph: graph(n_tasks), wanted: (0..n_tasks).collect(), parent: None });
+        world.told(Event::Submit { graph: Box::new(graph(n_tasks)), wanted: (0..n_tasks).collect(), parent: None });
         world
     }
 
@@ -42,15 +42,15 @@ impl World {
     }
 
     fn gathers(&mut self, sequence: u64, ticket: u64) -> Vec<Command> {
-        self.told(Event::Gather { task: task(sequence), ticket })
+        self.told(Event::Gather { tasks: vec![task(sequence)], ticket })
     }
 
     fn awaits(&mut self, sequence: u64, ticket: u64) -> Vec<Command> {
-        self.told(Event::Await { task: task(sequence), ticket })
+        self.told(Event::Await { tasks: vec![task(sequence)], ticket })
     }
 
     fn releases(&mut self, sequence: u64) -> Vec<Command> {
-        self.told(Event::Release { task: task(sequence) })
+        self.told(Event::Release { tasks: vec![task(sequence)] })
     }
 
     fn forgets(&mut self, ticket: u64) -> Vec<Command> {
@@ -153,7 +153,7 @@ fn submissions_count_up_without_gaps() {
     for (first, n_nodes) in [(0, 3), (3, 1), (4, 2)] {
         assert_eq!(world.client.first_of_next(), first);
         let submitted = FromClient::submit(first, graph(n_nodes), vec![n_nodes - 1]);
-        let event = Event::Submit { graph: graph(n_nodes), wanted: vec![n_nodes - 1], parent: None };
+        let event = Event::Submit { graph: Box::new(graph(n_nodes)), wanted: vec![n_nodes - 1], parent: None };
         assert_eq!(world.told(event), [Command::ToScheduler(submitted)]);
     }
     assert_eq!(world.client.n_held(), 3);
@@ -162,7 +162,7 @@ fn submissions_count_up_without_gaps() {
 #[test]
 fn only_what_is_held_can_be_asked_for() {
     let mut world = World::new();
-    world.told(Event::Submit { graph: graph(2), wanted: vec![1], parent: None });
+    world.told(Event::Submit { graph: Box::new(graph(2)), wanted: vec![1], parent: None });
     assert_eq!(world.gathers(0, 1), [fail(1, Trouble::NotHeld { task: task(0) })]);
     assert_eq!(world.awaits(9, 2), [fail(2, not_held(9))]);
     assert_eq!(world.releases(1), [released(1)]);
@@ -358,7 +358,7 @@ fn without_the_scheduler_every_answer_is_a_failure() {
     world.awaits(1, 2);
     assert_eq!(world.told(Event::SchedulerLost), [1, 2].map(|ticket| fail(ticket, Trouble::SchedulerLost)));
     assert_eq!(world.gathers(0, 3), [fail(3, Trouble::SchedulerLost)]);
-    assert_eq!(world.told(Event::Submit { graph: graph(1), wanted: vec![0], parent: None }), []);
+    assert_eq!(world.told(Event::Submit { graph: Box::new(graph(1)), wanted: vec![0], parent: None }), []);
     assert_eq!(world.awaits(2, 4), [fail(4, Trouble::SchedulerLost)]);
     assert_eq!(world.releases(0), []);
     assert_eq!(world.told(Event::Cancel { tasks: vec![task(0)] }), []);

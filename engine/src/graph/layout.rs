@@ -3,13 +3,14 @@
 //! Every description and argument is looked at a fixed number of times, without recursion, so a million calls are laid
 //! out in a fraction of a second.
 
-use std::{collections::HashMap, ptr, sync::Arc};
+use std::{collections::HashMap, hash::BuildHasherDefault, ptr, sync::Arc};
 
 use super::{
     AnyDelayed, Argument, ArgumentCode, Graph, GraphError, Kind, Output, TaskOptions,
     order::{Edges, order},
 };
 use crate::{
+    dense::{Dense, NumberHasher},
     id::FunctionId,
     task::{Registry, TaskDef},
     value::Value,
@@ -53,7 +54,7 @@ struct Call<'a> {
 #[derive(Default)]
 struct Found<'a> {
     calls: Vec<Call<'a>>,
-    numbers: HashMap<u64, u32, NumberHash>,
+    numbers: Dense<u32>,
     /// The arguments of all calls, one after the other, and where each call's end.
     codes: Vec<ArgumentCode>,
     code_ends: Vec<u32>,
@@ -61,7 +62,7 @@ struct Found<'a> {
     inputs: Vec<u32>,
     input_ends: Vec<u32>,
     constants: Vec<&'a Value>,
-    constant_numbers: HashMap<u64, u32, NumberHash>,
+    constant_numbers: Dense<u32>,
 }
 
 impl<'a> Found<'a> {
@@ -69,7 +70,7 @@ impl<'a> Found<'a> {
     fn call(&mut self, delayed: &'a AnyDelayed) -> Result<u32, GraphError> {
         let Kind::Call { def, arguments, options } = &delayed.0.kind else { return Err(GraphError::TooLarge) };
         let next = u32::try_from(self.calls.len()).ok().filter(|next| *next < u32::MAX).ok_or(GraphError::TooLarge)?;
-        let number = *self.numbers.entry(delayed.0.number).or_insert(next);
+        let number = *self.numbers.get_or_insert(delayed.0.number, next);
         if number == next {
             self.calls.push(Call { def, arguments, options: options.as_ref() });
         }
@@ -116,7 +117,7 @@ impl<'a> Found<'a> {
             Kind::Remote { task, .. } => ArgumentCode::Task(*task),
             Kind::Value(value) => {
                 let next = u32::try_from(self.constants.len()).map_err(|_| GraphError::TooLarge)?;
-                let number = *self.constant_numbers.entry(one.0.number).or_insert(next);
+                let number = *self.constant_numbers.get_or_insert(one.0.number, next);
                 if number == next {
                     self.constants.push(value);
                 }
@@ -137,7 +138,7 @@ impl<'a> Found<'a> {
         };
         let mut place_of = vec![0; order.len()];
         let mut constant_places = vec![u32::MAX; self.constants.len()];
-        let mut functions: HashMap<u64, FunctionId, NumberHash> = HashMap::default();
+        let mut functions: HashMap<u64, FunctionId, BuildHasherDefault<NumberHasher>> = HashMap::default();
         let mut classes: HashMap<&TaskOptions, u32> = HashMap::new();
         for (number, node) in order.iter().zip(0..) {
             let call = &self.calls[*number as usize];
@@ -179,35 +180,5 @@ impl<'a> Found<'a> {
             }
         }
         Ok((graph, place_of))
-    }
-}
-
-/// Hashes the numbers of descriptions, which are dense and ours, by one multiplication.
-#[derive(Clone, Default)]
-struct NumberHash;
-
-impl std::hash::BuildHasher for NumberHash {
-    type Hasher = NumberHasher;
-
-    fn build_hasher(&self) -> NumberHasher {
-        NumberHasher(0)
-    }
-}
-
-struct NumberHasher(u64);
-
-impl std::hash::Hasher for NumberHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
     }
 }

@@ -87,8 +87,8 @@ pub enum Event {
     Hello {
         /// On which connection.
         connection: ConnectionId,
-        /// As whom.
-        hello: Hello,
+        /// As whom. In a box of its own, as all other events are far smaller.
+        hello: Box<Hello>,
     },
     /// A client said something.
     Client {
@@ -271,7 +271,7 @@ impl Default for Config {
 ///     role: Role::Client,
 /// };
 /// let mut commands = Vec::new();
-/// scheduler.handle(Time::ZERO, Event::Hello { connection: ConnectionId(7), hello }, &mut commands);
+/// scheduler.handle(Time::ZERO, Event::Hello { connection: ConnectionId(7), hello: Box::new(hello) }, &mut commands);
 /// assert_eq!(commands, [
 ///     Command::Greet {
 ///         connection: ConnectionId(7),
@@ -369,7 +369,7 @@ impl Scheduler {
         self.now = now;
         let n_before = out.len();
         match event {
-            Event::Hello { connection, hello } => self.greet(now, connection, hello, out),
+            Event::Hello { connection, hello } => self.greet(now, connection, *hello, out),
             Event::Client { client, message } => self.client_said(now, client, message, out),
             Event::Worker { worker, message } => self.worker_said(now, worker, message, out),
             Event::ClientLeft { client } => self.client_cut(client, out),
@@ -477,7 +477,7 @@ impl Scheduler {
         self.write_down_said(client, &message);
         match message {
             FromClient::Submit { first, graph, wanted, parent } => {
-                self.submit(client, first, graph, &wanted, parent, out);
+                self.submit(client, first, *graph, &wanted, parent, out);
             }
             FromClient::Release { tasks } => tasks.into_iter().for_each(|task| self.client_releases(client, task, out)),
             FromClient::Cancel { tasks } => tasks.into_iter().for_each(|task| self.client_cancels(client, task, out)),

@@ -19,6 +19,7 @@ use crate::{
     id::{Attempt, WorkerId},
     message::{Compute, Priority, Remote, ToWorker},
     task::TaskError,
+    value::Value,
 };
 
 /// Times in placement are counted in units of 128 ns, which is also how long 128 bytes take at 1 GB/s.
@@ -35,6 +36,8 @@ const PREFILL_TASKS: usize = 256;
 const STEAL_LOOKS: usize = 8;
 /// A task with more inputs than this is not stolen: looking at them would cost more than it wins.
 const STEAL_INPUTS: usize = 64;
+/// Arguments of a task that are looked through for one that is named twice.
+const RECENT: usize = 8;
 /// Idle workers that may try to steal after one event.
 const STEAL_TRIES: usize = 4;
 
@@ -233,21 +236,27 @@ impl Scheduler {
 
     /// Tells a worker to run an attempt.
     pub(super) fn send(&self, slot: Slot, worker: WorkerId, attempt: Attempt, out: &mut Vec<Command>) {
-        let Some(local) = self.workers.local_function(worker, self.function(slot)) else { return };
-        let expected_bytes = self.expected_bytes(slot, self.function(slot));
+        let function = self.function(slot);
+        let Some(local) = self.workers.local_function(worker, function) else { return };
+        let expected_bytes = self.expected_bytes(slot, function);
         let Some((submission, node)) = self.recipe(slot) else { return };
         let graph = &submission.graph;
-        let mut constants = Vec::new();
-        let mut places: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut constants: Vec<Value> = Vec::new();
         let arguments = graph
             .arguments_of(node)
             .iter()
             .map(|code| match *code {
                 ArgumentCode::Node(earlier) => ArgumentCode::Task(submission.task(earlier)),
-                ArgumentCode::Constant(place) => ArgumentCode::Constant(*places.entry(place).or_insert_with(|| {
-                    constants.push(graph.constants[place as usize].clone());
-                    (constants.len() - 1) as u32
-                })),
+                ArgumentCode::Constant(place) => {
+                    let value = &graph.constants[place as usize];
+                    // One that is named again soon after, as in `f(x, x)`, goes once.
+                    let mut recent = (constants.len().saturating_sub(RECENT)..constants.len()).rev();
+                    let place = recent.find(|place| constants[*place].is(value)).unwrap_or(constants.len());
+                    if place == constants.len() {
+                        constants.push(value.clone());
+                    }
+                    ArgumentCode::Constant(place as u32)
+                }
                 ArgumentCode::Task(_) | ArgumentCode::List(_) => *code,
             })
             .collect();

@@ -6,13 +6,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{BuildHasherDefault, Hasher},
+    hash::BuildHasherDefault,
     ops::{Index, IndexMut},
     sync::Arc,
 };
 
 use crate::{
     death::Death,
+    dense::NumberHasher,
     id::{TaskId, WorkerId},
     task::TaskError,
 };
@@ -84,7 +85,7 @@ const PAGE: u32 = 256;
 /// All tasks, by column.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    directory: HashMap<u64, u32, BuildHasherDefault<PageHasher>>,
+    directory: HashMap<u64, u32, BuildHasherDefault<NumberHasher>>,
     /// By page: the upper bits of its ids, and how many of its slots are in use.
     pages: Vec<(u64, u32)>,
     free_pages: Vec<u32>,
@@ -343,26 +344,6 @@ impl Tasks {
         }
         self.n_dependents[dependency] -= 1;
         self.free_edges.push(place);
-    }
-}
-
-/// Hashes page keys, which are dense and not chosen by strangers alone, by one multiplication.
-#[derive(Debug, Default)]
-struct PageHasher(u64);
-
-impl Hasher for PageHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = (self.0 ^ key).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{id::TaskId, time::Time};
+use crate::{dense::TaskMap, id::TaskId, time::Time};
 
 /// Percent of the budget above which results go to disk, and how far down.
 const SPILL: [u64; 2] = [60, 50];
@@ -34,7 +34,7 @@ pub(super) struct Memory {
     limit: Option<u64>,
     /// Smaller results always stay in memory.
     smallest: u64,
-    held: BTreeMap<TaskId, Held>,
+    held: TaskMap<Held>,
     /// Results that could go, the first one first.
     cold: BTreeSet<(Rank, u64, TaskId)>,
     n_uses: u64,
@@ -116,11 +116,11 @@ pub(super) enum Written {
 }
 
 impl Memory {
-    pub(super) const fn new(limit: Option<u64>, smallest: u64) -> Self {
+    pub(super) fn new(limit: Option<u64>, smallest: u64) -> Self {
         Self {
             limit,
             smallest,
-            held: BTreeMap::new(),
+            held: TaskMap::default(),
             cold: BTreeSet::new(),
             n_uses: 0,
             resident: 0,
@@ -162,12 +162,12 @@ impl Memory {
 
     /// The size of a result that is here, in memory or on disk.
     pub(super) fn get(&self, task: TaskId) -> Option<u64> {
-        self.held.get(&task).map(|held| held.n_bytes)
+        self.held.get(task).map(|held| held.n_bytes)
     }
 
     /// All results with their sizes, by task.
     pub(super) fn iter(&self) -> impl Iterator<Item = (TaskId, u64)> + '_ {
-        self.held.iter().map(|(task, held)| (*task, held.n_bytes))
+        self.held.iter().map(|(task, held)| (task, held.n_bytes))
     }
 
     /// The scheduler knows nothing of this any more.
@@ -177,7 +177,7 @@ impl Memory {
 
     /// Whether a result is here, in memory or on disk.
     pub(super) fn contains(&self, task: TaskId) -> bool {
-        self.held.contains_key(&task)
+        self.held.contains(task)
     }
 
     /// A result is in memory now, and was not here at all.
@@ -191,7 +191,7 @@ impl Memory {
 
     /// A result is dropped. Says whether it was here.
     pub(super) fn remove(&mut self, task: TaskId) -> bool {
-        let Some(held) = self.held.remove(&task) else { return false };
+        let Some(held) = self.held.remove(task) else { return false };
         self.count(task, &held, false);
         if held.n_loans > 0 && held.in_memory {
             self.resident += held.n_bytes;
@@ -205,7 +205,7 @@ impl Memory {
         if self.limit.is_none() {
             return;
         }
-        match self.held.get_mut(&task) {
+        match self.held.get_mut(task) {
             Some(held) if held.n_bytes < self.smallest => held.is_needed = is_needed,
             Some(_) => self.change(task, |held| held.is_needed = is_needed),
             None => {}
@@ -214,7 +214,7 @@ impl Memory {
 
     /// Somebody is going to use a result; nothing to do for one that always stays in memory.
     pub(super) fn lend(&mut self, task: TaskId) -> Option<Loan> {
-        let held = self.held.get(&task)?;
+        let held = self.held.get(task)?;
         if !self.may_leave(held) {
             return None;
         }
@@ -228,7 +228,7 @@ impl Memory {
     /// Somebody no longer uses a result.
     pub(super) fn give_back(&mut self, loan: Loan) {
         let Loan { task, copy } = loan;
-        if self.held.get(&task).is_some_and(|held| held.copy == copy) {
+        if self.held.get(task).is_some_and(|held| held.copy == copy) {
             self.change(task, |held| held.n_loans -= 1);
         } else if let Some((n_bytes, n_loans)) = self.orphans.get_mut(&loan) {
             *n_loans -= 1;
@@ -246,7 +246,7 @@ impl Memory {
 
     /// Bytes that have to come from disk before somebody can use a result.
     pub(super) fn to_load(&self, task: TaskId) -> u64 {
-        self.held.get(&task).map_or(0, |held| if held.in_memory || held.n_loans > 0 { 0 } else { held.n_bytes })
+        self.held.get(task).map_or(0, |held| if held.in_memory || held.n_loans > 0 { 0 } else { held.n_bytes })
     }
 
     /// So many bytes are expected to be made.
@@ -292,7 +292,7 @@ impl Memory {
                 self.cold.range((Rank::Copied, 0, TaskId(0))..).next().filter(|(rank, ..)| *rank == Rank::Copied);
             let victim = if may_write { self.cold.first() } else { free };
             let Some((_, _, task)) = victim.copied() else { break };
-            if self.held.get(&task).is_some_and(|held| held.on_disk) {
+            if self.held.get(task).is_some_and(|held| held.on_disk) {
                 self.change(task, |held| held.in_memory = false);
                 going.evict.push(task);
             } else if self.writing.len() < MAX_WRITES && self.write(task, false) {
@@ -307,7 +307,7 @@ impl Memory {
             && self.writing.is_empty()
             && let Some((_, _, task)) = self.cold.iter().max_by_key(|(_, used, _)| *used).copied()
         {
-            if self.held.get(&task).is_some_and(|held| held.on_disk) {
+            if self.held.get(task).is_some_and(|held| held.on_disk) {
                 // It was read back for an attempt that is gone.
                 self.change(task, |held| held.in_memory = false);
                 going.evict.push(task);
@@ -323,7 +323,7 @@ impl Memory {
         let new = self.awaited.iter().filter(|task| !self.reading.contains_key(task)).copied();
         let new: Vec<TaskId> = new.collect();
         for task in &new {
-            let copy = self.held.get(task).map_or(0, |held| held.copy);
+            let copy = self.held.get(*task).map_or(0, |held| held.copy);
             self.reading.insert(*task, copy);
         }
         new
@@ -332,7 +332,7 @@ impl Memory {
     /// A write has ended.
     pub(super) fn written(&mut self, now: Time, task: TaskId, is_written: bool) -> Written {
         let Some(Write { loan, is_last_chance }) = self.writing.remove(&task) else { return Written::Kept };
-        let is_here = self.held.get(&task).is_some_and(|held| held.copy == loan.copy);
+        let is_here = self.held.get(task).is_some_and(|held| held.copy == loan.copy);
         if is_here && is_written {
             self.change(task, |held| held.on_disk = true);
         }
@@ -358,7 +358,7 @@ impl Memory {
     /// A read has ended. Says whether it was of the copy that is here.
     pub(super) fn end_reading(&mut self, task: TaskId) -> bool {
         let copy = self.reading.remove(&task);
-        copy.is_some() && self.held.get(&task).map(|held| held.copy) == copy
+        copy.is_some() && self.held.get(task).map(|held| held.copy) == copy
     }
 
     /// Finds out whether tasks may start.
@@ -397,7 +397,7 @@ impl Memory {
 
     /// Bytes that become free when the writes under way end.
     fn n_leaving(&self) -> u64 {
-        let bytes = |write: &Write| match self.held.get(&write.loan.task) {
+        let bytes = |write: &Write| match self.held.get(write.loan.task) {
             Some(held) if held.copy == write.loan.copy => {
                 if held.n_loans == 1 {
                     held.n_bytes
@@ -415,7 +415,7 @@ impl Memory {
         if self.writing.contains_key(&task) {
             return false;
         }
-        let used = self.held.get(&task).map(|held| held.used);
+        let used = self.held.get(task).map(|held| held.used);
         let Some(loan) = self.lend(task) else { return false };
         // Being written is no use of it.
         self.change(task, |held| held.used = used.unwrap_or(held.used));
@@ -425,7 +425,7 @@ impl Memory {
 
     /// Changes a result, and every count and set that it is part of.
     fn change(&mut self, task: TaskId, change: impl FnOnce(&mut Held)) {
-        let Some(mut held) = self.held.remove(&task) else { return };
+        let Some(mut held) = self.held.remove(task) else { return };
         self.count(task, &held, false);
         change(&mut held);
         self.count(task, &held, true);
@@ -475,20 +475,20 @@ impl Memory {
     pub(super) fn check(&self, expected: u64, needed: impl Fn(TaskId) -> bool, loans: &BTreeMap<Loan, u32>) {
         let [mut resident, mut spilled, mut reserved] = [0, 0, expected];
         let (mut n_cold, mut n_awaited) = (0, 0);
-        for (task, held) in &self.held {
+        for (task, held) in self.held.iter() {
             assert!(held.in_memory || held.on_disk, "{task} is nowhere");
-            let loan = Loan { task: *task, copy: held.copy };
-            let is_written = self.writing.get(task).is_some_and(|write| write.loan == loan);
+            let loan = Loan { task, copy: held.copy };
+            let is_written = self.writing.get(&task).is_some_and(|write| write.loan == loan);
             let n_loans = loans.get(&loan).copied().unwrap_or(0) + u32::from(is_written);
             assert_eq!(held.n_loans, n_loans, "loans of {task}");
-            assert!(self.limit.is_none() || held.is_needed == needed(*task), "whether {task} is needed");
+            assert!(self.limit.is_none() || held.is_needed == needed(task), "whether {task} is needed");
             *(if held.in_memory { &mut resident } else { &mut spilled }) += held.n_bytes;
             let is_awaited = !held.in_memory && n_loans > 0;
             if is_awaited {
                 reserved += held.n_bytes;
                 n_awaited += 1;
-                assert!(self.awaited.contains(task), "{task} is awaited from disk");
-                assert!(self.reading.contains_key(task), "{task} is not being read");
+                assert!(self.awaited.contains(&task), "{task} is awaited from disk");
+                assert!(self.reading.contains_key(&task), "{task} is not being read");
             }
             if held.in_memory && n_loans == 0 && self.may_leave(held) {
                 n_cold += 1;

@@ -100,7 +100,7 @@ impl Fleet {
         self.ids.push(WorkerId(u32::MAX));
         let role = Role::Worker(WorkerHello::new(n_threads, address, format!("w{place}")));
         let connection = ConnectionId(place as u64 + 1);
-        self.tell(Event::Hello { connection, hello: hello_of(role) });
+        self.tell(Event::Hello { connection, hello: Box::new(hello_of(role)) });
         self.plan(self.heartbeat, What::WorkerTick(place));
         place
     }
@@ -271,7 +271,7 @@ pub(crate) fn graph(nodes: &[(u32, Vec<u32>)]) -> Graph {
 }
 
 fn hello(role: Role) -> Event {
-    Event::Hello { connection: ConnectionId(0), hello: hello_of(role) }
+    Event::Hello { connection: ConnectionId(0), hello: Box::new(hello_of(role)) }
 }
 
 fn hello_of(role: Role) -> Hello {

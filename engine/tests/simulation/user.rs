@@ -70,12 +70,9 @@ impl User {
             40..62 => acts.now.push(self.ask(world.dice.pick(&held), true)),
             62..74 => acts.now.push(self.ask(world.dice.pick(&held), false)),
             74..88 => {
-                for _ in 0..world.dice.between(1, 3) {
-                    let task = world.dice.pick(&held);
-                    if self.held.remove(&task) {
-                        acts.now.push(Event::Release { task });
-                    }
-                }
+                let mut tasks: Vec<TaskId> = (0..world.dice.between(1, 3)).map(|_| world.dice.pick(&held)).collect();
+                tasks.retain(|task| self.held.remove(task));
+                acts.now.push(Event::Release { tasks });
             }
             88..92 => {
                 let task = world.dice.pick(&held);
@@ -103,13 +100,14 @@ impl User {
     /// Asks for all that it holds.
     pub(crate) fn gather_everything(&mut self, _: &mut World, _: &Client, _: ClientId) -> UserActs {
         let held: Vec<TaskId> = self.held.iter().copied().collect();
-        UserActs { now: held.into_iter().map(|task| self.ask(task, true)).collect(), later: Vec::new() }
+        let ticket = self.next_ticket;
+        held.iter().for_each(|task| drop(self.ask(*task, true)));
+        UserActs { now: vec![Event::Gather { tasks: held, ticket }], later: Vec::new() }
     }
 
     /// Lets go of all that it holds.
     pub(crate) fn release_everything(&mut self, _: &mut World, _: &Client, _: ClientId) -> UserActs {
-        let mut now: Vec<Event> =
-            std::mem::take(&mut self.held).into_iter().map(|task| Event::Release { task }).collect();
+        let mut now = vec![Event::Release { tasks: std::mem::take(&mut self.held).into_iter().collect() }];
         let next = &mut self.next_ticket;
         now.extend(self.names.clean_up(|| {
             *next += 1;
@@ -162,7 +160,8 @@ impl User {
 
     fn ask(&mut self, task: TaskId, gather: bool) -> Event {
         let ticket = self.open(Ask::Task { task, gather });
-        if gather { Event::Gather { task, ticket } } else { Event::Await { task, ticket } }
+        let tasks = vec![task];
+        if gather { Event::Gather { tasks, ticket } } else { Event::Await { tasks, ticket } }
     }
 
     /// Waits for an answer, by a number that was never used.
@@ -196,7 +195,7 @@ impl User {
         } else {
             None
         };
-        Event::Submit { graph, wanted, parent }
+        Event::Submit { graph: Box::new(graph), wanted, parent }
     }
 
     /// Random work: a chain, a fan that is gathered into a list, or anything.

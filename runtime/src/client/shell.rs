@@ -1,7 +1,6 @@
 //! What a client does: its machine, who waits for answers, and the two tasks that never sleep long.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,6 +11,7 @@ use std::{
 use phalanx_engine::{
     client::{Client as Machine, Command, Config, Event, Outbox, Trouble},
     coordination,
+    dense::Dense,
     id::{ClientId, TaskId},
     message::{FromClient, ToClient, WorkerInfo},
     request::{Reply, Request},
@@ -72,7 +72,7 @@ pub(crate) struct Core {
     pub(super) client: ClientId,
     commands: Vec<Command>,
     next_ticket: u64,
-    waiting: HashMap<u64, Waiter>,
+    waiting: Dense<Waiter>,
     checks: Checks,
     /// What the scheduler may not have heard, where the client would come back.
     pub(super) outbox: Option<Outbox>,
@@ -164,7 +164,11 @@ impl Drop for Open {
         let mut gone = Vec::new();
         self.shell.apply(|core, events| {
             for ticket in tickets {
-                if let Some(waiter) = core.waiting.remove(&ticket) {
+                // Mostly everything was answered, be it a million.
+                if core.waiting.is_empty() {
+                    break;
+                }
+                if let Some(waiter) = core.waiting.remove(ticket) {
                     gone.push(waiter);
                     events.push(Event::Forget { ticket });
                 }
@@ -192,7 +196,7 @@ impl Shell {
                 client,
                 commands: Vec::new(),
                 next_ticket: 0,
-                waiting: HashMap::new(),
+                waiting: Dense::default(),
                 checks: Checks::default(),
                 outbox: reconnects.then(Outbox::default),
             }),
@@ -213,16 +217,13 @@ impl Shell {
     }
 
     /// Asks for the values of tasks, or whether they are done.
-    pub(crate) fn ask(self: &Arc<Self>, tasks: &[TaskId], gather: bool, waiter: impl Fn(usize) -> Waiter) -> Open {
+    pub(crate) fn ask(self: &Arc<Self>, tasks: Vec<TaskId>, gather: bool, waiter: impl Fn(usize) -> Waiter) -> Open {
         let tickets = self.apply(|core, events| {
-            let first = core.next_ticket;
-            for (place, task) in tasks.iter().enumerate() {
-                let (task, ticket) = (*task, core.next_ticket);
-                core.next_ticket += 1;
-                core.waiting.insert(ticket, waiter(place));
-                events.push(if gather { Event::Gather { task, ticket } } else { Event::Await { task, ticket } });
-            }
-            first..core.next_ticket
+            let ticket = core.next_ticket;
+            core.next_ticket += tasks.len() as u64;
+            (ticket..).zip(0..tasks.len()).for_each(|(ticket, place)| drop(core.waiting.insert(ticket, waiter(place))));
+            events.push(if gather { Event::Gather { tasks, ticket } } else { Event::Await { tasks, ticket } });
+            ticket..core.next_ticket
         });
         Open { shell: Arc::clone(self), tickets }
     }
@@ -266,9 +267,9 @@ impl Shell {
         });
     }
 
-    /// The user no longer holds a result. Only noted here: it goes along with what is said next, or soon after.
-    pub(crate) fn release(&self, task: TaskId) {
-        lock(&self.released).push(task);
+    /// The user no longer holds results. Only noted here: it goes along with what is said next, or soon after.
+    pub(crate) fn release(&self, tasks: impl IntoIterator<Item = TaskId>) {
+        lock(&self.released).extend(tasks);
         if !self.sweeping.swap(true, Ordering::SeqCst) {
             self.some_released.notify_one();
         }
@@ -306,12 +307,16 @@ impl Shell {
         let mut notices = Vec::new();
         let mut core = lock(&self.core);
         let released = std::mem::take(&mut *lock(&self.released));
-        let mut events: Vec<Event> = released.into_iter().map(|task| Event::Release { task }).collect();
+        let mut events = Vec::new();
+        if !released.is_empty() {
+            events.push(Event::Release { tasks: released });
+        }
         let told = tell(&mut core, &mut events);
         let core_ref = &mut *core;
+        let now = self.clock.now();
         while !events.is_empty() {
             for event in std::mem::take(&mut events) {
-                core_ref.machine.handle(self.clock.now(), event, &mut core_ref.commands);
+                core_ref.machine.handle(now, event, &mut core_ref.commands);
             }
             let mut released: Vec<TaskId> = Vec::new();
             for command in core_ref.commands.drain(..) {
@@ -324,7 +329,7 @@ impl Shell {
                     self.say(&mut core_ref.outbox, FromClient::Release { tasks: std::mem::take(&mut released) });
                 }
                 let mut answer = |ticket, answer| {
-                    answers.extend(core_ref.waiting.remove(&ticket).map(|waiter| (waiter, answer)));
+                    answers.extend(core_ref.waiting.remove(ticket).map(|waiter| (waiter, answer)));
                 };
                 match command {
                     Command::ToScheduler(message) => self.say(&mut core_ref.outbox, message),
@@ -346,11 +351,11 @@ impl Shell {
                     Command::Done { ticket } => answer(ticket, Ok(None)),
                     Command::Fail { ticket, trouble } => answer(ticket, Err(trouble)),
                     Command::Reply { ticket, reply } => {
-                        replies.extend(core_ref.waiting.remove(&ticket).map(|waiter| (waiter, reply)));
+                        replies.extend(core_ref.waiting.remove(ticket).map(|waiter| (waiter, reply)));
                     }
                     Command::Coordinated { ticket, answer, value } => {
                         if let (Some(Waiter::Named(sender, returns)), Some(shell)) =
-                            (core_ref.waiting.remove(&ticket), self.me.upgrade())
+                            (core_ref.waiting.remove(ticket), self.me.upgrade())
                         {
                             granted.push((sender, Granted::new(shell, ticket, answer, value, returns)));
                         }

@@ -112,13 +112,13 @@ fn hello(role: Role) -> Event {
     let entry = |name: &str, signature: &str| FunctionEntry { name: name.into(), signature: signature.into() };
     Event::Hello {
         connection: ConnectionId(9),
-        hello: Hello {
+        hello: Box::new(Hello {
             protocol: PROTOCOL,
             version: "1.0".into(),
             instruction_set: "x86_64+avx2".into(),
             functions: vec![entry("inc", "(f64) -> f64"), entry("sum", "(&[Arc<f64>]) -> f64")],
             role,
-        },
+        }),
     }
 }
 

@@ -18,7 +18,8 @@ impl World {
     /// The client inside of a worker submits as many tasks without inputs, on behalf of a task.
     fn submits_inside(&mut self, parent: TaskId, first: u64, n: u32) -> Vec<Command> {
         let graph = independent(n);
-        let message = FromClient::Submit { first, graph, wanted: (0..n).collect(), parent: Some(parent) };
+        let message =
+            FromClient::Submit { first, graph: Box::new(graph), wanted: (0..n).collect(), parent: Some(parent) };
         self.told(Event::Client { client: INNER, message })
     }
 }
@@ -94,8 +95,12 @@ fn a_task_that_kills_workers_through_what_it_submits_fails() {
             let child = TaskId::new(client, 0);
             world.starts(life, 0, life);
             world.worker(life, turn(true, task(0), life));
-            let message =
-                FromClient::Submit { first: 0, graph: independent(1), wanted: vec![0], parent: Some(task(0)) };
+            let message = FromClient::Submit {
+                first: 0,
+                graph: Box::new(independent(1)),
+                wanted: vec![0],
+                parent: Some(task(0)),
+            };
             assert_eq!(sent(&world.told(Event::Client { client, message })), [(child, 1)]);
             assert_eq!(world.worker(life, FromWorker::Started { task: child, attempt: Attempt(0) }), []);
             let mut said = Vec::new();

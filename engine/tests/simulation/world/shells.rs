@@ -7,7 +7,8 @@ impl World {
         let Connection { open: true, worker, client, .. } = self.connections[connection] else { return };
         match (message, worker, client) {
             (Up::Hello(hello), None, None) => {
-                self.tell_scheduler(scheduler::Event::Hello { connection: ConnectionId(connection as u64), hello });
+                let (connection, hello) = (ConnectionId(connection as u64), Box::new(hello));
+                self.tell_scheduler(scheduler::Event::Hello { connection, hello });
             }
             (Up::Worker(message), Some(worker), _) => {
                 self.tell_scheduler(scheduler::Event::Worker { worker, message });

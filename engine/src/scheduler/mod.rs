@@ -376,8 +376,8 @@ impl Scheduler {
             Event::WorkerLeft { worker } => self.worker_left(worker, out),
             Event::Tick => self.tick(now, out),
         }
-        self.keep_copies_right(now, out);
         self.end_recovery_in_time(out);
+        self.keep_copies_right(now, out);
         // What is dropped is said before what is to be computed: a task may be both in one event.
         for (worker, tasks) in std::mem::take(&mut self.drops) {
             self.tell_worker(worker, ToWorker::Drop { tasks }, out);

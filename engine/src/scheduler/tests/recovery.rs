@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     message::{Rejoin, Resume, Session},
+    request::{Reply, Request},
     scheduler::Recovery,
 };
 
@@ -90,6 +91,29 @@ fn who_does_not_come_back_is_waited_for_five_heartbeats() {
         world.ticks(Duration::from_secs(1)),
         [to_worker(1, ToWorker::Heartbeat), wanted(compute(1, 0, 0, INC, &[], vec![]))]
     );
+}
+
+#[test]
+fn what_nobody_can_make_after_a_restart_fails_together_with_the_wish_for_its_copies() {
+    let mut world = world(1);
+    world.submits(graph(&[(SUM, &[])]), &[0]);
+    dies(&mut world);
+    returns(&mut world, KEY);
+    let replicate = Request::Replicate { tasks: vec![task(0)], n_copies: 2 };
+    assert_eq!(world.client(FromClient::Ask { ticket: 3, request: replicate }), []);
+    let Event::Hello { connection, mut hello } = hello(Role::Worker(WorkerHello::new(1, address(7), "w7"))) else {
+        unreachable!()
+    };
+    hello.functions.truncate(1);
+    world.told(Event::Hello { connection, hello });
+    for _ in 0..4 {
+        world.ticks(Duration::from_secs(1));
+    }
+    let mut told = world.ticks(Duration::from_secs(1));
+    told.retain(|command| matches!(command, Command::ToClient { message, .. } if *message != ToClient::Heartbeat));
+    let reply = ToClient::Reply { ticket: 3, reply: Reply::Replicated { copies: vec![0] } };
+    let unknown = TaskError::UnknownFunction { function: "sum".into() };
+    assert_eq!(told, [failed(0, unknown), Command::ToClient { client: CLIENT, message: reply }]);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 mod deaths;
 mod demand;
+mod forget;
 mod life;
 mod load;
 mod memory;
 mod peers;
 mod place;
+mod rebalance;
 mod recovery;
 mod retire;
 mod returns;

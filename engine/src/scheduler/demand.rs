@@ -249,6 +249,8 @@ impl Scheduler {
     pub(super) fn take_resources(&mut self, slot: Slot, worker: WorkerId) {
         if let Some((need, _)) = self.demand_of(slot)
             && !need.resources.is_empty()
+            // A call runs where its actor is, whatever else is there.
+            && !self.actors.is_call(slot)
             && let Some(state) = self.workers.get_mut(worker)
         {
             for (name, amount) in &need.resources {

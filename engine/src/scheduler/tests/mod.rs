@@ -1,5 +1,6 @@
 //! The scheduler's rules, each as a short conversation. Every answer is compared whole, so silence is tested too.
 
+mod actors;
 mod deaths;
 mod demand;
 mod forget;

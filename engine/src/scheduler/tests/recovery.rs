@@ -140,6 +140,43 @@ fn failures_cancellations_and_releases_are_remembered_and_nobody_else_is_believe
 }
 
 #[test]
+fn an_actor_is_there_again_with_its_worker_or_lost_and_never_made_a_second_time() {
+    for by_snapshot in [false, true] {
+        for comes_back in [true, false] {
+            let mut world = world(1);
+            let mut graph = pair();
+            graph.push_options(0, TaskOptions { actor: true, ..TaskOptions::default() });
+            world.submits(graph, &[0, 1]);
+            world.finishes(0, 0);
+            if by_snapshot {
+                let log: Vec<u8> = world.scheduler.snapshot().parts().flatten().copied().collect();
+                let mut recovery = Recovery::new(config(), world.now);
+                recovery.read(&log).expect("it reads what it wrote");
+                world.scheduler = recovery.finish().expect("it wrote whose it is");
+            } else {
+                dies(&mut world);
+            }
+            returns(&mut world, KEY);
+            let number = world.scheduler.workers.next_id().0;
+            if comes_back {
+                assert_eq!(rejoins(&mut world, 0), []);
+                let told = world.worker(number, announce(&[0]));
+                assert_eq!(told, [done(0, 8, &[0]), wanted(compute(number, 1, 0, INC, &[0], vec![]))]);
+            } else {
+                world.joins(7, 1);
+                let mut told = Vec::new();
+                for _ in 0..5 {
+                    told.extend(world.ticks(Duration::from_secs(1)));
+                }
+                told.retain(|command| matches!(command, Command::ToClient { message: ToClient::Failed { .. }, .. }));
+                let error = TaskError::ActorLost { function: "inc".into() };
+                assert_eq!(told, [failed(0, error.clone()), failed(1, error)]);
+            }
+        }
+    }
+}
+
+#[test]
 fn garbage_is_an_error_and_never_a_panic() {
     let mut world = world(1);
     world.submits(pair(), &[1]);

@@ -37,7 +37,7 @@ pub use phalanx_search as search;
 /// What most programs use, in one line: `use phalanx::prelude::*;`.
 pub mod prelude {
     pub use phalanx_array::ChunkedArray;
-    pub use phalanx_engine::{graph::Delayed, task};
+    pub use phalanx_engine::{actor::ActorState, graph::Delayed, task};
     pub use phalanx_glm::{Glm, LinearRegression, LogisticRegression, PoissonRegression};
     pub use phalanx_learn::{Estimator, Fit, KFold, Model, Pipeline, Predict, preprocess::StandardScaler};
     pub use phalanx_runtime::{Client, LocalCluster, blocking};

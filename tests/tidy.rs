@@ -143,6 +143,21 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
+fn every_test_that_the_page_of_scenarios_names_is_there() {
+    let page = read(&root().join("tests/SCENARIOS.md"));
+    let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();
+    assert!(named.len() > 100, "{} tests are named", named.len());
+    let is_there = |named: &&str| {
+        let (file, test) = named.split_once("::").expect("it was looked for");
+        let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+        // Programs that begin with `init` list their tests by name.
+        text.contains(&format!("fn {test}(")) || text.contains(&format!("(\"{test}\""))
+    };
+    let wrong: Vec<&str> = named.into_iter().filter(|named| !is_there(named)).collect();
+    assert_eq!(wrong, Vec::<&str>::new());
+}
+
+#[test]
 fn no_file_hides_two_ideas() {
     let wrong: Vec<String> = all_sources()
         .into_iter()

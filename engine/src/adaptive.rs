@@ -323,6 +323,21 @@ mod tests {
     }
 
     #[test]
+    fn scale_up_large_tasks() {
+        // However long few tasks take, each needs one thread.
+        let mut adaptive = adaptive(0, 100);
+        assert_eq!(adaptive.advise(&load(0, 36_000, 10)), Advice::Up { n: 10 });
+        let mut workers = load(10, 36_000, 10);
+        assert_eq!(adaptive.advise(&workers), Advice::Stay);
+        // The last ones leave room for nobody else, and who is done with his may go.
+        workers.expected_ns = 3_600 * SECOND;
+        workers.n_ready = 2;
+        workers.workers.iter_mut().skip(2).for_each(|worker| worker.n_tasks = 0);
+        let advice: Vec<Advice> = (0..3).map(|_| adaptive.advise(&workers)).collect();
+        assert_eq!(advice, [Advice::Stay, Advice::Stay, down(&[9, 8, 7, 6, 5, 4, 3, 2])]);
+    }
+
+    #[test]
     fn who_works_or_is_pinned_stays() {
         let mut adaptive = adaptive(0, 10);
         let mut load = load(4, 0, 0);

@@ -61,7 +61,8 @@ impl<T: Portable> Delayed<T> {
 
     /// A call of a registered function; what `#[task]`'s `delayed` does.
     pub fn call(def: &'static TaskDef, arguments: Vec<Argument>) -> Self {
-        Self::from_any(AnyDelayed::new(Kind::Call { def, arguments, options: None }))
+        let options = T::STAYS.then(|| Arc::new(TaskOptions { actor: true, ..TaskOptions::default() }));
+        Self::from_any(AnyDelayed::new(Kind::Call { def, arguments, options }))
     }
 
     /// How often to try again when the function returns an error or panics. Default 0.
@@ -132,6 +133,7 @@ impl<T: Portable> Delayed<T> {
             Kind::Call { def, arguments, options } => {
                 let mut options = options.as_deref().cloned().unwrap_or_default();
                 change(&mut options);
+                options.actor |= T::STAYS;
                 let options = (options != TaskOptions::default()).then(|| Arc::new(options));
                 Self::from_any(AnyDelayed::new(Kind::Call { def, arguments: arguments.clone(), options }))
             }
@@ -164,6 +166,7 @@ impl<T> fmt::Debug for Delayed<T> {
 /// | `allow_other_workers` | false | whether others may while none of `workers` is connected | |
 /// | `wait_timeout` | for ever | how long it may wait for a worker that can ever run it | any |
 /// | `no_duplicate` | false | whether a second attempt may never run beside one that takes too long | |
+/// | `actor` | false | whether the result is an actor, neither copied nor made again; true for every [`ActorState`](crate::actor::ActorState) | |
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct TaskOptions {
     /// Higher runs first.
@@ -182,6 +185,8 @@ pub struct TaskOptions {
     pub wait_timeout: Option<Duration>,
     /// Whether a second attempt may never run beside one that takes far longer than its kind does.
     pub no_duplicate: bool,
+    /// Whether the result is an actor, which is neither copied nor made again.
+    pub actor: bool,
 }
 
 /// The options of most tasks.
@@ -194,6 +199,7 @@ static DEFAULT_OPTIONS: TaskOptions = TaskOptions {
     allow_other_workers: false,
     wait_timeout: None,
     no_duplicate: false,
+    actor: false,
 };
 
 /// A [`Delayed`] of a type that is not written down.

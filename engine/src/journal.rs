@@ -134,6 +134,8 @@ pub(crate) enum Entry<'a> {
         nodes: Vec<(u32, u16)>,
         parent: Option<(TaskId, Priority)>,
     },
+    /// An actor is there: it is not made again, whatever becomes of it.
+    Made { task: TaskId, worker: WorkerId },
 }
 
 /// A log cannot be read.

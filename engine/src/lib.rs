@@ -27,6 +27,7 @@
 // `#[task]` writes paths that begin with the crate's name, also inside this crate's own tests.
 extern crate self as phalanx_engine;
 
+pub mod actor;
 pub mod adaptive;
 pub mod client;
 pub mod coordination;

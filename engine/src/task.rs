@@ -281,6 +281,20 @@ pub enum TaskError {
     /// The client took it back.
     #[error("the task was cancelled")]
     Cancelled,
+    /// The actor that it calls was lost with its worker. Its state cannot be made again.
+    #[error("the actor that task {function} made was lost with its worker, and its state with it; make a new one")]
+    ActorLost {
+        /// The function that made the actor.
+        function: String,
+    },
+    /// It is a call of an actor that ran, or may have, and whose result is nowhere.
+    #[error(
+        "the result of {function}, a call of an actor, was lost, and it is not run a second time; give it retries where that may be"
+    )]
+    CallLost {
+        /// The function's name.
+        function: String,
+    },
     /// The scheduler cannot read what was submitted.
     #[error("the submission is malformed: {message}")]
     Malformed {

@@ -32,6 +32,10 @@ pub trait Portable: Send + Sync + 'static + Sized {
 
     /// How many bytes the value takes.
     fn n_bytes(&self) -> u64;
+
+    /// Whether values of this type never leave the process that made them, on no way: then `encode` and `decode` are
+    /// never right. As the state of an actor.
+    const STAYS: bool = false;
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Portable for T {
@@ -91,6 +95,7 @@ enum Form {
 trait Erased: Send + Sync {
     fn encode(&self) -> Result<Data, DataError>;
     fn type_name(&self) -> &'static str;
+    fn stays(&self) -> bool;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -101,6 +106,10 @@ impl<T: Portable> Erased for T {
 
     fn type_name(&self) -> &'static str {
         type_name::<T>()
+    }
+
+    fn stays(&self) -> bool {
+        T::STAYS
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -163,6 +172,11 @@ impl Value {
             Form::Raw(data) => Ok(data.clone()),
             Form::Broken(error) => Err(error.clone()),
         }
+    }
+
+    /// Whether it never becomes bytes; see [`Portable::STAYS`].
+    pub fn stays(&self) -> bool {
+        matches!(&*self.form(), Form::Live(value) if value.stays())
     }
 
     /// How many bytes it takes.

@@ -31,6 +31,7 @@
 //! | read | to learn |
 //! |---|---|
 //! | `client`, `remote`, [`blocking`] | what a program can ask for |
+//! | `actor` | state on a worker, and calls that run there one after the other |
 //! | `coordination` | locks, semaphores, events, queues and variables that a cluster knows by name |
 //! | `local`, `process`, `supervisor` | how a program starts its own cluster, and keeps it running |
 //! | [`worker_client`], [`secede`] | how tasks submit tasks, and wait |
@@ -41,6 +42,7 @@
 //! | `pool`, `store`, `io` | the threads, the results, the clock |
 //! | `memory`, `spill` | how much memory there is, and results on disk |
 
+mod actor;
 mod adaptive;
 pub mod blocking;
 mod client;
@@ -73,6 +75,7 @@ mod wire;
 mod worker;
 mod zero;
 
+pub use actor::Actor;
 pub use adaptive::adapt;
 pub use client::{Client, ClientOptions, Notice};
 pub use coordination::{Event, Lease, Lock, Queue, Semaphore, Variable};

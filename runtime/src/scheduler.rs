@@ -49,13 +49,15 @@ const BATCH: usize = 1_024;
 /// | `security` | none | what clients and workers must know or have | [`Security`] |
 /// | `journal` | none | the folder in which it writes down what it must know to go on after its death | one that it alone uses |
 /// | `client_grace` | 10 s | how long a client's work goes on after its connection broke without a goodbye | any |
+/// | `straggler_factor` | 3 | a task that runs for so many times what three of four of its kind take is begun a second time on an idle worker, and the first answer counts | 1 or more; 0: never |
+/// | `straggler_floor` | 1 s | no task is begun a second time before it is seen running for so long | above 0 |
 ///
 /// ```
 /// use phalanx_runtime::SchedulerOptions;
 /// let options = SchedulerOptions { listen: "tcp://127.0.0.1:0".into(), ..SchedulerOptions::default() };
 /// assert_eq!(options.allowed_failures, 3);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SchedulerOptions {
     /// Where clients and workers find it.
     pub listen: String,
@@ -71,19 +73,36 @@ pub struct SchedulerOptions {
     pub client_grace: Duration,
     /// Where it writes down what it must know to go on after its death.
     pub journal: Option<PathBuf>,
+    /// How far beyond what its kind takes a task must run to be begun a second time; 0 for never.
+    pub straggler_factor: f64,
+    /// For how long a task must be seen running before it is begun a second time.
+    pub straggler_floor: Duration,
 }
 
 impl Default for SchedulerOptions {
     fn default() -> Self {
-        let Config { heartbeat, no_workers_after, allowed_failures, client_grace, .. } = Config::default();
-        let (listen, security) = ("tcp://127.0.0.1:8786".into(), Security::default());
-        Self { listen, heartbeat, no_workers_after, allowed_failures, security, client_grace, journal: None }
+        let config = Config::default();
+        Self {
+            listen: "tcp://127.0.0.1:8786".into(),
+            heartbeat: config.heartbeat,
+            no_workers_after: config.no_workers_after,
+            allowed_failures: config.allowed_failures,
+            security: Security::default(),
+            client_grace: config.client_grace,
+            journal: None,
+            straggler_factor: config.straggler_factor,
+            straggler_floor: config.straggler_floor,
+        }
     }
 }
 
 impl SchedulerOptions {
     fn check(&self) -> Result<()> {
-        let positive = [("heartbeat", self.heartbeat), ("no_workers_after", self.no_workers_after)];
+        let positive = [
+            ("heartbeat", self.heartbeat),
+            ("no_workers_after", self.no_workers_after),
+            ("straggler_floor", self.straggler_floor),
+        ];
         for (name, value) in positive {
             if value.is_zero() {
                 return Err(Error::Option { name, value: "0".into(), expected: "more than 0" });
@@ -91,6 +110,11 @@ impl SchedulerOptions {
         }
         if self.allowed_failures == 0 {
             return Err(Error::Option { name: "allowed_failures", value: "0".into(), expected: "1 or more" });
+        }
+        let factor = self.straggler_factor;
+        if factor != 0. && !(1. ..f64::INFINITY).contains(&factor) {
+            let expected = "1 or more, or 0 for never";
+            return Err(Error::Option { name: "straggler_factor", value: factor.to_string(), expected });
         }
         Ok(())
     }
@@ -101,6 +125,8 @@ impl SchedulerOptions {
             no_workers_after: self.no_workers_after,
             allowed_failures: self.allowed_failures,
             client_grace: self.client_grace,
+            straggler_factor: self.straggler_factor,
+            straggler_floor: self.straggler_floor,
             version: env!("CARGO_PKG_VERSION").into(),
             ..Config::default()
         }

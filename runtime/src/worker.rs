@@ -490,6 +490,7 @@ impl Session {
     /// fail to be counted, so they look small.
     fn tried(&self, value: Value) -> Result<Value, Failure> {
         if self.scheduler().travels()
+            && !value.stays()
             && value.n_bytes() <= TRIED
             && let Err(error) = value.to_data()
         {

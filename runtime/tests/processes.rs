@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use common::{LONG, Numbers, dot, fibonacci, leaf, numbers, tree};
 use libtest_mimic::{Arguments, Failed, Trial};
 use phalanx_engine::{
+    actor::ActorState,
     adaptive::AdaptiveOptions,
     death::{Death, End},
     graph::Delayed,
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         test("a_killed_worker_takes_what_its_tasks_submitted", a_killed_worker_takes_what_its_tasks_submitted),
         test("a_task_that_kills_through_another_fails_too", a_task_that_kills_through_another_fails_too),
         test("a_killed_holder_lets_go", a_killed_holder_lets_go),
+        test("an_actor_lives_in_one_process_and_dies_with_it", an_actor_lives_in_one_process_and_dies_with_it),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
@@ -422,5 +424,55 @@ fn a_killed_holder_lets_go() {
         assert_ne!(client.queue::<u32>("holders", 0).get_within(LONG).await.unwrap(), process);
         client.event("may go").set().await.unwrap();
         assert_eq!(task.await, Ok(()));
+    });
+}
+
+/// What it counts, and in which process.
+#[task]
+fn counter(start: u64) -> ActorState<u64> {
+    ActorState::new(start)
+}
+
+#[task]
+fn count(counter: &mut u64, by: u64) -> (u64, u32) {
+    *counter += by;
+    (*counter, std::process::id())
+}
+
+fn an_actor_lives_in_one_process_and_dies_with_it() {
+    block_on(async {
+        let cluster = LocalCluster::processes(2).unwrap();
+        let client = cluster.client().await.unwrap();
+        let actors =
+            [client.actor(&counter::delayed(0)).await.unwrap(), client.actor(&counter::delayed(1_000)).await.unwrap()];
+        // Calls of both, each with results that the other process made.
+        let made: Vec<_> = client.map(0..40, leaf::delayed);
+        let calls: Vec<_> =
+            made.iter().map(|by| [0, 1].map(|one| client.submit(&count::delayed(&actors[one], by)))).collect();
+        let (mut sum, mut homes) = (0, [0; 2]);
+        for (by, calls) in (0..).zip(calls) {
+            sum += by;
+            for (one, call) in calls.into_iter().enumerate() {
+                let (counted, process) = call.await.unwrap();
+                assert_eq!(counted, sum + 1_000 * one as u64);
+                assert!(homes[one] == 0 || homes[one] == process, "an actor has one home");
+                homes[one] = process;
+            }
+        }
+        assert_ne!(homes[0], homes[1], "they are spread");
+        // What an actor holds is not to be had.
+        let asked = client.submit(&counter::delayed(5)).get().await.map(|_| ());
+        assert!(matches!(asked, Err(Error::Task { source: TaskError::Malformed { .. } })), "{asked:?}");
+        kill(homes[0]);
+        let is_lost = |outcome: Result<(u64, u32), Error>| {
+            let is_it = matches!(&outcome, Err(Error::Task { source: TaskError::ActorLost { .. } }));
+            assert!(is_it, "{outcome:?}");
+        };
+        let open: Vec<_> = client.map(0..5, |by| count::delayed(&actors[0], by));
+        for call in open {
+            is_lost(call.await);
+        }
+        is_lost(client.compute(&count::delayed(&actors[0], 1)).await);
+        assert_eq!(client.compute(&count::delayed(&actors[1], 1)).await, Ok((sum + 1_001, homes[1])));
     });
 }

@@ -14,7 +14,7 @@ use std::{
 
 use common::{LONG, add};
 use libtest_mimic::{Arguments, Failed, Trial};
-use phalanx_engine::{graph::Delayed, task};
+use phalanx_engine::{actor::ActorState, graph::Delayed, task, task::TaskError};
 use phalanx_runtime::{Client, Error, Notice, SchedulerOptions, WorkerOptions, run_scheduler, run_worker};
 
 const ROLE: &str = "PHALANX_TEST_ROLE";
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     };
     let tests = vec![
         test("a_killed_scheduler_with_a_journal_costs_nothing", a_killed_scheduler_with_a_journal_costs_nothing),
+        test("an_actor_outlives_a_killed_scheduler", an_actor_outlives_a_killed_scheduler),
         test("a_killed_scheduler_without_one_is_said", a_killed_scheduler_without_one_is_said),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
@@ -147,6 +148,49 @@ fn a_killed_scheduler_with_a_journal_costs_nothing() {
         assert!(said.iter().any(|notice| matches!(notice, Notice::SchedulerGone { .. })), "{said:?}");
         assert!(said.contains(&Notice::SchedulerBack { url, remembers: true }), "{said:?}");
         drop(workers);
+        std::fs::remove_dir_all(folder).unwrap();
+    });
+}
+
+#[task(name = "test.counter")]
+fn counter() -> ActorState<u64> {
+    ActorState::new(0)
+}
+
+/// Counts once the test says so.
+#[task(name = "test.count")]
+fn count(counter: &mut u64, port: u16) -> u64 {
+    gated(port, 0);
+    *counter += 1;
+    *counter
+}
+
+fn an_actor_outlives_a_killed_scheduler() {
+    block_on(async {
+        let (url, folder) = (free_url(), folder("actors"));
+        let scheduler = Process::start("scheduler", &url, Some(&folder));
+        let worker = Process::start("worker", &url, None);
+        let client = Client::connect(&url).await.unwrap();
+        client.wait_for_workers(1, LONG).await.unwrap();
+        let actor = client.actor(&counter::delayed()).await.unwrap();
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = door.local_addr().unwrap().port();
+        let mut calls: Vec<_> = (0..2).map(|_| client.submit(&count::delayed(&actor, port))).collect();
+        let let_in = || door.accept().unwrap().0;
+        let_in().write_all(&[0]).unwrap();
+        let mut inside = let_in();
+        // One call is done, one runs.
+        drop(scheduler);
+        calls.push(client.submit(&count::delayed(&actor, port)));
+        let _again = Process::start("scheduler", &url, Some(&folder));
+        inside.write_all(&[0]).unwrap();
+        let_in().write_all(&[0]).unwrap();
+        for (call, n) in calls.iter().zip(1..) {
+            assert_eq!(call.await, Ok(n), "every call once, on the one state");
+        }
+        drop(worker);
+        let failed = client.compute(&count::delayed(&actor, port)).await;
+        assert!(matches!(failed, Err(Error::Task { source: TaskError::ActorLost { .. } })), "{failed:?}");
         std::fs::remove_dir_all(folder).unwrap();
     });
 }

@@ -95,6 +95,40 @@ async fn results_come_home_together_or_as_they_are_done() {
 }
 
 #[tokio::test]
+async fn every_handle_is_completed_once_whatever_became_of_its_task() {
+    #[task]
+    fn odd(x: u64) -> Result<u64, String> {
+        if x % 2 == 1 { Ok(x) } else { Err(format!("{x} is even")) }
+    }
+    let client = one_thread().await;
+    let first = client.submit(&gated::delayed("completes first", 1_u64));
+    let (good, bad, taken_back) =
+        (client.submit(&odd::delayed(3)), client.submit(&odd::delayed(4)), client.submit(&odd::delayed(5)));
+    let value = client.submit(&Delayed::value(6_u64));
+    let handles = [&first, &good, &bad, &good, &taken_back, &value].map(Clone::clone);
+    let mut completed = client.as_completed(handles);
+    assert_eq!(completed.n_left(), 6);
+    assert_eq!(completed.next().await.unwrap().await, Ok(6), "what is a value already is there");
+    pass("completes first is reached");
+    client.cancel(std::slice::from_ref(&taken_back));
+    assert_eq!(completed.next().await.unwrap().task(), taken_back.task());
+    open("completes first");
+    let mut ends = Vec::new();
+    while let Some(next) = completed.next().await {
+        ends.push((next.task(), next.await.map_err(|error| error.to_string().contains("4 is even"))));
+    }
+    let expected = [(first.task(), Ok(1)), (good.task(), Ok(3)), (bad.task(), Err(true)), (good.task(), Ok(3))];
+    assert_eq!((ends.len(), completed.n_left()), (4, 0));
+    assert!(expected.iter().all(|end| ends.contains(end)), "{ends:?}");
+    // Who looks no further takes nothing back.
+    let later = client.map([7, 9], odd::delayed);
+    let mut some = client.as_completed(later.clone());
+    assert!(some.next().await.is_some());
+    drop(some);
+    assert_eq!(client.gather(&later).await, Ok(vec![7, 9]));
+}
+
+#[tokio::test]
 async fn persisted_results_stay_on_the_workers_until_they_are_let_go() {
     static DROPS: Mutex<Option<mpsc::Sender<u64>>> = Mutex::new(None);
     #[derive(Clone, Serialize, Deserialize)]

@@ -27,6 +27,7 @@ use syn::{
 /// | `x: T` | a `T`, `Delayed<T>` or `&Delayed<T>` | owned: a clone of the shared value |
 /// | `x: &T` | the same | borrowed from the shared value |
 /// | `xs: &[Arc<T>]` | a `Vec<Delayed<T>>` | the list, nothing cloned |
+/// | `actor: &mut T`, as the first one | an actor whose state is a `T` | borrowed: no other call of the actor runs meanwhile |
 ///
 /// A return type whose last word is `Result` makes the task's type its first parameter; an `Err` is the task's
 /// failure and must implement `Display`. Functions with generics, `self`, `async` or `unsafe` are refused.
@@ -71,7 +72,8 @@ fn expand(name: Option<LitStr>, function: &ItemFn) -> Result<Tokens, Error> {
         return Err(Error::new(signature.generics.span(), message));
     }
     let engine = engine_path()?;
-    let parameters = signature.inputs.iter().map(Parameter::read).collect::<Result<Vec<_>, _>>()?;
+    let inputs = signature.inputs.iter().enumerate();
+    let parameters = inputs.map(|(i, input)| Parameter::read(input, i == 0)).collect::<Result<Vec<_>, _>>()?;
     let (output, fallible) = read_output(&signature.output);
 
     let ident = &signature.ident;
@@ -164,6 +166,7 @@ enum Form {
     Owned,
     Borrowed,
     List,
+    Actor,
 }
 
 struct Parameter {
@@ -176,7 +179,7 @@ struct Parameter {
 }
 
 impl Parameter {
-    fn read(argument: &FnArg) -> Result<Self, Error> {
+    fn read(argument: &FnArg, is_first: bool) -> Result<Self, Error> {
         let FnArg::Typed(typed) = argument else {
             return Err(Error::new(argument.span(), "a task cannot be a method"));
         };
@@ -186,7 +189,12 @@ impl Parameter {
         let written = (*typed.ty).clone();
         let (inner, form) = match &written {
             Type::Reference(reference) if reference.mutability.is_some() => {
-                return Err(Error::new(reference.span(), "a task cannot change its arguments: take `&T` or `T`"));
+                if !is_first {
+                    let message =
+                        "a task cannot change its arguments: take `&T` or `T`, or make the first one an actor";
+                    return Err(Error::new(reference.span(), message));
+                }
+                ((*reference.elem).clone(), Form::Actor)
             }
             Type::Reference(reference) => match &*reference.elem {
                 Type::Slice(slice) => match arc_of(&slice.elem) {
@@ -206,6 +214,7 @@ impl Parameter {
         match self.form {
             Form::Owned | Form::Borrowed => quote!(#engine::graph::Arg<#inner>),
             Form::List => quote!(#engine::graph::ArgList<#inner>),
+            Form::Actor => quote!(#engine::graph::Arg<#engine::actor::ActorState<#inner>>),
         }
     }
 
@@ -222,6 +231,10 @@ impl Parameter {
             Form::Owned | Form::Borrowed => quote! {
                 let #input = #input.one().and_then(|value| value.get::<#inner>()).map_err(#explain)?;
             },
+            Form::Actor => quote! {
+                let #input = #input.one()
+                    .and_then(|value| value.get::<#engine::actor::ActorState<#inner>>()).map_err(#explain)?;
+            },
             Form::List => quote! {
                 let #input = #input.many()
                     .and_then(|values| values.iter().map(|value| value.get::<#inner>()).collect::<::core::result::Result<::std::vec::Vec<_>, _>>())
@@ -236,6 +249,7 @@ impl Parameter {
             Form::Owned => quote!(::std::sync::Arc::unwrap_or_clone(#input)),
             Form::Borrowed => quote!(&*#input),
             Form::List => quote!(&#input),
+            Form::Actor => quote!(&mut *#input.lock()),
         }
     }
 }

@@ -376,3 +376,35 @@ fn thirty_silent_heartbeats_are_the_loss_of_the_scheduler() {
     assert_eq!(world.ticks(Duration::from_secs(1)), [fail(1, Trouble::SchedulerLost), Command::CloseScheduler]);
     assert_eq!(world.ticks(Duration::from_secs(60)), []);
 }
+
+#[test]
+fn what_is_cancelled_at_once_is_said_after_its_submission() {
+    // test_client: cancel_before_known_to_scheduler.
+    let mut world = World::new();
+    let submitted = world.told(Event::Submit { graph: Box::new(graph(1)), wanted: vec![0], parent: None });
+    let cancelled = world.told(Event::Cancel { tasks: vec![task(0)] });
+    assert_eq!(submitted, [Command::ToScheduler(FromClient::submit(0, graph(1), vec![0]))]);
+    assert_eq!(cancelled, [Command::ToScheduler(FromClient::Cancel { tasks: vec![task(0)] })]);
+    assert_eq!(world.awaits(0, 5), []);
+    let trouble = Trouble::Task(TaskError::Cancelled);
+    assert_eq!(world.failed(0, TaskError::Cancelled), [Command::Fail { ticket: 5, trouble }]);
+}
+
+#[test]
+fn handles_from_before_a_restart_let_go_of_nothing_that_came_after_it() {
+    // test_failed_workers: forgotten_futures_dont_clean_up_new_futures.
+    let mut world = World::holding(2);
+    world.awaits(0, 5);
+    let told = world.told(Event::Restarted { client: ClientId(9) });
+    assert_eq!(told, [Command::Fail { ticket: 5, trouble: Trouble::SchedulerRestarted }, Command::NamesLost]);
+    let again = world.told(Event::Submit { graph: Box::new(graph(2)), wanted: vec![0, 1], parent: None });
+    assert_eq!(again, [Command::ToScheduler(FromClient::submit(2, graph(2), vec![0, 1]))]);
+    for old in [TaskId::new(ClientId(7), 0), TaskId::new(ClientId(9), 0), TaskId::new(ClientId(7), 2)] {
+        assert_eq!(world.told(Event::Release { tasks: vec![old] }), []);
+    }
+    let task = TaskId::new(ClientId(9), 2);
+    assert_eq!(
+        world.told(Event::Release { tasks: vec![task] }),
+        [Command::ToScheduler(FromClient::Release { tasks: vec![task] })]
+    );
+}

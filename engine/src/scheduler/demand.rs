@@ -249,6 +249,8 @@ impl Scheduler {
     pub(super) fn take_resources(&mut self, slot: Slot, worker: WorkerId) {
         if let Some((need, _)) = self.demand_of(slot)
             && !need.resources.is_empty()
+            // A call runs where its actor is, whatever else is there.
+            && !self.actors.is_call(slot)
             && let Some(state) = self.workers.get_mut(worker)
         {
             for (name, amount) in &need.resources {
@@ -375,6 +377,8 @@ impl Scheduler {
         let workers = &self.workers;
         let can_take =
             |id: &WorkerId| workers.get(*id).is_some_and(|worker| worker.is_open() && key.0.fits_now(worker));
+        // The one that it asked to leave counts where there is no other.
+        let left = self.tasks.moved.get(&slot).map(|(from, _)| *from).filter(|_| demand.eligible.len() > 1);
         let mut candidates: Vec<WorkerId> = Vec::new();
         for input in self.tasks.dependencies(slot).take(LOOKS) {
             let holders = self.tasks.holders(input).filter(|id| demand.eligible.contains(id) && can_take(id));
@@ -384,6 +388,8 @@ impl Scheduler {
         for id in &demand.open {
             if !can_take(id) {
                 full.push(*id);
+            } else if left == Some(*id) {
+                // One that is busy and has room comes before it.
             } else if workers.get(*id).is_some_and(Worker::is_idle) {
                 idle.push(*id);
                 if idle.len() == LOOKS {
@@ -399,9 +405,7 @@ impl Scheduler {
         candidates.extend(if idle.is_empty() { busy } else { idle });
         candidates.sort_unstable();
         candidates.dedup();
-        if demand.eligible.len() > 1 && !self.tasks.moved.is_empty() {
-            candidates.retain(|id| !self.came_from(slot, *id));
-        }
+        candidates.retain(|id| left != Some(*id));
         self.best_of(slot, candidates)
     }
 

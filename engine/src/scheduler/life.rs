@@ -145,6 +145,8 @@ impl Scheduler {
         let Some(slot) = self.tasks.find(task) else { return self.drop_stray(worker, task) };
         match self.tasks.state[slot] {
             State::Memory if self.tasks.holds(worker, slot) => {}
+            // There is one of each actor.
+            _ if self.actors.contains(slot) => self.drop_stray(worker, task),
             State::Memory => {
                 self.tasks.add_holder(slot, worker);
                 self.workers.stored(worker, self.tasks.n_bytes[slot] as i64);
@@ -165,6 +167,12 @@ impl Scheduler {
     pub(super) fn worker_misses(&mut self, worker: WorkerId, task: TaskId, tried: &[Address], out: &mut Vec<Command>) {
         // Where nothing is known of the task, the attempt that needed it is cancelled already.
         let Some(slot) = self.tasks.find(task) else { return self.copy_missing(worker, task) };
+        if self.actors.contains(slot) && self.tasks.holds(worker, slot) {
+            // Whoever has it says that he has not.
+            self.drops.entry(worker).or_default().push(task);
+            self.workers.stored(worker, -(self.tasks.n_bytes[slot] as i64));
+            return self.lose(vec![slot], out);
+        }
         self.note_miss(slot, tried, out);
         self.copy_missing(worker, task);
         match self.tasks.state[slot] {
@@ -186,7 +194,9 @@ impl Scheduler {
             if !is_running && self.take_back_second(slot, worker, out) {
                 continue;
             }
-            if is_there && !is_running {
+            if is_there && !is_running && self.actors.is_call(slot) {
+                self.take_back_call(slot, out);
+            } else if is_there && !is_running {
                 self.cancel_attempt(slot, out);
                 self.wait_again(slot, out);
             }
@@ -198,6 +208,11 @@ impl Scheduler {
         if let Some(error) = self.tasks.errors.get(&slot) {
             out.push(Command::ToClient { client, message: ToClient::Failed { task, error: (**error).clone() } });
             return;
+        }
+        if self.actors.contains(slot) && !tried.is_empty() {
+            let message = "the state of an actor stays on its worker; call a task of it instead".into();
+            let error = TaskError::Malformed { message };
+            return out.push(Command::ToClient { client, message: ToClient::Failed { task, error } });
         }
         self.note_miss(slot, tried, out);
         // Otherwise it is being made, and whoever wants a result is told when it is there.
@@ -271,6 +286,9 @@ impl Scheduler {
 
     /// Takes a task off the queue or the worker it is on, saying nothing to anyone. Its state is the caller's to set.
     pub(super) fn leave_place(&mut self, slot: Slot) {
+        if self.actors.is_call(slot) {
+            self.leave_line(slot);
+        }
         let worker = self.tasks.worker[slot];
         match self.tasks.state[slot] {
             State::Ready if worker != NONE => {
@@ -299,6 +317,9 @@ impl Scheduler {
             let tasks = &mut self.tasks;
             let at_rest = matches!(tasks.state[slot], State::Released | State::Failed);
             if !at_rest || tasks.wanted[slot] > 0 || tasks.n_dependents[slot] > 0 {
+                if !self.actors.is_empty() {
+                    self.look_at_call(slot);
+                }
                 continue;
             }
             work.extend(tasks.dependencies(slot));
@@ -307,13 +328,16 @@ impl Scheduler {
                 self.wishes.touch(tasks.id(slot));
             }
             tasks.remove(slot);
+            self.actors.forget(slot);
             self.submissions.lost_task(submission);
         }
     }
 
     /// Whether someone needs the result now.
     pub(super) fn is_needed(&self, slot: Slot) -> bool {
-        self.tasks.wanted[slot] > 0 || self.tasks.n_pending[slot] > 0
+        self.tasks.wanted[slot] > 0
+            || self.tasks.n_pending[slot] > 0
+            || (!self.actors.is_empty() && self.keeps_call(slot))
     }
 
     /// An active task goes to `Failed`, and every active task that needs it with it.
@@ -356,6 +380,9 @@ impl Scheduler {
         self.tasks.n_bytes[slot] = n_bytes;
         self.workers.stored(worker, n_bytes as i64);
         self.count_active(slot, -1);
+        if self.actors.contains(slot) {
+            self.actor_is_made(slot, worker);
+        }
         let task = self.tasks.id(slot);
         self.wishes.touch(task);
         // It may have been fetching a copy of what it then made itself.
@@ -398,6 +425,7 @@ impl Scheduler {
                 }
             }
         }
+        let lost = if self.actors.is_empty() { lost } else { self.lose_actors(lost, out) };
         for slot in lost {
             if self.tasks.state[slot] == State::Released {
                 self.activate(slot, out);
@@ -432,7 +460,7 @@ impl Scheduler {
     }
 
     /// Where nobody needs a task any more: its result is dropped, its running stopped, its record forgotten.
-    fn let_go(&mut self, slot: Slot, out: &mut Vec<Command>) {
+    pub(super) fn let_go(&mut self, slot: Slot, out: &mut Vec<Command>) {
         let mut work = vec![slot];
         while let Some(slot) = work.pop() {
             if self.is_needed(slot) {
@@ -476,7 +504,8 @@ impl Scheduler {
 
     /// A result was not where it was said to be: those copies no longer count.
     fn note_miss(&mut self, slot: Slot, tried: &[Address], out: &mut Vec<Command>) {
-        if self.tasks.state[slot] != State::Memory {
+        // An actor is never sent, so that nobody got it says nothing.
+        if self.tasks.state[slot] != State::Memory || self.actors.contains(slot) {
             return;
         }
         let task = self.tasks.id(slot);
@@ -546,6 +575,9 @@ impl Scheduler {
     pub(super) fn count_active(&mut self, slot: Slot, by: i64) {
         if let Some(client) = self.clients.get_mut(&self.tasks.id(slot).client()) {
             client.n_active = client.n_active.saturating_add_signed(by);
+        }
+        if !self.actors.is_empty() {
+            self.count_call(slot, by > 0);
         }
     }
 

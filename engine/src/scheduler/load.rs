@@ -16,6 +16,7 @@ impl Scheduler {
         let mut units = shared;
         let mut n_ready = n_shared;
         let mut workers = Vec::new();
+        let homes = self.homes();
         for id in self.workers.ids() {
             let Some(worker) = self.workers.get(id) else { continue };
             units = units.saturating_add(worker.occupancy).saturating_add(worker.queued);
@@ -30,7 +31,7 @@ impl Scheduler {
                 n_tasks: (worker.in_flight.len() + worker.queue.len() + worker.seceded.len()) as u64,
                 n_bytes: worker.n_stored,
                 budget: worker.memory_limit,
-                is_pinned: false,
+                is_pinned: homes.contains(&id),
             });
         }
         Load { expected_ns: units.saturating_mul(UNIT_NS), n_ready, workers }

@@ -20,11 +20,13 @@
 //! | `requests` | who answers what clients ask beside submitting |
 //! | `recovery` | how a scheduler that died is made again from its journal |
 //! | `returns` | what becomes of those whose connection broke and who come back |
+//! | `actors` | results that stay where they are, and the calls that stand in line for each |
 //! | `coordinate` | locks, events, queues: what [`crate::coordination`] decides, told to clients |
 //! | `deaths` | which task is to blame for a worker's death, and what its supervisor saw |
 //! | `load` | how much there is to do, for those who add and remove workers |
 //! | `check` | what must be true after every event |
 
+mod actors;
 mod check;
 mod coordinate;
 mod deaths;
@@ -64,6 +66,7 @@ use crate::{
     message::{FromClient, FromWorker, Greeting, Hello, PROTOCOL, ToClient, ToWorker},
     time::Time,
 };
+use actors::Actors;
 use deaths::Deaths;
 use demand::Demands;
 use functions::Functions;
@@ -320,6 +323,7 @@ pub struct Scheduler {
     coordination: Coordination,
     /// Which of the lives that a journal connects; 0 is the first.
     life: u32,
+    actors: Actors,
 }
 
 impl Scheduler {
@@ -359,6 +363,7 @@ impl Scheduler {
             trim_at: None,
             coordination: Coordination::default(),
             life: 0,
+            actors: Actors::default(),
         }
     }
 
@@ -376,8 +381,13 @@ impl Scheduler {
             Event::WorkerLeft { worker } => self.worker_left(worker, out),
             Event::Tick => self.tick(now, out),
         }
-        self.keep_copies_right(now, out);
         self.end_recovery_in_time(out);
+        self.settle_calls(out);
+        self.keep_copies_right(now, out);
+        // A worker that goes may take tasks along for which results were kept.
+        if self.settle_calls(out) {
+            self.keep_copies_right(now, out);
+        }
         // What is dropped is said before what is to be computed: a task may be both in one event.
         for (worker, tasks) in std::mem::take(&mut self.drops) {
             self.tell_worker(worker, ToWorker::Drop { tasks }, out);

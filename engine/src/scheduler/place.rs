@@ -52,6 +52,9 @@ impl Scheduler {
         if self.recovering.is_some() {
             return self.put_aside(slot);
         }
+        if !self.actors.is_empty() && (self.is_made_again(slot, out) || self.make_call_ready(slot, out)) {
+            return;
+        }
         if !self.tasks.condemned.is_empty() && self.hold_condemned(slot) {
             return;
         }
@@ -68,7 +71,7 @@ impl Scheduler {
         }
         let priority = self.priority(slot);
         self.tasks.state[slot] = State::Ready;
-        if self.demand(slot) {
+        if self.demand(slot) || self.place_actor(slot) {
             return;
         }
         let everyone_knows = n_knowing as usize == self.workers.n_taking();
@@ -101,6 +104,9 @@ impl Scheduler {
 
     /// Hands ready tasks to workers with room.
     pub(super) fn dispatch(&mut self, out: &mut Vec<Command>) {
+        if !self.actors.is_empty() {
+            self.dispatch_calls(out);
+        }
         if !self.workers.eased.is_empty() {
             self.touched.append(&mut self.workers.eased);
         }

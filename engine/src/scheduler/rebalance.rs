@@ -101,7 +101,9 @@ impl Scheduler {
         }
         // Oldest first, as tasks are numbered.
         let mut held: BTreeMap<WorkerId, VecDeque<Slot>> = BTreeMap::new();
-        for slot in self.tasks.slots().filter(|slot| self.tasks.state[*slot] == State::Memory) {
+        for slot in
+            self.tasks.slots().filter(|slot| self.tasks.state[*slot] == State::Memory && !self.actors.contains(*slot))
+        {
             for holder in self.tasks.holders(slot) {
                 if senders.iter().any(|(_, sender)| *sender == holder) {
                     held.entry(holder).or_default().push_back(slot);

@@ -153,12 +153,15 @@ impl Recovery {
             Entry::Submission { client, first, graph, nodes, parent } => {
                 scheduler.restore(client, first, graph.into_owned(), &nodes, parent, unsaid)?;
             }
+            Entry::Made { task, worker } => scheduler.actor_was_made(task, worker),
         }
+        scheduler.settle_calls(unsaid);
         scheduler.keep_copies_right(scheduler.now, unsaid);
         scheduler.mind_the_absent(0.., unsaid);
         unsaid.clear();
         scheduler.drops.clear();
         scheduler.touched.clear();
+        scheduler.dispatch_calls(unsaid);
         Ok(())
     }
 }
@@ -208,6 +211,7 @@ impl Scheduler {
             let (first, graph, parent) = (submission.first, Cow::Borrowed(&submission.graph), submission.parent);
             log.push(&Entry::Submission { client, first, graph, nodes, parent });
         }
+        self.actors_made().for_each(|entry| log.push(&entry));
         let mut errors: Vec<_> = self.tasks.errors.iter().map(|(slot, error)| (self.tasks.id(*slot), error)).collect();
         errors.sort_unstable_by_key(|(task, _)| *task);
         for (task, error) in errors {
@@ -259,6 +263,10 @@ impl Scheduler {
         {
             recovering.workers.insert(now);
             self.write_down(|| Entry::WorkerLeft { worker: before });
+            for slot in self.actors.moved(before, now) {
+                let task = self.tasks.id(slot);
+                self.write_down(|| Entry::Made { task, worker: now });
+            }
         }
     }
 
@@ -281,6 +289,7 @@ impl Scheduler {
                 self.write_down(|| Entry::WorkerLeft { worker });
             }
         }
+        self.lose_missing_actors(out);
         let lost: Vec<(Slot, Arc<TaskError>)> = self
             .tasks
             .slots()
@@ -344,6 +353,7 @@ impl Scheduler {
         }
         let place = self.submissions.insert(client, first, graph, functions, parent);
         let slots: Vec<Slot> = nodes.iter().map(|(node, _)| self.write_task(place, *node)).collect();
+        self.note_actors(place);
         for (slot, (_, wanted)) in slots.iter().zip(nodes) {
             self.tasks.wanted[*slot] = *wanted;
         }

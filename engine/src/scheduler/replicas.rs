@@ -85,6 +85,9 @@ impl Scheduler {
     /// Tells the worker with the fewest bytes, of those that take work and lack it, to fetch a copy of a result in
     /// memory. None where there is no such worker.
     pub(super) fn copy_somewhere(&mut self, slot: Slot) -> Option<WorkerId> {
+        if self.actors.contains(slot) {
+            return None;
+        }
         let task = self.tasks.id(slot);
         let lacks = |worker: &WorkerId| {
             self.workers.takes(*worker) && !self.tasks.holds(*worker, slot) && !self.replicas.is_pending(task, *worker)
@@ -101,6 +104,9 @@ impl Scheduler {
 
     /// Tells a worker to fetch a copy of a result in memory, from the holder that has the least to send.
     pub(super) fn copy_to(&mut self, slot: Slot, to: WorkerId) {
+        if self.actors.contains(slot) {
+            return;
+        }
         let source = self.tasks.holders(slot).min_by_key(|holder| (self.replicas.outgoing(*holder), *holder));
         let Some((source, address)) = source.and_then(|id| Some((id, self.workers.get(id)?.address.clone()))) else {
             return;

@@ -88,8 +88,10 @@ impl Scheduler {
         n_copies: u32,
         out: &mut Vec<Command>,
     ) {
-        let open: BTreeSet<TaskId> =
-            tasks.iter().copied().filter(|task| self.wanted_by(client, *task).is_some()).collect();
+        // There is one of each actor.
+        let can_be_copied =
+            |task: &TaskId| self.wanted_by(client, *task).is_some_and(|slot| !self.actors.contains(slot));
+        let open: BTreeSet<TaskId> = tasks.iter().copied().filter(can_be_copied).collect();
         for task in &open {
             self.wishes.copies.insert(*task, n_copies.max(1));
         }

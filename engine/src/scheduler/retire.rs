@@ -236,7 +236,8 @@ impl Scheduler {
             if !is_there || self.tasks.worker[slot] != worker.0 {
                 continue;
             }
-            if self.take_back_second(slot, worker, out) {
+            // A call ends where its actor is.
+            if self.take_back_second(slot, worker, out) || self.actors.is_call(slot) {
                 continue;
             }
             self.cancel_attempt(slot, out);
@@ -259,8 +260,15 @@ impl Scheduler {
             1 => "it holds 1 result that is needed and".to_owned(),
             n_left => format!("it holds {n_left} results that are needed and"),
         };
+        let is_actor = |task: &TaskId| self.tasks.find(*task).is_some_and(|slot| self.actors.contains(slot));
+        let has_actor = leaving.to_move.iter().any(is_actor);
         let advice = "start another worker first, or give a time after which it leaves anyway";
-        let reason = format!("{what} no other worker can take; {advice}");
+        let reason = match has_actor {
+            true => "it has an actor, which cannot move; drop its handles first, or give a time after which it leaves \
+                 anyway, and the actor is lost"
+                .into(),
+            false => format!("{what} no other worker can take; {advice}"),
+        };
         self.set_functions_taken(worker, true);
         self.workers.unretire(worker);
         self.wishes.touch_all();

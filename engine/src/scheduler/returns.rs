@@ -134,6 +134,10 @@ impl Scheduler {
         let Some(slot) = self.tasks.find(task) else { return self.drop_stray(worker, task) };
         match self.tasks.state[slot] {
             State::Memory if self.tasks.holds(worker, slot) => {}
+            // There is one of each actor, and where it was made is written down.
+            state if self.actors.contains(slot) && (state == State::Memory || !self.actors.is_home(slot, worker)) => {
+                self.drop_stray(worker, task);
+            }
             State::Memory => {
                 self.tasks.add_holder(slot, worker);
                 self.workers.stored(worker, self.tasks.n_bytes[slot] as i64);
@@ -156,7 +160,7 @@ impl Scheduler {
             return false;
         };
         let estimate = self.estimate(slot);
-        if !self.may_run(slot, worker) {
+        if !self.call_goes_on(slot, worker).unwrap_or_else(|| self.may_run(slot, worker)) {
             return false;
         }
         self.leave_place(slot);
@@ -165,6 +169,7 @@ impl Scheduler {
         self.tasks.worker[slot] = worker.0;
         self.tasks.estimate[slot] = estimate;
         self.workers.assign(worker, slot, estimate, 0);
+        self.take_over_call(slot);
         self.take_resources(slot, worker);
         if let Some(state) = self.workers.get_mut(worker) {
             state.in_flight.insert(slot, true);

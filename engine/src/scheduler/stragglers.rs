@@ -190,11 +190,14 @@ impl Scheduler {
     }
 
     /// Whether a second attempt may run beside the first: not where the user forbids it, where a resource would be
-    /// taken twice, or where it submits tasks, which others see.
+    /// taken twice, where it submits tasks, which others see, or where it makes or calls an actor.
     fn is_duplicable(&self, slot: Slot) -> bool {
         let Some((submission, node)) = self.recipe(slot) else { return false };
         let options = submission.graph.options_of(node);
-        let is_allowed = !options.no_duplicate && options.resources.is_empty();
+        let is_allowed = !options.no_duplicate
+            && options.resources.is_empty()
+            && !self.actors.is_call(slot)
+            && !self.actors.contains(slot);
         is_allowed && !self.functions.waits(self.function(slot)) && !self.stragglers.pairs.contains_key(&slot)
     }
 

@@ -128,6 +128,7 @@ impl Scheduler {
         let parent = parent.and_then(|task| Some((task, self.priority(self.tasks.find(task)?))));
         let place = self.submissions.insert(client, first, graph, functions, parent);
         let slots: Vec<Slot> = (0..n_nodes).map(|node| self.write_task(place, node)).collect();
+        self.note_actors(place);
         for node in wanted {
             self.tasks.wanted[slots[*node as usize]] += 1;
         }

@@ -95,6 +95,8 @@ pub(super) struct Work {
     /// Inputs that stay in memory for it, from when it is staged until it has run.
     pub(super) loans: Vec<Loan>,
     pub(super) is_staged: bool,
+    /// The actor that it calls, once it runs.
+    pub(super) actor: Option<TaskId>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -187,7 +189,7 @@ impl Worker {
             Event::Tick => self.tick(now, out),
             Event::Seceded { task, attempt } => self.secede((task, attempt), out),
             Event::Rejoined { task, attempt } => self.rejoin((task, attempt), out),
-            Event::SchedulerLost { keeps_running } => self.lose_scheduler(keeps_running),
+            Event::SchedulerLost { keeps_running } => self.lose_scheduler(keeps_running, out),
             Event::SchedulerBack => self.announce(now, out),
         }
         if !self.stopped {
@@ -255,7 +257,7 @@ impl Worker {
 
     fn tick(&mut self, now: Time, out: &mut Vec<Command>) {
         if !self.is_alone && now >= self.silent_at() {
-            self.lose_scheduler(true);
+            self.lose_scheduler(true, out);
             out.push(Command::Stop { reason: StopReason::SchedulerSilent(now - self.heard_at) });
         }
         if !self.is_alone && now >= self.heartbeat_at {
@@ -307,6 +309,7 @@ impl Worker {
             expected_bytes,
             loans,
             is_staged: false,
+            actor: None,
         };
         let inputs = work.inputs();
         let missing: BTreeSet<TaskId> = inputs.iter().filter(|input| !self.memory.contains(**input)).copied().collect();
@@ -390,7 +393,7 @@ impl Worker {
             (Err(failure), None) => FromWorker::Failed { task, attempt, failure },
             (Ok(value), None) => {
                 let n_bytes = value.n_bytes();
-                let inline = (wanted && n_bytes <= self.config.inline_bytes).then(|| value.clone());
+                let inline = (wanted && n_bytes <= self.config.inline_bytes && !value.stays()).then(|| value.clone());
                 self.store(task, value, out);
                 FromWorker::finished(task, attempt, n_bytes, run_ns, inline)
             }
@@ -426,7 +429,7 @@ impl Worker {
 
     /// Puts a result into the store and wakes who waited for it.
     fn store(&mut self, task: TaskId, value: Value, out: &mut Vec<Command>) {
-        self.memory.insert(task, value.n_bytes(), self.needed_by.contains_key(&task));
+        self.memory.insert(task, value.n_bytes(), self.needed_by.contains_key(&task), value.stays());
         self.acquiring.remove(&task);
         self.fetches.forget(task);
         out.push(Command::Store { task, value });
@@ -502,6 +505,9 @@ impl Worker {
     pub(super) fn start(&mut self, key: Key, out: &mut Vec<Command>) {
         self.leave_inputs(key);
         let Some(work) = self.attempts.get_mut(&key) else { return };
+        if self.memory.any_stays() {
+            work.actor = work.inputs().into_iter().find(|input| self.memory.stays(*input));
+        }
         work.state = State::Running { cancelled: false, turn: Turn::Thread };
         self.n_running += 1;
         let (task, attempt) = key;

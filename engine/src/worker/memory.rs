@@ -54,6 +54,8 @@ pub(super) struct Memory {
     is_spilling: bool,
     is_paused: bool,
     disk_failed_until: Option<Time>,
+    /// Results that cannot be written anywhere.
+    n_staying: usize,
     /// What was last told to the scheduler.
     told: (u64, bool),
 }
@@ -71,6 +73,8 @@ struct Held {
     is_needed: bool,
     in_memory: bool,
     on_disk: bool,
+    /// It cannot be written anywhere.
+    stays: bool,
 }
 
 /// A write under way.
@@ -133,6 +137,7 @@ impl Memory {
             is_spilling: false,
             is_paused: false,
             disk_failed_until: None,
+            n_staying: 0,
             told: (0, false),
         }
     }
@@ -175,16 +180,27 @@ impl Memory {
         self.told = (0, false);
     }
 
+    /// Whether any result here cannot be written anywhere.
+    pub(super) const fn any_stays(&self) -> bool {
+        self.n_staying > 0
+    }
+
+    /// Whether a result is here and cannot be written anywhere.
+    pub(super) fn stays(&self, task: TaskId) -> bool {
+        self.held.get(task).is_some_and(|held| held.stays)
+    }
+
     /// Whether a result is here, in memory or on disk.
     pub(super) fn contains(&self, task: TaskId) -> bool {
         self.held.contains(task)
     }
 
     /// A result is in memory now, and was not here at all.
-    pub(super) fn insert(&mut self, task: TaskId, n_bytes: u64, is_needed: bool) {
+    pub(super) fn insert(&mut self, task: TaskId, n_bytes: u64, is_needed: bool, stays: bool) {
         self.n_uses += 1;
         let (copy, used) = (self.n_uses, self.n_uses);
-        let held = Held { n_bytes, copy, used, n_loans: 0, is_needed, in_memory: true, on_disk: false };
+        let held = Held { n_bytes, copy, used, n_loans: 0, is_needed, in_memory: true, on_disk: false, stays };
+        self.n_staying += usize::from(stays);
         self.count(task, &held, true);
         self.held.insert(task, held);
     }
@@ -192,6 +208,7 @@ impl Memory {
     /// A result is dropped. Says whether it was here.
     pub(super) fn remove(&mut self, task: TaskId) -> bool {
         let Some(held) = self.held.remove(task) else { return false };
+        self.n_staying -= usize::from(held.stays);
         self.count(task, &held, false);
         if held.n_loans > 0 && held.in_memory {
             self.resident += held.n_bytes;
@@ -392,7 +409,7 @@ impl Memory {
 
     /// Whether a result may ever leave memory while it is here.
     fn may_leave(&self, held: &Held) -> bool {
-        self.limit.is_some() && held.n_bytes >= self.smallest
+        self.limit.is_some() && held.n_bytes >= self.smallest && !held.stays
     }
 
     /// Bytes that become free when the writes under way end.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Command, Config, Event, Reason, Run, StopReason, Worker};
 use crate::{
+    actor::ActorState,
     graph::ArgumentCode,
     id::{Attempt, ClientId, FunctionId, TaskId},
     message::{Address, Compute, Failure, FromWorker, Priority, Remote, ToWorker},
@@ -657,4 +658,19 @@ fn what_was_cancelled_and_is_sent_again_under_its_number_goes_on() {
     assert_eq!(world.told(Event::SchedulerBack), [announce(&[], &[])]);
     assert_eq!(world.computes(compute(0, 0, &[])), [started(0, 0)]);
     assert_eq!(world.ran(0, 0)[0], store(0));
+}
+
+#[test]
+fn an_actor_that_a_call_was_changing_for_nobody_is_given_up() {
+    let actor = || Value::new(ActorState::new(1_u64));
+    let mut world = World::new(2);
+    for sequence in 0..2 {
+        world.computes(compute(sequence, 0, &[]));
+        let told = world.returned(sequence, 0, Ok(actor()));
+        let finished = FromWorker::finished(task(sequence), Attempt(0), 8, 5, None);
+        assert_eq!(told[1..], [Command::ToScheduler(finished)], "it is never sent along");
+    }
+    world.computes(compute(2, 0, &[(0, &[])]));
+    assert_eq!(world.told(Event::SchedulerLost { keeps_running: false }), [Command::Drop { tasks: tasks(&[0]) }]);
+    assert_eq!(world.told(Event::SchedulerBack), [announce(&[(1, 8)], &[])]);
 }

@@ -4,15 +4,18 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use phalanx_engine::{
-    graph::Graph,
+    graph::{Graph, TaskOptions},
     id::{Attempt, ClientId, ConnectionId, FunctionId, TaskId, WorkerId},
-    message::{Address, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Role, ToClient, ToWorker, WorkerHello},
+    message::{
+        Address, Failure, FromClient, FromWorker, Greeting, Hello, PROTOCOL, Role, ToClient, ToWorker, WorkerHello,
+    },
+    request::{Reply, Request},
     scheduler::{Command, Config, Event, Scheduler},
-    task::FunctionEntry,
+    task::{FunctionEntry, TaskError},
     time::Time,
     value::Value,
     worker::{self, Worker},
@@ -44,6 +47,8 @@ pub(crate) struct Fleet {
     pub(crate) now: Time,
     /// By place; the dead leave theirs empty.
     workers: Vec<Option<Worker>>,
+    /// What each of them has in its store.
+    stores: Vec<BTreeSet<TaskId>>,
     places: BTreeMap<WorkerId, usize>,
     ids: Vec<WorkerId>,
     agenda: BinaryHeap<Reverse<(Time, u64)>>,
@@ -54,10 +59,16 @@ pub(crate) struct Fleet {
     /// By the task's sequence number: the worker of its last run.
     pub(crate) ran: BTreeMap<u64, usize>,
     pub(crate) done: BTreeSet<u64>,
+    /// By the task's sequence number: how often it was begun.
+    pub(crate) n_runs: BTreeMap<u64, u32>,
+    /// Tasks whose function fails.
+    pub(crate) failing: BTreeSet<u64>,
+    /// What the client was told of those and of what needs them.
+    pub(crate) failed: BTreeMap<u64, TaskError>,
+    /// What the client's questions were answered.
+    pub(crate) replies: Vec<Reply>,
     /// Results that were moved between workers.
     pub(crate) n_moved: u64,
-    /// Time spent in the scheduler's machine; for reading, never for deciding.
-    pub(crate) spent: Duration,
     heartbeat: Duration,
     pub(crate) checks: bool,
 }
@@ -68,6 +79,7 @@ impl Fleet {
             scheduler: Scheduler::new(Config::default(), Time::ZERO),
             now: Time::ZERO,
             workers: Vec::new(),
+            stores: Vec::new(),
             places: BTreeMap::new(),
             ids: Vec::new(),
             agenda: BinaryHeap::new(),
@@ -77,8 +89,11 @@ impl Fleet {
             costs: Box::new(costs),
             ran: BTreeMap::new(),
             done: BTreeSet::new(),
+            n_runs: BTreeMap::new(),
+            failing: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            replies: Vec::new(),
             n_moved: 0,
-            spent: Duration::ZERO,
             heartbeat: Config::default().heartbeat,
             checks: true,
         };
@@ -97,6 +112,7 @@ impl Fleet {
         let address = address(place);
         let config = worker::Config { n_threads, heartbeat: self.heartbeat, ..worker::Config::default() };
         self.workers.push(Some(Worker::new(config, address.clone(), self.now)));
+        self.stores.push(BTreeSet::new());
         self.ids.push(WorkerId(u32::MAX));
         let role = Role::Worker(WorkerHello::new(n_threads, address, format!("w{place}")));
         let connection = ConnectionId(place as u64 + 1);
@@ -121,8 +137,40 @@ impl Fleet {
         let first = self.submitted;
         self.submitted += graph.len() as u64;
         let message = FromClient::submit(first, graph, wanted.to_vec());
-        self.tell(Event::Client { client: ClientId(0), message });
+        self.client(message);
         first
+    }
+
+    /// The client lets go of results, in one message.
+    pub(crate) fn release(&mut self, sequences: impl IntoIterator<Item = u64>) {
+        let tasks = sequences.into_iter().map(task).collect();
+        self.client(FromClient::Release { tasks });
+    }
+
+    /// The client asks something about the cluster.
+    pub(crate) fn ask(&mut self, request: Request) {
+        self.client(FromClient::Ask { ticket: self.replies.len() as u64, request });
+    }
+
+    /// A worker says that it pauses, or goes on.
+    pub(crate) fn pause(&mut self, place: usize, is_paused: bool) {
+        let message = FromWorker::Memory { resident: 0, spilled: 0, is_paused };
+        self.tell(Event::Worker { worker: self.ids[place], message });
+    }
+
+    pub(crate) fn id(&self, place: usize) -> WorkerId {
+        self.ids[place]
+    }
+
+    /// Panics where anybody remembers anything.
+    pub(crate) fn check_forgotten(&self) {
+        assert_eq!(self.scheduler.n_tasks(), 0, "tasks that the scheduler knows");
+        for (place, worker) in self.workers.iter().enumerate() {
+            let Some(worker) = worker else { continue };
+            let left = (worker.n_held(), worker.n_waiting(), worker.n_acquiring(), worker.n_running());
+            assert_eq!(left, (0, 0, 0, 0), "what w{place} holds, awaits, fetches and runs");
+            assert_eq!(self.stores[place], BTreeSet::new(), "what w{place} stores");
+        }
     }
 
     /// Lives until so many tasks are done for the client, or nothing happens for an hour of its time.
@@ -132,6 +180,15 @@ impl Fleet {
             self.step();
         }
         assert!(self.done.len() >= n, "{} of {n} are done after a day", self.done.len());
+    }
+
+    /// Lives until the client knows of so many tasks what became of them.
+    pub(crate) fn run_until_settled(&mut self, n: usize) {
+        let limit = self.now + Duration::from_secs(3600);
+        while self.done.len() + self.failed.len() < n {
+            assert!(self.now < limit, "{} done, {} failed, {n} asked for", self.done.len(), self.failed.len());
+            self.step();
+        }
     }
 
     pub(crate) fn run_for(&mut self, time: Duration) {
@@ -160,18 +217,23 @@ impl Fleet {
                 }
             }
             What::Ended(place, task, attempt, run_ns) => {
-                let outcome = Ok(Value::new(task.sequence()));
+                let outcome = match self.failing.contains(&task.sequence()) {
+                    true => Err(Failure::Error("it always does".into())),
+                    false => Ok(Value::new(task.sequence())),
+                };
                 self.tell_worker(place, worker::Event::Ran { task, attempt, run_ns, outcome });
             }
             What::Fetched(place, peer, tasks) => {
                 for task in tasks {
                     let (peer, value) = (peer.clone(), Value::new(task.sequence()));
                     let holder: usize = peer.0.trim_start_matches("fleet://").parse().expect("made by `address`");
-                    if self.workers[holder].is_some() {
-                        self.tell_worker(place, worker::Event::Fetched { peer, task, value });
-                    } else {
+                    if self.workers[holder].is_none() {
                         self.tell_worker(place, worker::Event::PeerLost { peer });
                         break;
+                    } else if self.stores[holder].contains(&task) {
+                        self.tell_worker(place, worker::Event::Fetched { peer, task, value });
+                    } else {
+                        self.tell_worker(place, worker::Event::NotThere { peer, task });
                     }
                 }
             }
@@ -182,7 +244,7 @@ impl Fleet {
                 }
             }
             What::SchedulerTick => {
-                self.tell(Event::Client { client: ClientId(0), message: FromClient::Heartbeat });
+                self.client(FromClient::Heartbeat);
                 self.tell(Event::Tick);
                 let due = self.scheduler.deadline().map_or(self.now + self.heartbeat, |(at, _)| at);
                 // What is to be done sooner comes up with the next event at the latest.
@@ -191,11 +253,13 @@ impl Fleet {
         }
     }
 
+    fn client(&mut self, message: FromClient) {
+        self.tell(Event::Client { client: ClientId(0), message });
+    }
+
     fn tell(&mut self, event: Event) {
         let mut commands = Vec::new();
-        let start = Instant::now();
         self.scheduler.handle(self.now, event, &mut commands);
-        self.spent += start.elapsed();
         if self.checks {
             self.scheduler.check_invariants();
         }
@@ -213,7 +277,11 @@ impl Fleet {
                 Command::ToClient { message: ToClient::Finished { task, .. }, .. } => {
                     self.done.insert(task.sequence());
                 }
-                Command::ToClient { message: ToClient::Failed { task, error }, .. } => panic!("{task}: {error}"),
+                Command::ToClient { message: ToClient::Failed { task, error }, .. } => {
+                    assert!(!self.failing.is_empty(), "{task}: {error}");
+                    self.failed.insert(task.sequence(), error);
+                }
+                Command::ToClient { message: ToClient::Reply { reply, .. }, .. } => self.replies.push(reply),
                 Command::CloseWorker { worker } => panic!("{worker} is thought dead"),
                 Command::Greet { .. } | Command::ToClient { .. } | Command::CloseClient { .. } => {}
             }
@@ -235,6 +303,7 @@ impl Fleet {
                 worker::Command::Run(run) => {
                     let time = (self.costs)(run.task.sequence()).time;
                     self.ran.insert(run.task.sequence(), place);
+                    *self.n_runs.entry(run.task.sequence()).or_default() += 1;
                     self.plan(time, What::Ended(place, run.task, run.attempt, time.as_nanos() as u64));
                 }
                 worker::Command::Fetch { peer, tasks } => {
@@ -243,6 +312,11 @@ impl Fleet {
                     let time = 2 * LATENCY + Duration::from_nanos(n_bytes * NS_PER_BYTE);
                     self.plan(time, What::Fetched(place, peer, tasks));
                 }
+                worker::Command::Store { task, .. } => {
+                    self.stores[place].insert(task);
+                }
+                worker::Command::Drop { tasks } => self.stores[place].retain(|task| !tasks.contains(task)),
+                worker::Command::Stop { .. } => self.workers[place] = None,
                 _ => {}
             }
         }
@@ -268,6 +342,17 @@ pub(crate) fn graph(nodes: &[(u32, Vec<u32>)]) -> Graph {
         graph.ends.push(graph.arguments.len() as u32);
     }
     graph
+}
+
+/// Lets a node run on the workers at these places only, or on others while none of them is there.
+pub(crate) fn pin(graph: &mut Graph, node: u32, places: &[usize], allow_other_workers: bool) {
+    let workers = places.iter().map(|place| format!("w{place}")).collect();
+    graph.push_options(node, TaskOptions { workers, allow_other_workers, ..TaskOptions::default() });
+}
+
+/// The client's task of that number.
+pub(crate) const fn task(sequence: u64) -> TaskId {
+    TaskId::new(ClientId(0), sequence)
 }
 
 fn hello(role: Role) -> Event {

@@ -1,18 +1,32 @@
 //! What is right: every task's value by direct evaluation, and what may be said of tasks that have none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use phalanx_engine::{
+    actor::ActorState,
     graph::{ArgumentCode, Graph, TaskOptions},
-    id::{FunctionId, TaskId, WorkerId},
+    id::{Attempt, ClientId, FunctionId, TaskId, WorkerId},
     task::{FunctionEntry, TaskError},
     value::Value,
 };
 use serde::{Deserialize, Serialize};
 
 /// Everything that tasks can call; a value depends on the function's name, so a wrong translation of ids shows.
-pub(crate) const FUNCTIONS: [&str; 8] =
-    ["sim.big", "sim.fail", "sim.flaky", "sim.mix", "sim.panic", "sim.quick", "sim.rare", "sim.slow"];
+pub(crate) const FUNCTIONS: [&str; 10] = [
+    "sim.actor",
+    "sim.big",
+    "sim.call",
+    "sim.fail",
+    "sim.flaky",
+    "sim.mix",
+    "sim.panic",
+    "sim.quick",
+    "sim.rare",
+    "sim.slow",
+];
 
 /// A function that only some workers know.
 pub(crate) const RARE: &str = "sim.rare";
@@ -22,6 +36,14 @@ pub(crate) const RARE: &str = "sim.rare";
 pub(crate) struct Payload {
     pub(crate) fingerprint: u64,
     bulk: Vec<u8>,
+}
+
+/// What an actor holds.
+#[derive(Debug)]
+pub(crate) struct Told {
+    fingerprint: u64,
+    /// Everything it was told.
+    calls: Vec<TaskId>,
 }
 
 /// A submitted task.
@@ -62,6 +84,14 @@ pub(crate) struct Oracle {
     pub(crate) rare_was_unknown: bool,
     /// Tasks whose result could not be written to some disk.
     pub(crate) not_written: BTreeSet<TaskId>,
+    /// By actor, the one state that calls ever saw.
+    pub(crate) actors: BTreeMap<TaskId, Arc<ActorState<Told>>>,
+    /// Attempts that a worker was told to stop.
+    pub(crate) stopped: BTreeSet<(TaskId, Attempt)>,
+    /// Calls that ended and were not to stop, by actor and client the last one.
+    last_calls: BTreeMap<(TaskId, ClientId), TaskId>,
+    /// How often somebody was told that his actor was lost.
+    pub(crate) n_actors_lost: u64,
 }
 
 impl Payload {
@@ -73,7 +103,10 @@ impl Payload {
 
 /// A result's fingerprint.
 fn fingerprint(value: &Value) -> u64 {
-    value.get::<Payload>().unwrap_or_else(|error| panic!("an input is no result: {error}")).fingerprint
+    match value.get::<ActorState<Told>>() {
+        Ok(actor) => actor.lock().fingerprint,
+        Err(_) => value.get::<Payload>().unwrap_or_else(|error| panic!("an input is no result: {error}")).fingerprint,
+    }
 }
 
 /// A constant's number, which is its fingerprint. It may have been written down and read again.
@@ -175,6 +208,48 @@ impl Oracle {
         payload
     }
 
+    /// What a run gives its worker.
+    pub(crate) fn value(&self, task: TaskId, payload: Payload) -> Value {
+        match self.tasks[&task].function {
+            "sim.actor" => Value::new(ActorState::new(Told { fingerprint: payload.fingerprint, calls: Vec::new() })),
+            _ => Value::new(payload),
+        }
+    }
+
+    /// The actor that a task calls.
+    pub(crate) fn actor_of(&self, task: TaskId) -> Option<TaskId> {
+        let known = &self.tasks[&task];
+        known.inputs.iter().copied().find(|input| self.tasks[input].function == "sim.actor")
+    }
+
+    /// A call begins, on the state that a worker has. There is one of each actor, and one call at a time.
+    pub(crate) fn call_begins(
+        &mut self,
+        task: TaskId,
+        store: &BTreeMap<TaskId, Value>,
+        runs: &BTreeSet<(TaskId, Attempt)>,
+    ) {
+        let Some(actor) = self.actor_of(task) else { return };
+        let state = store[&actor].get::<ActorState<Told>>().expect("an actor is one");
+        let known = self.actors.entry(actor).or_insert_with(|| Arc::clone(&state));
+        assert!(Arc::ptr_eq(known, &state), "{task} calls another state of {actor}");
+        for other in runs.iter().filter(|run| !self.stopped.contains(run) && run.0 != task) {
+            assert_ne!(self.actor_of(other.0), Some(actor), "{task} and {} call {actor} at the same time", other.0);
+        }
+    }
+
+    /// A call has changed the state: once, and after those of the same client that were submitted before it.
+    pub(crate) fn call_ends(&mut self, task: TaskId, attempt: Attempt) {
+        let Some(actor) = self.actor_of(task) else { return };
+        let mut state = self.actors[&actor].lock();
+        assert!(!state.calls.contains(&task), "{task} is told to {actor} twice");
+        state.calls.push(task);
+        if !self.stopped.contains(&(task, attempt)) {
+            let last = self.last_calls.insert((actor, task.client()), task);
+            assert!(last.is_none_or(|last| last < task), "{task} is told to {actor} after {last:?}");
+        }
+    }
+
     /// Checks that a worker may run a task: it has what the task needs, and is one that the task names.
     pub(crate) fn check_place(&self, task: TaskId, name: &str, resources: &BTreeMap<String, u64>) {
         let options = &self.tasks[&task].options;
@@ -187,12 +262,27 @@ impl Oracle {
 
     /// Checks a value that was stored or delivered for a task.
     pub(crate) fn check_value(&self, task: TaskId, value: &Value) {
+        if self.tasks[&task].function == "sim.actor" {
+            let known = self.tasks[&task].payload.as_ref().map(|payload| payload.fingerprint);
+            assert_eq!(Some(fingerprint(value)), known, "the state of {task}");
+            return;
+        }
+        if let Some(actor) = self.actor_of(task) {
+            let is_told = self.actors.get(&actor).is_some_and(|state| state.lock().calls.contains(&task));
+            assert!(is_told, "{task} has a value and {actor} was not told");
+        }
         let payload = value.get::<Payload>().expect("results are payloads");
         assert_eq!(Some(&*payload), self.tasks[&task].payload.as_ref(), "the value of {task}");
     }
 
+    /// How many calls actors were told of.
+    pub(crate) fn n_calls(&self) -> usize {
+        self.actors.values().map(|state| state.lock().calls.len()).sum()
+    }
+
     /// Checks that a task may be said to have no result for this reason.
-    pub(crate) fn check_error(&self, task: TaskId, error: &TaskError, allowed_failures: u32, allowed_misses: u32) {
+    pub(crate) fn check_error(&mut self, task: TaskId, error: &TaskError, allowed_failures: u32, allowed_misses: u32) {
+        self.n_actors_lost += u64::from(matches!(error, TaskError::ActorLost { .. }));
         let before = self.before(task);
         let count = |counts: &BTreeMap<TaskId, u32>, task: &TaskId| counts.get(task).copied().unwrap_or(0);
         let cause = |function: &str, is_cause: &dyn Fn(&TaskId) -> bool| {
@@ -221,7 +311,7 @@ impl Oracle {
             }
             TaskError::TooLarge { function, n_bytes, limit, excess } => {
                 let n_bytes_of =
-                    |input: &TaskId| self.tasks[input].payload.clone().map_or(0, |p| Value::new(p).n_bytes());
+                    |input: &TaskId| self.tasks[input].payload.clone().map_or(0, |p| self.value(*input, p).n_bytes());
                 *n_bytes == limit + excess
                     && cause(function, &|task| {
                         let inputs: BTreeSet<&TaskId> = self.tasks[task].inputs.iter().collect();
@@ -230,6 +320,16 @@ impl Oracle {
             }
             TaskError::NotKept { function, .. } => cause(function, &|task| self.not_written.contains(task)),
             TaskError::Rescheduled { function, times } => cause(function, &|task| count(&self.moves, task) >= *times),
+            TaskError::ActorLost { function } => cause(function, &|task| {
+                let was_there = |(other, worker): &(TaskId, WorkerId)| other == task && self.left.contains(worker);
+                function == "sim.actor" && self.ran_on.iter().any(was_there)
+            }),
+            TaskError::CallLost { function } => cause(function, &|task| {
+                let known = &self.tasks[task];
+                let is_missed = |task: &TaskId| self.misses.contains_key(task) || self.not_written.contains(task);
+                function == "sim.call"
+                    && (is_missed(task) || known.inputs.iter().any(is_missed) || self.stored.contains(task))
+            }),
             TaskError::Cancelled => before.iter().any(|task| self.cancelled.contains(task)),
             _ => false,
         };

@@ -22,6 +22,8 @@ use crate::{
 pub(crate) struct User {
     table: Vec<&'static str>,
     held: BTreeSet<TaskId>,
+    /// Those of them, and of what was held before, that are actors.
+    actors: BTreeSet<TaskId>,
     open: BTreeMap<u64, Ask>,
     next_ticket: u64,
     is_lost: bool,
@@ -159,6 +161,8 @@ impl User {
     }
 
     fn ask(&mut self, task: TaskId, gather: bool) -> Event {
+        // What an actor holds never leaves its worker.
+        let gather = gather && !self.actors.contains(&task);
         let ticket = self.open(Ask::Task { task, gather });
         let tasks = vec![task];
         if gather { Event::Gather { tasks, ticket } } else { Event::Await { tasks, ticket } }
@@ -178,7 +182,11 @@ impl User {
     }
 
     fn submit(&mut self, world: &mut World, machine: &Client, client: ClientId) -> Event {
-        let graph = self.draw_graph(&mut world.dice);
+        let held: Vec<TaskId> = self.held.difference(&self.actors).copied().collect();
+        let graph = match world.dice.chance(20) {
+            true => self.draw_calls(&mut world.dice, &held),
+            false => self.draw_graph(&mut world.dice, &held),
+        };
         let first = machine.first_of_next();
         let task_of = |node: u32| TaskId::new(client, first + u64::from(node));
         world.oracle.submitted(&graph, &self.table, task_of);
@@ -186,6 +194,8 @@ impl User {
         let percent = world.dice.pick(&[0, 10, 60]);
         let wanted: Vec<u32> = (0..=last).filter(|node| *node == last || world.dice.chance(percent)).collect();
         if !self.is_lost {
+            let makes_one = |node: &u32| graph.options_of(*node).actor;
+            self.actors.extend((0..=last).filter(makes_one).map(task_of));
             self.held.extend(wanted.iter().map(|node| task_of(*node)));
         }
         // Some work is submitted by tasks: of this client or another, live or long gone.
@@ -198,9 +208,47 @@ impl User {
         Event::Submit { graph: Box::new(graph), wanted, parent }
     }
 
+    /// An actor, or one that is held, and some calls of it; others take what they give.
+    fn draw_calls(&self, dice: &mut Dice, held: &[TaskId]) -> Graph {
+        let mut graph = Graph::default();
+        let actors: Vec<TaskId> = self.held.intersection(&self.actors).copied().collect();
+        let mut actor = ArgumentCode::Node(0);
+        if !actors.is_empty() && dice.chance(60) {
+            actor = ArgumentCode::Task(dice.pick(&actors));
+        } else {
+            graph.push_options(0, TaskOptions { actor: true, ..TaskOptions::default() });
+            self.push(&mut graph, "sim.actor");
+        }
+        for _ in 0..dice.between(1, 6) {
+            let node = graph.len() as u32;
+            let made = if actor == ArgumentCode::Node(0) { 1 } else { 0 };
+            if dice.chance(60) {
+                graph.arguments.push(actor);
+                if node > made && dice.chance(40) {
+                    graph.arguments.push(ArgumentCode::Node(dice.between(made as usize, node as usize - 1) as u32));
+                }
+                self.push(&mut graph, "sim.call");
+            } else {
+                if node > made {
+                    graph.arguments.push(ArgumentCode::Node(dice.between(made as usize, node as usize - 1) as u32));
+                } else if !held.is_empty() {
+                    graph.arguments.push(ArgumentCode::Task(dice.pick(held)));
+                }
+                let function = dice.pick(&["sim.mix", "sim.big", "sim.slow"]);
+                self.push(&mut graph, function);
+            }
+        }
+        graph
+    }
+
+    /// A node whose arguments are there already.
+    fn push(&self, graph: &mut Graph, function: &str) {
+        graph.functions.push(oracle::place(&self.table, function));
+        graph.ends.push(graph.arguments.len() as u32);
+    }
+
     /// Random work: a chain, a fan that is gathered into a list, or anything.
-    fn draw_graph(&self, dice: &mut Dice) -> Graph {
-        let held: Vec<TaskId> = self.held.iter().copied().collect();
+    fn draw_graph(&self, dice: &mut Dice, held: &[TaskId]) -> Graph {
         let mut graph = Graph::default();
         let n_nodes = dice.pick(&[1, 2, 5, 9, 14, 20]);
         let shape = dice.below(4);
@@ -214,7 +262,7 @@ impl User {
                 }
                 _ => {
                     for _ in 0..dice.between(0, 3) {
-                        self.draw_argument(dice, &mut graph, node, &held);
+                        self.draw_argument(dice, &mut graph, node, held);
                     }
                 }
             }
@@ -238,6 +286,7 @@ impl User {
                 priority: if dice.chance(20) { dice.between(0, 4) as i32 - 2 } else { 0 },
                 retries: if function == "sim.flaky" { dice.between(0, 5) as u32 } else { 0 },
                 expected_bytes: dice.chance(20).then(|| dice.pick(&[0, 100, 2_000, 50_000])),
+                actor: false,
             };
             if options != TaskOptions::default() {
                 graph.push_options(node, options);

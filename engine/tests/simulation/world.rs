@@ -293,6 +293,10 @@ pub(crate) struct Summary {
     pub(crate) n_pauses: u64,
     /// How often the scheduler died.
     pub(crate) n_deaths: u32,
+    /// Calls of actors.
+    pub(crate) n_calls: usize,
+    /// How often somebody was told that his actor was lost.
+    pub(crate) n_actors_lost: u64,
     pub(crate) ended: Time,
 }
 
@@ -330,6 +334,8 @@ pub(crate) fn live(seed: u64, trace: Trace) -> Summary {
         n_unspills: world.n_unspills,
         n_pauses: world.n_pauses,
         n_deaths: world.n_deaths,
+        n_calls: world.oracle.n_calls(),
+        n_actors_lost: world.oracle.n_actors_lost,
         ended: world.now,
     }
 }
@@ -519,6 +525,8 @@ impl World {
                     self.workers[worker].waited.remove(&(task, attempt));
                     if outcome.is_err() {
                         *self.oracle.failures.entry(task).or_default() += 1;
+                    } else {
+                        self.oracle.call_ends(task, attempt);
                     }
                     self.tell_worker(worker, worker::Event::Ran { task, attempt, run_ns, outcome });
                 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use phalanx_engine::{
+    actor,
     id::{Attempt, TaskId},
     worker::Event,
 };
@@ -180,6 +181,8 @@ struct State {
 
 impl Inside {
     pub(super) fn new(scheduler: Destination, instruction_set: String, travels: bool) -> Self {
+        // A call of an actor that has to wait for another one gives its place back too.
+        actor::wait_by(|wait| secede(wait));
         let (joining, state) = (Turnstile::default(), Mutex::default());
         Self { scheduler, instruction_set, travels, handle: Handle::current(), joining, state }
     }

@@ -250,7 +250,12 @@ impl Program {
     fn start(args: &[&str]) -> Result<Self> {
         let failed = |reason: String| Error::failed(format!("cannot start `phalanx {}`: {reason}", args.join(" ")));
         let program = std::env::current_exe().map_err(|error| failed(io_reason(&error)))?;
-        let child = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let child = Command::new(program)
+            .args(args)
+            .env_remove("PHALANX_TOKEN")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn();
         let mut this = Self { child: child.map_err(|error| failed(io_reason(&error)))?, address: String::new() };
         let mut line = String::new();
         if let Some(stdout) = this.child.stdout.take() {

@@ -1,12 +1,15 @@
 //! The scheduler's rules, each as a short conversation. Every answer is compared whole, so silence is tested too.
 
+mod actors;
 mod deaths;
 mod demand;
+mod forget;
 mod life;
 mod load;
 mod memory;
 mod peers;
 mod place;
+mod rebalance;
 mod recovery;
 mod retire;
 mod returns;

@@ -51,6 +51,79 @@ fn short_tasks_are_sent_ahead_and_long_ones_are_not() {
 }
 
 #[test]
+fn as_many_roots_are_in_hand_as_keep_threads_busy_for_a_millisecond() {
+    // test_scheduler: saturation_factor. How long a task takes says how many a worker of 2 threads and one of 1 have.
+    let table =
+        [(None, [2, 1]), (Some(10_000), [2, 1]), (Some(1_000), [2, 1]), (Some(400), [5, 3]), (Some(90), [23, 12])];
+    for (micros, expected) in table {
+        let mut world = World::new(&[2, 1]);
+        if let Some(micros) = micros {
+            world.submits(graph(&[(INC, &[])]), &[0]);
+            world.finishes_after(1, 0, 0, 8, micros * 1_000);
+        }
+        let many: Vec<(FunctionId, &[ArgumentCode])> = vec![(INC, &[]); 100];
+        let told = world.submits(graph(&many), &(0..100).collect::<Vec<_>>());
+        let n_of =
+            |id: u32| told.iter().filter(|c| matches!(c, Command::ToWorker { worker, .. } if worker.0 == id)).count();
+        assert_eq!([n_of(0), n_of(1)], expected, "of {micros:?} us each");
+    }
+}
+
+#[test]
+fn single_tasks_take_turns_on_idle_workers() {
+    // test_client: scatter_direct_spread_evenly, even_load_on_startup: what is scattered is a task that gives its value.
+    let mut world = World::new(&[1, 1, 1]);
+    let mut counts = [0; 3];
+    for sequence in 0..12 {
+        let told = world.submits(graph(&[(INC, &[])]), &[0]);
+        let [Command::ToWorker { worker, .. }] = &*told else { panic!("{told:?}") };
+        counts[worker.0 as usize] += 1;
+        world.finishes(worker.0, sequence);
+    }
+    assert_eq!(counts, [4, 4, 4]);
+}
+
+#[test]
+fn what_is_urgent_runs_first_and_of_equals_what_was_submitted_first() {
+    // test_priorities: submit, map, compute, persist, repeated_persists_same_priority.
+    let mut world = World::new(&[1]);
+    world.submits(graph(&[(INC, &[])]), &[0]);
+    for priority in [-1, 0, 1, 0, 1] {
+        let mut pair = graph(&[(INC, &[]), (INC, &[])]);
+        for node in 0..2 {
+            pair.push_options(node, TaskOptions { priority, ..TaskOptions::default() });
+        }
+        assert_eq!(world.submits(pair, &[0, 1]), []);
+    }
+    let mut order = Vec::new();
+    let mut told = world.finishes(0, 0);
+    while let Some(Command::ToWorker { message: ToWorker::Compute(next), .. }) = told.last() {
+        order.push(next.task.sequence());
+        told = world.finishes(0, next.task.sequence());
+    }
+    assert_eq!(order, [5, 6, 9, 10, 3, 4, 7, 8, 1, 2]);
+}
+
+#[test]
+fn what_was_begun_is_finished_before_more_is_begun() {
+    // test_priorities: last_in_first_out.
+    let mut world = World::new(&[1]);
+    let nodes: Vec<(FunctionId, Vec<ArgumentCode>)> =
+        (0..15).map(|n| (INC, if n % 3 == 0 { vec![] } else { vec![node(n - 1)] })).collect();
+    let nodes: Vec<(FunctionId, &[ArgumentCode])> = nodes.iter().map(|(f, arguments)| (*f, &**arguments)).collect();
+    let mut told = world.submits(graph(&nodes), &[2, 5, 8, 11, 14]);
+    let mut order = Vec::new();
+    while let Some(next) = told.iter().find_map(|command| match command {
+        Command::ToWorker { message: ToWorker::Compute(next), .. } => Some(next.task.sequence()),
+        _ => None,
+    }) {
+        order.push(next);
+        told = world.finishes(0, next);
+    }
+    assert_eq!(order, (0..15).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_users_priority_comes_before_the_order_of_submission() {
     let mut world = World::new(&[1]);
     world.submits(graph(&[(INC, &[]), (INC, &[])]), &[0, 1]);

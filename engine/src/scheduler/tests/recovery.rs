@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     message::{Rejoin, Resume, Session},
+    request::{Reply, Request},
     scheduler::Recovery,
 };
 
@@ -93,6 +94,29 @@ fn who_does_not_come_back_is_waited_for_five_heartbeats() {
 }
 
 #[test]
+fn what_nobody_can_make_after_a_restart_fails_together_with_the_wish_for_its_copies() {
+    let mut world = world(1);
+    world.submits(graph(&[(SUM, &[])]), &[0]);
+    dies(&mut world);
+    returns(&mut world, KEY);
+    let replicate = Request::Replicate { tasks: vec![task(0)], n_copies: 2 };
+    assert_eq!(world.client(FromClient::Ask { ticket: 3, request: replicate }), []);
+    let Event::Hello { connection, mut hello } = hello(Role::Worker(WorkerHello::new(1, address(7), "w7"))) else {
+        unreachable!()
+    };
+    hello.functions.truncate(1);
+    world.told(Event::Hello { connection, hello });
+    for _ in 0..4 {
+        world.ticks(Duration::from_secs(1));
+    }
+    let mut told = world.ticks(Duration::from_secs(1));
+    told.retain(|command| matches!(command, Command::ToClient { message, .. } if *message != ToClient::Heartbeat));
+    let reply = ToClient::Reply { ticket: 3, reply: Reply::Replicated { copies: vec![0] } };
+    let unknown = TaskError::UnknownFunction { function: "sum".into() };
+    assert_eq!(told, [failed(0, unknown), Command::ToClient { client: CLIENT, message: reply }]);
+}
+
+#[test]
 fn failures_cancellations_and_releases_are_remembered_and_nobody_else_is_believed() {
     let mut world = world(1);
     world.submits(graph(&[(INC, &[]), (INC, &[]), (INC, &[]), (INC, &[])]), &[0, 1, 2, 3]);
@@ -113,6 +137,43 @@ fn failures_cancellations_and_releases_are_remembered_and_nobody_else_is_believe
     let function = "inc".into();
     let error = TaskError::Failed { function, worker: WorkerId(0), tries: 1, message: "bad".into() };
     assert_eq!(told[2..], [failed(0, error), failed(1, TaskError::Cancelled)]);
+}
+
+#[test]
+fn an_actor_is_there_again_with_its_worker_or_lost_and_never_made_a_second_time() {
+    for by_snapshot in [false, true] {
+        for comes_back in [true, false] {
+            let mut world = world(1);
+            let mut graph = pair();
+            graph.push_options(0, TaskOptions { actor: true, ..TaskOptions::default() });
+            world.submits(graph, &[0, 1]);
+            world.finishes(0, 0);
+            if by_snapshot {
+                let log: Vec<u8> = world.scheduler.snapshot().parts().flatten().copied().collect();
+                let mut recovery = Recovery::new(config(), world.now);
+                recovery.read(&log).expect("it reads what it wrote");
+                world.scheduler = recovery.finish().expect("it wrote whose it is");
+            } else {
+                dies(&mut world);
+            }
+            returns(&mut world, KEY);
+            let number = world.scheduler.workers.next_id().0;
+            if comes_back {
+                assert_eq!(rejoins(&mut world, 0), []);
+                let told = world.worker(number, announce(&[0]));
+                assert_eq!(told, [done(0, 8, &[0]), wanted(compute(number, 1, 0, INC, &[0], vec![]))]);
+            } else {
+                world.joins(7, 1);
+                let mut told = Vec::new();
+                for _ in 0..5 {
+                    told.extend(world.ticks(Duration::from_secs(1)));
+                }
+                told.retain(|command| matches!(command, Command::ToClient { message: ToClient::Failed { .. }, .. }));
+                let error = TaskError::ActorLost { function: "inc".into() };
+                assert_eq!(told, [failed(0, error.clone()), failed(1, error)]);
+            }
+        }
+    }
 }
 
 #[test]

@@ -159,6 +159,22 @@ fn restricted_tasks_move_among_those_that_may_run_them() {
 }
 
 #[test]
+fn who_asks_to_move_goes_to_a_busy_worker_with_room_where_only_its_own_is_idle() {
+    let mut world = World::new(&[1, 1]);
+    let (graph, all) = roots(1);
+    world.submits(graph.clone(), &all);
+    world.finishes_after(1, 0, 0, 8, 1_000); // 1 us: more than one is sent to a thread
+    world.submits(graph.clone(), &all);
+    let mut restricted = graph;
+    let workers = ["w0", "w1"].map(String::from).into();
+    restricted.push_options(0, TaskOptions { workers, ..TaskOptions::default() });
+    let sent = |worker, attempt| compute_of(worker, 2, attempt, INC, &[], vec![], (2, 0), true);
+    assert_eq!(world.submits(restricted, &all), [sent(1, 0)]);
+    let asks = FromWorker::Failed { task: task(2), attempt: Attempt(0), failure: Failure::Reschedule };
+    assert_eq!(world.worker(1, asks), [sent(0, 1)]);
+}
+
+#[test]
 fn small_inputs_say_little_of_large_ones() {
     let mut world = World::new(&[1]);
     // Two roots of 8 bytes and one of a GiB, each taken by many.

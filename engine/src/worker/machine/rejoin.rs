@@ -1,5 +1,7 @@
 //! A worker without its scheduler: it keeps what it holds, finishes what it runs, and says both when it is back.
 
+use std::collections::BTreeSet;
+
 use super::{Command, State, Turn, Worker};
 use crate::{
     id::{Attempt, TaskId},
@@ -12,8 +14,11 @@ const PIECE: usize = 1 << 16;
 
 impl Worker {
     /// Gives up what did not run yet: whoever is scheduler next sends it again, if it is wanted.
-    pub(super) fn lose_scheduler(&mut self, keeps_running: bool) {
+    pub(super) fn lose_scheduler(&mut self, keeps_running: bool, out: &mut Vec<Command>) {
         self.is_alone = true;
+        if !keeps_running {
+            self.lose_torn_actors(out);
+        }
         let stays = |state: &State| keeps_running && matches!(state, State::Running { .. });
         let given_up: Vec<_> = self.attempts.iter().filter(|(_, w)| !stays(&w.state)).map(|(k, _)| *k).collect();
         for key in given_up {
@@ -22,6 +27,16 @@ impl Worker {
         // All attempts that wait for inputs are gone, so nobody else wants these.
         for task in std::mem::take(&mut self.acquiring) {
             self.fetches.forget(task);
+        }
+    }
+
+    /// Actors that a call is changing whose result will be nobody's: what they hold is no longer what anybody was told.
+    fn lose_torn_actors(&mut self, out: &mut Vec<Command>) {
+        let runs = |state: &State| matches!(state, State::Running { cancelled: false, .. });
+        let torn: BTreeSet<TaskId> =
+            self.attempts.values().filter(|work| runs(&work.state)).filter_map(|work| work.actor).collect();
+        if !torn.is_empty() {
+            self.drop_results(torn.into_iter().collect(), out);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Budgets: what goes to disk and comes back, and what starts while memory is short.
 
 use super::*;
-use crate::{data::Data, worker::MemoryUse};
+use crate::{actor::ActorState, data::Data, worker::MemoryUse};
 
 /// A worker with a budget of 1000 bytes: results go to disk above 600, and no task starts above 800.
 fn short(n_threads: u32) -> World {
@@ -246,4 +246,17 @@ fn a_worker_without_a_budget_never_spills() {
     let mut world = World::new(1);
     assert_eq!(world.makes(0, 1 << 20), []);
     assert_eq!(world.worker.memory_use(), MemoryUse { stored: 1 << 20, ..MemoryUse::default() });
+}
+
+#[test]
+fn what_stays_is_never_written_to_disk() {
+    let mut world = short(1);
+    world.computes(compute(0, 0, &[]));
+    let large = Value::new(ActorState::new([0_u8; 900]));
+    let told = world.returned(0, 0, Ok(large));
+    assert_eq!(
+        told[1..],
+        [Command::ToScheduler(FromWorker::finished(task(0), Attempt(0), 900, 5, None)), memory(900, 0, true),]
+    );
+    assert_eq!(world.uses(), (900, 0, true));
 }

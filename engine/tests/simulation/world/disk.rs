@@ -40,6 +40,7 @@ impl World {
         self.n_spills += 1;
         let shell = &mut self.workers[place];
         assert!(shell.store.contains_key(&task), "{task} is written to disk by worker {place}, which does not have it");
+        assert!(!shell.store[&task].stays(), "{task} is an actor and written to disk");
         assert!(!shell.disk.contains_key(&task), "{task} is written to disk twice by worker {place}");
         let before = shell.writing.insert(task, false);
         assert!(before.is_none(), "{task} is being written to disk by worker {place} already");

@@ -49,6 +49,7 @@ impl World {
             }
             let shell = &self.workers[target];
             let value = shell.store.get(&task).or_else(|| shell.disk.get(&task)).cloned();
+            assert!(!value.as_ref().is_some_and(Value::stays), "{task} is an actor and sent");
             let at = self.arrival_on(owner, target, 1);
             if value.is_some() && self.dice.chance(self.crowding) {
                 self.plan_at(at, Happening::Busy { owner, target, epoch, task });

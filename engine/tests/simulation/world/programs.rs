@@ -12,7 +12,7 @@ impl World {
             table.retain(|name| *name != RARE);
         }
         if self.dice.chance(50) {
-            table.insert(0, "sim.another"); // so that one function has several numbers
+            table.insert(1, "sim.another"); // so that one function has several numbers
         }
         let (memory_limit, drive) = self.draw_memory();
         let config = worker::Config {

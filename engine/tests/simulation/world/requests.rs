@@ -24,6 +24,16 @@ impl World {
         Some(Request::Retire { workers, grace_ms })
     }
 
+    /// Workers that were to go and stay may take tasks again.
+    pub(super) fn who_stays(&mut self, message: &ToClient) {
+        let ToClient::Reply { reply: Reply::Retired { workers }, .. } = message else { return };
+        let stay = workers.iter().filter(|(_, end)| matches!(end, Retirement::Refused { .. }));
+        for (worker, _) in stay {
+            self.oracle.leaving.remove(worker);
+        }
+        self.look_for_the_rare();
+    }
+
     /// Checks that a question may be answered so.
     pub(super) fn check_reply(&mut self, request: &Request, reply: &Reply) {
         match (request, reply) {

@@ -81,6 +81,7 @@ impl World {
                 self.send_down(connection, Down::Greeting(greeting));
             }
             scheduler::Command::ToClient { client, message } => {
+                self.who_stays(&message);
                 let connection = self.connections.iter().rposition(|c| c.client == Some(client));
                 self.send_down(connection.expect("clients are known by greeting"), Down::Client(message));
             }
@@ -154,6 +155,9 @@ impl World {
                 self.let_user(place, |user, world, machine, _| user.start(world, machine));
             }
             (Down::Worker(message), Node::Worker(place)) => {
+                if let ToWorker::Cancel { task, attempt } = &message {
+                    self.oracle.stopped.insert((*task, *attempt));
+                }
                 self.tell_worker(place, worker::Event::Scheduler(message));
             }
             (Down::Client(message), Node::Client(place)) => {
@@ -253,6 +257,7 @@ impl World {
         assert!(n_on_threads <= shell.config.n_threads as usize, "worker {place} has no thread for {task}");
         let function = shell.table[function.0 as usize];
         let payload = self.oracle.run(task, function, &arguments, &constants, &shell.store);
+        self.oracle.call_begins(task, &shell.store, &shell.running);
         self.oracle.check_place(task, &shell.name, &shell.resources);
         self.oracle.ran_on.insert((task, shell.id.expect("a worker that runs was greeted")));
         let time = match function {
@@ -269,7 +274,7 @@ impl World {
                 Err(Failure::Reschedule)
             }
             Some(_) if function == "sim.flaky" && self.dice.chance(40) => Err(Failure::Error(says)),
-            Some(payload) => Ok(Value::new(payload)),
+            Some(payload) => Ok(self.oracle.value(task, payload)),
         };
         let run_ns = time.as_nanos() as u64;
         if self.dice.chance(10) {

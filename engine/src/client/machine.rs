@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Command, Config, Event, Reason, Trouble, named::Named};
+use super::{Command, Config, Event, Reason, Trouble, listening::Listening, named::Named};
 use crate::{
     fetch::Fetches,
     graph::{ArgumentCode, Graph},
@@ -57,6 +57,7 @@ pub struct Client {
     is_cut: bool,
     /// Tasks below this number were submitted to a scheduler that has forgotten them.
     forgotten_before: u64,
+    listening: Listening,
 }
 
 /// A result that the user keeps, or still waits for.
@@ -102,6 +103,7 @@ impl Client {
             lost: false,
             is_cut: false,
             forgotten_before: 0,
+            listening: Listening::default(),
         }
     }
 
@@ -137,6 +139,7 @@ impl Client {
             Event::Coordinate { ticket, request, value } => {
                 self.named.ask(ticket, request, value, self.lost, out);
             }
+            Event::Subscribe { record } => self.listening.subscribe(record, self.lost, out),
             _ if self.lost => {}
             Event::Cancel { tasks } => self.cancel(tasks, out),
             Event::Scheduler(message) => {
@@ -157,9 +160,13 @@ impl Client {
             Event::SchedulerLost => self.lose_scheduler(out),
             Event::Tick => self.tick(now, out),
             Event::Cut => self.is_cut = true,
-            Event::Resumed => self.speak_again(now),
+            Event::Resumed => {
+                self.speak_again(now);
+                self.listening.resume(out);
+            }
             Event::NamesLost => self.lose_names(out),
             Event::Restarted { client } => self.restart(now, client, out),
+            Event::EventsSeen { number, next } => self.listening.seen(number, next, out),
         }
         if self.lost {
             return;
@@ -208,6 +215,7 @@ impl Client {
     fn lose_scheduler(&mut self, out: &mut Vec<Command>) {
         self.lost = true;
         self.held.clear();
+        self.listening.lose(out);
         let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked));
         let tickets = tickets.chain(self.named.lose());
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
@@ -237,6 +245,7 @@ impl Client {
         let tickets = std::mem::take(&mut self.asked).into_iter().chain(self.named.lose());
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerRestarted }));
         out.push(Command::NamesLost);
+        self.listening.begin_anew(out);
     }
 
     fn stands_on_forgotten(&self, graph: &Graph) -> bool {
@@ -350,6 +359,7 @@ impl Client {
             }
             ToClient::Heartbeat => {}
             ToClient::Received { n_messages } => out.push(Command::Heard { n_messages }),
+            ToClient::Events { number, first, events, last } => self.listening.told(number, first, events, last, out),
             ToClient::Reply { ticket, reply } => {
                 if self.asked.remove(&ticket) {
                     out.push(Command::Reply { ticket, reply });

@@ -15,6 +15,7 @@ use super::{
     tasks::{NONE, Slot, State},
 };
 use crate::{
+    event::Step,
     graph::ArgumentCode,
     id::{Attempt, WorkerId},
     message::{Compute, Priority, Remote, ToWorker},
@@ -69,6 +70,7 @@ impl Scheduler {
         let priority = self.priority(slot);
         self.tasks.state[slot] = State::Ready;
         if self.demand(slot) || self.place_actor(slot) {
+            self.record(slot, Step::Ready { worker: None });
             return;
         }
         let everyone_knows = n_knowing as usize == self.workers.n_taking();
@@ -83,6 +85,7 @@ impl Scheduler {
             let able = |w: &WorkerId| self.workers.takes(*w) && self.workers.knows(*w, function);
             self.best_of(slot, self.workers.ids().filter(able).collect())
         };
+        self.record(slot, Step::Ready { worker: place });
         match place {
             Some(worker) => {
                 let estimate = self.estimate(slot);
@@ -144,6 +147,8 @@ impl Scheduler {
             }
             let Some(thief) = self.workers.next_idle() else { break };
             let Some(slot) = self.find_loot(thief) else { continue };
+            let from = WorkerId(self.tasks.worker[slot]);
+            self.record(slot, Step::Stolen { from });
             self.leave_place(slot);
             self.assign(slot, thief, out);
         }
@@ -238,7 +243,7 @@ impl Scheduler {
     }
 
     /// Tells a worker to run an attempt.
-    pub(super) fn send(&self, slot: Slot, worker: WorkerId, attempt: Attempt, out: &mut Vec<Command>) {
+    pub(super) fn send(&mut self, slot: Slot, worker: WorkerId, attempt: Attempt, out: &mut Vec<Command>) {
         let Some(local) = self.workers.local_function(worker, self.function(slot)) else { return };
         let expected_bytes = self.expected_bytes(slot, self.function(slot));
         let Some((submission, node)) = self.recipe(slot) else { return };
@@ -284,7 +289,9 @@ impl Scheduler {
             constants,
             expected_bytes,
         };
+        let n_fetched = compute.fetch.len() as u32;
         out.push(Command::ToWorker { worker, message: ToWorker::Compute(compute) });
+        self.record(slot, Step::Assigned { worker, attempt, n_fetched });
     }
 
     /// Whether a task asked to be run elsewhere when it ran there last.

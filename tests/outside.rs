@@ -24,6 +24,18 @@ fn a_program_that_forgets_init_is_told_so_and_never_forks_without_end() {
     assert!(stderr.contains("must begin with phalanx::init()"), "{stderr}");
 }
 
+#[test]
+fn a_program_with_two_tasks_of_one_name_stops_at_its_start() {
+    let output = run("twins");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{stderr}");
+    // Which of the two is found first is the linker's choice.
+    let places = ["twins::left::area", "twins::right::area"];
+    assert!(stderr.starts_with("error: two task functions are named twins.area: "), "{stderr}");
+    assert!(places.iter().all(|place| stderr.contains(place)), "{stderr}");
+    assert!(stderr.contains("give one another name with #[task(name = "), "{stderr}");
+}
+
 fn run(program: &str) -> Output {
     Command::new(built().join(program)).output().expect("it runs")
 }

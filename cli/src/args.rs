@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, builder::Styles};
+use phalanx_engine::id::TaskId;
 use phalanx_runtime::MemoryLimit;
 
 const STYLES: Styles = Styles::plain();
@@ -21,7 +22,12 @@ Examples:
 
 Exit codes: 0 done; 1 failed, with one line that says why and what to do; 2 wrong usage: the command
 line, a parameter or the sweep file says something that cannot be meant.
-Set PHALANX_LOG=info (or debug) to see what the cluster does.")]
+
+PHALANX_LOG says what of the log is shown on stderr, in the way of RUST_LOG; workers that a command starts hear it too:
+  PHALANX_LOG=info                          who comes and goes
+  PHALANX_LOG=debug                         every task, transfer, spill and call, with how long it took
+  PHALANX_LOG=warn,phalanx_runtime::spill=debug
+                                            one part of it; the parts are the modules' names")]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -68,6 +74,9 @@ pub struct JobArguments {
     /// `auto` is the machine's memory times the worker's share of the cores, `none` never goes to disk.
     #[arg(long, value_name = "SIZE", default_value_t = MemoryLimit::Auto)]
     pub memory_limit: MemoryLimit,
+    /// Write what ran where and when to this file: a Chrome trace, which ui.perfetto.dev opens
+    #[arg(long, value_name = "FILE.json")]
+    pub trace: Option<PathBuf>,
     /// How the program and a cluster at tcp:// know each other.
     #[command(flatten)]
     pub security: SecurityArguments,
@@ -98,6 +107,7 @@ Examples:
   phalanx sweep examples/bikeshare.yaml --dry-run
   phalanx sweep examples/bikeshare.yaml --cluster processes:2 --output results
   phalanx sweep examples/bikeshare.yaml --cluster tcp://127.0.0.1:8786 --json
+  phalanx sweep examples/bikeshare.yaml --trace timeline.json
 
 Writes results.csv (scikit-learn's cv_results_ columns), best_model.json and best_coefficients.csv.
 Ctrl-C ends everything that the command started and leaves no output.")]
@@ -232,6 +242,12 @@ pub struct SchedulerArguments {
     /// Who may join.
     #[command(flatten)]
     pub security: SecurityArguments,
+    /// Show counters to Prometheus at http://HOST:PORT/metrics; a port alone is on loopback, port 0 takes a free one
+    ///
+    /// The page has no password and can change nothing. On an address that others can reach it tells them the names of
+    /// workers and tasks.
+    #[arg(long, value_name = "[HOST:]PORT")]
+    pub metrics: Option<String>,
 }
 
 /// `phalanx worker`.
@@ -282,6 +298,12 @@ pub struct WorkerArguments {
     /// Where results on disk are, in a folder of the worker's own [default: the system's temporary files]
     #[arg(long, value_name = "DIR")]
     pub spill_dir: Option<PathBuf>,
+    /// Show counters to Prometheus at http://HOST:PORT/metrics; a port alone is on loopback, port 0 takes a free one
+    ///
+    /// The page has no password and can change nothing. On an address that others can reach it tells them the names of
+    /// workers and tasks.
+    #[arg(long, value_name = "[HOST:]PORT")]
+    pub metrics: Option<String>,
 }
 
 /// What a worker has, by name.
@@ -323,6 +345,12 @@ pub struct BenchArguments {
 pub enum ClusterCommand {
     /// Make certificates and a token for a cluster that others must not join
     Keys(KeysArguments),
+    /// Show who is in a cluster, and what they have to do
+    Info(InfoArguments),
+    /// Write everything that a scheduler knows of itself to one file, for finding out what is wrong
+    Dump(DumpArguments),
+    /// Tell what a task has gone through, and why it does not run
+    Story(StoryArguments),
 }
 
 /// `phalanx cluster keys`.
@@ -346,6 +374,65 @@ pub struct KeysArguments {
     /// For how many days the certificates are good
     #[arg(long, value_name = "N", default_value = "365", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: u32,
+}
+
+/// `phalanx cluster info`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx cluster info tcp://127.0.0.1:8786
+  phalanx cluster info tcp://127.0.0.1:8786 --json")]
+pub struct InfoArguments {
+    /// The scheduler's address
+    #[arg(value_name = "tcp://HOST:PORT")]
+    pub scheduler: TcpAddress,
+    /// Print one JSON object for programs instead of a table for people
+    #[arg(long)]
+    pub json: bool,
+    /// How the program and the cluster know each other.
+    #[command(flatten)]
+    pub security: SecurityArguments,
+}
+
+/// `phalanx cluster dump`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx cluster dump tcp://127.0.0.1:8786
+  phalanx cluster dump tcp://127.0.0.1:8786 --output dump.json
+
+One JSON object: options, counters, workers, clients, at most 2,000 tasks of each state, and the last
+100,000 steps that tasks took. It is asked for in small pieces, so the cluster does not stand still.")]
+pub struct DumpArguments {
+    /// The scheduler's address
+    #[arg(value_name = "tcp://HOST:PORT")]
+    pub scheduler: TcpAddress,
+    /// The file to write [default: stdout]
+    #[arg(long, value_name = "FILE.json")]
+    pub output: Option<PathBuf>,
+    /// How the program and the cluster know each other.
+    #[command(flatten)]
+    pub security: SecurityArguments,
+}
+
+/// `phalanx cluster story`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx cluster story tcp://127.0.0.1:8786 task-0.17
+
+Says how the task stands, why it does not run where it does not, and a line for each step that it took: sent, begun,
+stolen, failed, lost with its worker, made again. The scheduler remembers the last 100,000 steps of all tasks.")]
+pub struct StoryArguments {
+    /// The scheduler's address
+    #[arg(value_name = "tcp://HOST:PORT")]
+    pub scheduler: TcpAddress,
+    /// The task, as `phalanx cluster dump` names it
+    #[arg(value_name = "TASK", value_parser = crate::inspect::task_id)]
+    pub task: TaskId,
+    /// How the program and the cluster know each other.
+    #[command(flatten)]
+    pub security: SecurityArguments,
 }
 
 /// Where a job runs.

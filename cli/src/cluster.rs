@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::{
     Error, Result,
     args::{ClusterCommand, KeysArguments},
+    inspect,
     keys::{self, Keys},
     output::{Screen, count},
 };
@@ -13,6 +14,9 @@ use crate::{
 pub(crate) fn cluster(command: &ClusterCommand, screen: &Screen) -> Result<()> {
     match command {
         ClusterCommand::Keys(arguments) => make_keys(arguments, screen),
+        ClusterCommand::Info(arguments) => inspect::info(arguments, screen),
+        ClusterCommand::Dump(arguments) => inspect::dump(arguments, screen),
+        ClusterCommand::Story(arguments) => inspect::story(arguments, screen),
     }
 }
 

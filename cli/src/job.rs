@@ -5,7 +5,8 @@ use phalanx_runtime::{Client, ClientOptions, LocalCluster, LocalOptions, Securit
 use crate::{
     Error, Result,
     args::{ClusterSpec, JobArguments, SecurityArguments},
-    output::Screen,
+    output::{self, Screen},
+    record::Recording,
     signals,
 };
 
@@ -16,6 +17,7 @@ pub(crate) fn on_cluster<T>(
     job: impl AsyncFnOnce(&Client) -> Result<T>,
 ) -> Result<T> {
     let spec = &arguments.cluster;
+    arguments.trace.as_deref().map_or(Ok(()), output::check_file)?;
     signals::single_threaded()?.block_on(async {
         let mut signal = std::pin::pin!(signals::listen()?);
         let interrupted = |signal| Err(Error::Interrupted { message: format!("{signal}: {}", ended(spec)) });
@@ -25,10 +27,21 @@ pub(crate) fn on_cluster<T>(
         };
         let notices = screen.clone();
         open.client.on_notice(move |notice| notices.say(notice));
-        let done = tokio::select! {
-            done = job(&open.client) => done,
+        let recording = arguments.trace.as_deref().map(|path| Recording::begin(path, &open.client)).transpose()?;
+        let (done, is_over) = tokio::select! {
+            done = job(&open.client) => (done, true),
             // The job is dropped here, and with it its work.
-            signal = signal => interrupted(signal),
+            signal = signal => (interrupted(signal), false),
+        };
+        // A job that failed has a timeline too, which may show why; one that was broken off leaves nothing.
+        let written = match recording {
+            Some(recording) if is_over => recording.end().await,
+            Some(recording) => recording.abandon().await,
+            None => Ok(()),
+        };
+        let done = match written {
+            Ok(()) => done,
+            Err(error) => done.and(Err(error)),
         };
         drop(open.client);
         if let Some(cluster) = open.cluster {

@@ -21,21 +21,24 @@ mod coef;
 mod data;
 pub mod error;
 mod fit;
+mod inspect;
 mod job;
 mod keys;
 pub mod output;
 mod predict;
+mod record;
 mod scheduler;
 mod signals;
 mod sweep;
 mod sweep_file;
+mod trace;
 mod worker;
 mod yaml;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
 
 pub use crate::error::{Error, Result};
 use crate::{
@@ -142,7 +145,9 @@ fn log_to(screen: &Screen) {
     let quiet = || EnvFilter::new("warn,phalanx_runtime::client=error");
     let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| quiet());
     let screen = screen.clone();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    // What a span took is said when it ends.
+    let spans = FmtSpan::CLOSE;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_span_events(spans).with_ansi(false);
     // A program that has set its own log keeps it.
     let _ = subscriber.with_writer(move || screen.log_line()).try_init();
 }

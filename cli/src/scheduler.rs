@@ -10,10 +10,13 @@ pub(crate) fn scheduler(arguments: &SchedulerArguments, screen: &Screen) -> Resu
         let signal = signals::listen()?;
         let listen = format!("tcp://{}", arguments.listen.trim_start_matches("tcp://"));
         let security = security(&arguments.security)?;
-        let options =
-            SchedulerOptions { listen, security, journal: arguments.journal.clone(), ..SchedulerOptions::default() };
+        let (journal, metrics) = (arguments.journal.clone(), arguments.metrics.clone());
+        let options = SchedulerOptions { listen, security, journal, metrics, ..SchedulerOptions::default() };
         let scheduler = Scheduler::bind(&options).await.map_err(Error::failed)?;
         screen.print(format_args!("scheduler at {}", scheduler.url()))?;
+        if let Some(url) = scheduler.metrics_url() {
+            screen.print(format_args!("metrics at {url}"))?;
+        }
         scheduler
             .run(async {
                 let signal = signal.await;

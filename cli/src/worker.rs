@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use phalanx_runtime::{
-    Client, ClientOptions, RestartOptions, SupervisorNotice, WorkerOptions, run_supervised_worker, run_worker,
+    Client, ClientOptions, RestartOptions, SupervisorNotice, WorkerOptions, metrics_address, run_supervised_worker,
+    run_worker,
 };
 
 use crate::{Error, Result, args::WorkerArguments, job::security, output::Screen, signals};
@@ -11,7 +12,7 @@ use crate::{Error, Result, args::WorkerArguments, job::security, output::Screen,
 /// Runs until a signal comes or the scheduler is gone for good; the first line on stdout is the address.
 pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()> {
     let defaults = WorkerOptions::default();
-    let options = WorkerOptions {
+    let mut options = WorkerOptions {
         n_threads: arguments.threads.map_or(defaults.n_threads, usize::from),
         name: arguments.name.clone().unwrap_or_else(|| defaults.name.clone()),
         security: security(&arguments.security)?,
@@ -27,6 +28,10 @@ pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()>
         // As a client it sees itself join, and learns at once when nobody is there to join.
         let as_client = ClientOptions { security: options.security.clone(), ..ClientOptions::default() };
         let client = Client::connect_with(url, &as_client).await.map_err(Error::failed)?;
+        if let Some(address) = &arguments.metrics {
+            options.metrics = Some(metrics_address(address).await.map_err(Error::failed)?);
+        }
+        let options = options;
         let shutdown = async {
             let signal = signal.await;
             screen.say(format_args!("{signal}: the worker ends"));
@@ -53,6 +58,9 @@ pub(crate) fn worker(arguments: &WorkerArguments, screen: &Screen) -> Result<()>
             let address = joined(&client, &options.name).await;
             drop(client);
             screen.print(format_args!("worker at {address} for {url}, {} threads", options.n_threads))?;
+            if let Some(address) = &options.metrics {
+                screen.print(format_args!("metrics at http://{address}/metrics"))?;
+            }
             std::future::pending::<Result<()>>().await
         };
         tokio::select! {

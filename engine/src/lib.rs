@@ -23,6 +23,7 @@
 //! | [`adaptive`] | how many workers there should be |
 //! | [`event`] | what has happened, for logs and timelines |
 //! | [`death`] | what is known of a worker's end |
+//! | [`inspect`] | what a running scheduler can be asked about itself |
 
 // `#[task]` writes paths that begin with the crate's name, also inside this crate's own tests.
 extern crate self as phalanx_engine;
@@ -38,6 +39,7 @@ pub mod event;
 mod fetch;
 pub mod graph;
 pub mod id;
+pub mod inspect;
 pub mod journal;
 pub mod message;
 pub mod request;

@@ -18,10 +18,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     coordination::{self, Answer},
     death::Evidence,
+    event::{Event, FetchSpan, Record, RunSpan},
     graph::{ArgumentCode, Graph, TaskOptions},
     id::{Attempt, ClientId, ClusterId, FunctionId, TaskId, WorkerId},
     request::{Reply, Request},
     task::{FunctionEntry, TaskError},
+    time::Time,
     value::Value,
 };
 
@@ -263,6 +265,21 @@ pub enum FromClient {
     },
     /// I go and do not come back: forget all that only I wanted.
     Goodbye,
+    /// From now on the client wants to know so much of what happens, as [`ToClient::Events`]; nothing ends it, with one
+    /// last message.
+    Subscribe {
+        /// Which of the client's subscriptions this is about. Another one than before ends that.
+        number: u32,
+        /// How much.
+        record: Record,
+    },
+    /// The client has read events, and can be sent more.
+    EventsSeen {
+        /// Of which subscription.
+        number: u32,
+        /// All before this one.
+        next: u64,
+    },
 }
 
 /// What the scheduler says to a client.
@@ -329,6 +346,17 @@ pub enum ToClient {
         /// How many since you were first greeted.
         n_messages: u64,
     },
+    /// What has happened, for who subscribes.
+    Events {
+        /// To which subscription.
+        number: u32,
+        /// How many came before these, those that were dropped since the client did not keep up among them.
+        first: u64,
+        /// In the order in which the scheduler learned of it.
+        events: Vec<Event>,
+        /// Whether nothing follows, since the client ended its subscription.
+        last: bool,
+    },
 }
 
 /// A worker, as clients see it.
@@ -389,6 +417,11 @@ pub enum ToWorker {
     Acquire {
         /// Which, and who has them.
         results: Vec<Remote>,
+    },
+    /// From now on tell of each run and each fetch, or no longer. Beginning is answered by [`FromWorker::Recording`].
+    Record {
+        /// Whether to tell.
+        on: bool,
     },
 }
 
@@ -556,6 +589,18 @@ pub enum FromWorker {
         /// The inputs.
         tasks: Vec<TaskId>,
     },
+    /// Runs and fetches are told from now on, by a clock that shows this.
+    Recording {
+        /// What time it is there.
+        now: Time,
+    },
+    /// Runs and fetches that are over, by the worker's clock.
+    Spans {
+        /// Runs.
+        runs: Vec<RunSpan>,
+        /// Fetches.
+        fetches: Vec<FetchSpan>,
+    },
 }
 
 /// Why an attempt has no result.
@@ -610,6 +655,11 @@ impl FromClient {
 }
 
 impl FromClient {
+    /// Whether both ends count it, and it is said again where it may have been lost.
+    pub(crate) const fn is_counted(&self) -> bool {
+        !matches!(self, Self::Heartbeat | Self::Goodbye | Self::EventsSeen { .. })
+    }
+
     /// Something by name; see [`FromClient::Coordinate`].
     pub const fn coordinate(ticket: u64, request: coordination::Request, value: Option<Value>) -> Self {
         let has_value = value.is_some();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     adaptive::Load,
     id::{TaskId, WorkerId},
+    inspect::{Answer, Question},
 };
 
 /// What a client asks.
@@ -35,6 +36,11 @@ pub enum Request {
     Rebalance,
     /// How loaded is the cluster? Answered by [`Reply::Load`] at once.
     Load,
+    /// How does the scheduler see this? Answered at once by [`Reply::Inspected`].
+    Inspect {
+        /// What.
+        question: Question,
+    },
 }
 
 /// What it is answered.
@@ -62,6 +68,11 @@ pub enum Reply {
     Load {
         /// That is it.
         load: Load,
+    },
+    /// What there is to say to [`Request::Inspect`].
+    Inspected {
+        /// That.
+        answer: Box<Answer>,
     },
 }
 

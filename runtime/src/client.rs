@@ -239,6 +239,7 @@ impl Client {
     ///
     /// # Errors
     /// When a task has no result, its value is not of the expected type, or the scheduler is lost.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn compute<C: Collection>(&self, collection: &C) -> Result<C::Output> {
         let values = self.values(&collection.outputs()).await?;
         Ok(collection.assemble(values)?)
@@ -251,6 +252,7 @@ impl Client {
     ///
     /// # Errors
     /// When a task has no result, or the scheduler is lost.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn persist<C: Collection>(&self, collection: &C) -> Result<C> {
         let outputs = collection.outputs();
         let (places, submitted) = self.start(&outputs)?;
@@ -273,6 +275,7 @@ impl Client {
     }
 
     /// As [`submit`](Self::submit) for many calls in one message; what they share runs once.
+    #[tracing::instrument(name = "submit", level = "debug", skip_all)]
     pub fn submit_all<'a, T: Portable>(&self, calls: impl IntoIterator<Item = &'a Delayed<T>>) -> Vec<Remote<T>> {
         let outputs: Vec<AnyDelayed> = calls.into_iter().map(|call| call.any().clone()).collect();
         match self.start(&outputs) {
@@ -323,6 +326,7 @@ impl Client {
     ///
     /// # Errors
     /// The first failure among them, or that the scheduler is lost.
+    #[tracing::instrument(level = "debug", skip_all, fields(n = remotes.len()))]
     pub async fn gather<T: Portable + Clone>(&self, remotes: &[Remote<T>]) -> Result<Vec<T>> {
         let outputs = remotes.iter().map(Remote::any).collect::<Result<Vec<_>>>()?;
         let values = self.values(&outputs).await?;

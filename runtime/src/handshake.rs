@@ -54,3 +54,6 @@ pub(crate) fn introduce(role: Role, instruction_set: &str) -> Hello {
         role,
     }
 }
+
+#[cfg(test)]
+mod tests;

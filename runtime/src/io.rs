@@ -31,6 +31,10 @@ impl Clock {
         Time::ZERO + self.0.elapsed()
     }
 
+    pub(crate) fn at(&self, instant: Instant) -> Time {
+        Time::ZERO + instant.saturating_duration_since(self.0)
+    }
+
     pub(crate) fn instant(&self, time: Time) -> Instant {
         self.0 + (time - Time::ZERO)
     }

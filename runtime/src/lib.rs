@@ -34,6 +34,9 @@
 //! | `actor` | state on a worker, and calls that run there one after the other |
 //! | `coordination` | locks, semaphores, events, queues and variables that a cluster knows by name |
 //! | `local`, `process`, `supervisor` | how a program starts its own cluster, and keeps it running |
+//! | `events` | what happens, as a stream |
+//! | `inspect` | a task's story, and everything at once |
+//! | `metrics` | counters for Prometheus |
 //! | [`worker_client`], [`secede`] | how tasks submit tasks, and wait |
 //! | `adaptive` | how a cluster grows and shrinks with its work |
 //! | `scheduler`, `worker`, `peers` | the loops around the machines |
@@ -49,15 +52,18 @@ mod client;
 mod coordination;
 mod door;
 mod error;
+mod events;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod handshake;
+mod inspect;
 mod io;
 mod journal;
 mod local;
 mod mailbox;
 mod memory;
+mod metrics;
 mod opening;
 mod peers;
 mod pool;
@@ -80,9 +86,12 @@ pub use adaptive::adapt;
 pub use client::{Client, ClientOptions, Notice};
 pub use coordination::{Event, Lease, Lock, Queue, Semaphore, Variable};
 pub use error::{Error, Result};
+pub use events::{EventStream, Events};
 pub use handshake::instruction_set;
+pub use inspect::Dump;
 pub use local::{LocalCluster, LocalOptions};
 pub use memory::MemoryLimit;
+pub use metrics::metrics_address;
 pub use process::init;
 pub use remote::{AsCompleted, Remote, RemoteFuture};
 pub use resources::parse_resources;

@@ -157,6 +157,7 @@ impl Peers {
 }
 
 /// One connection's life.
+#[tracing::instrument(name = "fetches", level = "debug", skip_all, fields(%peer))]
 async fn talk<T: Told>(
     peer: Address,
     number: u64,
@@ -317,6 +318,7 @@ async fn drained(sender: &Sender<ToPeer>) -> bool {
 }
 
 /// Sends a result. False where there is none to send.
+#[tracing::instrument(name = "transfer", level = "debug", skip_all, fields(%task, n_bytes = value.as_ref().map_or(0, |value| value.n_bytes())))]
 async fn say(sender: &Sender<ToPeer>, task: TaskId, value: Option<Value>) -> bool {
     let Some(mut value) = value else { return false };
     if value.n_bytes() >= LARGE {

@@ -55,6 +55,8 @@ pub(crate) struct Orders {
     life: u64,
     /// Where it writes down what it runs.
     note: Option<PathBuf>,
+    /// How often it was started again before.
+    n_restarts: u64,
 }
 
 /// Must be the first thing in `main`, and in the `main` of a custom test harness.
@@ -106,7 +108,7 @@ fn become_worker() -> ! {
         spill::remove_all();
         std::process::exit(0);
     };
-    let Orders { url, mut options, token, tls, life, note } = orders;
+    let Orders { url, mut options, token, tls, life, note, n_restarts } = orders;
     options.security = Security {
         // A token that the parent could use is one here too.
         token: token.and_then(|token| Token::new(&token).ok()),
@@ -117,7 +119,7 @@ fn become_worker() -> ! {
     let watched = std::thread::Builder::new().name("phalanx-parent".into()).spawn(watch);
     let ended = match (runtime, watched) {
         (Ok(runtime), Ok(_)) => {
-            let supervision = Supervision { life, note: note.clone() };
+            let supervision = Supervision { life, note: note.clone(), n_restarts };
             options.security.load().and_then(|guard| {
                 let scheduler = Destination::Tcp(url, guard);
                 runtime.block_on(live(&scheduler, &options, Access::Port, Some(&supervision), |_| {}))
@@ -133,7 +135,7 @@ fn become_worker() -> ! {
 }
 
 impl Orders {
-    pub(crate) fn new(url: &str, options: &WorkerOptions, life: u64, note: Option<PathBuf>) -> Self {
+    pub(crate) fn new(url: &str, options: &WorkerOptions, life: u64, note: Option<PathBuf>, n_restarts: u64) -> Self {
         let Security { token, tls } = &options.security;
         Self {
             url: url.into(),
@@ -142,6 +144,7 @@ impl Orders {
             options: options.clone(),
             life,
             note,
+            n_restarts,
         }
     }
 

@@ -14,6 +14,7 @@ use std::{
 use phalanx_engine::{
     dense::Dense,
     id::{ClientId, ClusterId, ConnectionId, WorkerId},
+    inspect::Overview,
     message::{FromClient, FromWorker, Greeting, ToClient, ToWorker},
     scheduler::{Command, Config, Event, Scheduler as Machine},
     time::Time,
@@ -21,7 +22,10 @@ use phalanx_engine::{
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        oneshot,
+    },
 };
 
 use crate::{
@@ -30,6 +34,7 @@ use crate::{
     io::{Alarm, Checks, Clock, Spawned, random},
     journal::Journal,
     mailbox::{Giver, Taker, mailbox},
+    metrics::{self, MetricsPage, ShellCounters},
     security::{Guard, Security},
     transport::{Answer, Arrival, Destination, Line, Receiver, Sender, listen},
     wire::Wire,
@@ -51,6 +56,7 @@ const BATCH: usize = 1_024;
 /// | `client_grace` | 10 s | how long a client's work goes on after its connection broke without a goodbye | any |
 /// | `straggler_factor` | 3 | a task that runs for so many times what three of four of its kind take is begun a second time on an idle worker, and the first answer counts | 1 or more; 0: never |
 /// | `straggler_floor` | 1 s | no task is begun a second time before it is seen running for so long | above 0 |
+/// | `metrics` | none | where Prometheus finds counters at `/metrics`: `HOST:PORT`, or a port of loopback; 0 takes one that is free. The page has no password: on an address that others can reach it tells them the names of workers and tasks | an address of this machine |
 ///
 /// ```
 /// use phalanx_runtime::SchedulerOptions;
@@ -77,6 +83,8 @@ pub struct SchedulerOptions {
     pub straggler_factor: f64,
     /// For how long a task must be seen running before it is begun a second time.
     pub straggler_floor: Duration,
+    /// Where Prometheus finds counters.
+    pub metrics: Option<String>,
 }
 
 impl Default for SchedulerOptions {
@@ -92,6 +100,7 @@ impl Default for SchedulerOptions {
             journal: None,
             straggler_factor: config.straggler_factor,
             straggler_floor: config.straggler_floor,
+            metrics: None,
         }
     }
 }
@@ -155,6 +164,7 @@ pub struct Scheduler {
     arrivals: UnboundedReceiver<Arrival>,
     /// Where there is a journal: the machine as it was.
     before: Option<(Journal, Machine)>,
+    metrics: Option<MetricsPage>,
 }
 
 impl Scheduler {
@@ -162,15 +172,19 @@ impl Scheduler {
     ///
     /// # Errors
     /// When an option is out of its range, a token or certificate cannot be used, the address is neither loopback nor
-    /// kept by one of them, the port is taken, or the journal cannot be used.
+    /// kept by one of them, a port is taken, or the journal cannot be used.
     pub async fn bind(options: &SchedulerOptions) -> Result<Self> {
         options.check()?;
         let guard = options.security.load()?;
         let (listener, url) = listen(&options.listen, &guard).await?;
         let scheduler = Self::unbound(options)?;
         let config = Config { journal: true, ..scheduler.config.clone() };
+        let metrics = match &options.metrics {
+            Some(address) => Some(MetricsPage::bind(address).await?),
+            None => None,
+        };
         let before = options.journal.as_ref().map(|folder| Journal::open(folder, config)).transpose()?;
-        Ok(Self { listener: Some(listener), guard, url, before, ..scheduler })
+        Ok(Self { listener: Some(listener), guard, url, before, metrics, ..scheduler })
     }
 
     /// A scheduler that only this process can join.
@@ -179,12 +193,18 @@ impl Scheduler {
         let (door, arrivals) = mpsc::unbounded_channel();
         let config = Config { cluster: ClusterId(random()?), ..options.config() };
         let (listener, guard) = (None, Arc::default());
-        Ok(Self { config, listener, guard, url: "inproc://".into(), door, arrivals, before: None })
+        let (url, before, metrics) = ("inproc://".into(), None, None);
+        Ok(Self { config, listener, guard, url, door, arrivals, before, metrics })
     }
 
     /// Where it listens, `tcp://127.0.0.1:8786`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its counters are, `http://127.0.0.1:8787/metrics`, where it was told to show them.
+    pub fn metrics_url(&self) -> Option<&str> {
+        self.metrics.as_ref().map(MetricsPage::url)
     }
 
     /// How to join from inside this process.
@@ -216,10 +236,25 @@ impl Scheduler {
             workers: Dense::default(),
             unsent: Vec::new(),
             checks: Checks::default(),
+            counters: ShellCounters::default(),
+            has_handled: false,
         };
+        let (asks, samples) = mpsc::channel(1);
+        let sample = move || {
+            let asks: mpsc::Sender<oneshot::Sender<Sample>> = asks.clone();
+            async move {
+                let (done, sampled) = oneshot::channel();
+                asks.send(done).await.ok()?;
+                let (overview, counters) = sampled.await.ok()?;
+                Some(metrics::of_scheduler(&overview, &counters))
+            }
+        };
+        // Kept to the end, as without anybody who could ask there would always be news of that.
+        let _asks = sample.clone();
+        let _metrics = self.metrics.map(|page| Spawned::on(&Handle::current(), page.serve(sample)));
         tokio::select! {
             () = shutdown => {}
-            () = shell.run(self.arrivals, events) => {}
+            () = shell.run(self.arrivals, events, samples) => {}
         }
     }
 }
@@ -248,6 +283,9 @@ async fn accept(listener: TcpListener, guard: Arc<Guard>, door: UnboundedSender<
     .await;
 }
 
+/// What is shown to Prometheus.
+type Sample = (Overview, ShellCounters);
+
 struct Shell {
     machine: Machine,
     journal: Option<Journal>,
@@ -267,6 +305,9 @@ struct Shell {
     /// To whom something was said that is not flushed.
     unsent: Vec<Who>,
     checks: Checks,
+    counters: ShellCounters,
+    /// Whether something was handled since the last look at the sockets.
+    has_handled: bool,
 }
 
 /// What happened on a connection. What is left of one that its client has given up for another must not be taken for
@@ -290,7 +331,12 @@ enum Who {
 }
 
 impl Shell {
-    async fn run(mut self, mut arrivals: UnboundedReceiver<Arrival>, mut events: Taker<Heard>) {
+    async fn run(
+        mut self,
+        mut arrivals: UnboundedReceiver<Arrival>,
+        mut events: Taker<Heard>,
+        mut samples: mpsc::Receiver<oneshot::Sender<Sample>>,
+    ) {
         let alarm = Alarm::new(self.clock);
         let mut batch = Vec::new();
         // What was taken and not handled yet: answers are written, and time is looked at, between its parts.
@@ -327,6 +373,11 @@ impl Shell {
                 }
                 _ = events.take(&mut batch) => pending.extend(batch.drain(..)),
                 () = alarm.wait() => {}
+                Some(ask) = samples.recv() => {
+                    let counters = std::mem::take(&mut self.counters.longest_turn);
+                    let counters = ShellCounters { longest_turn: counters, ..self.counters };
+                    let _ = ask.send((self.machine.overview(), counters));
+                }
             }
             self.flush();
         }
@@ -341,6 +392,9 @@ impl Shell {
             }
         }
         self.unsent = unsent;
+        if std::mem::take(&mut self.has_handled) {
+            self.counters.longest_turn = self.counters.longest_turn.max(self.clock.now() - self.now);
+        }
     }
 
     fn hear(&mut self, Heard { on, event }: Heard) {
@@ -363,6 +417,9 @@ impl Shell {
         }
         let mut commands = std::mem::take(&mut self.commands);
         self.machine.handle(self.now, event, &mut commands);
+        self.has_handled = true;
+        self.counters.n_in += 1;
+        self.counters.n_out += commands.len() as u64;
         if let Some(journal) = &mut self.journal {
             journal.write(&mut self.machine);
         }
@@ -443,6 +500,7 @@ impl<M: Wire> Peer<M> {
 }
 
 /// Hears one connection out.
+#[tracing::instrument(name = "connection", level = "debug", skip_all, fields(on = %on, who = ?left))]
 async fn read<M: Wire + Clone>(
     mut receiver: Receiver<M>,
     on: ConnectionId,

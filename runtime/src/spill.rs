@@ -184,6 +184,7 @@ struct Writer {
 }
 
 impl Writer {
+    #[tracing::instrument(name = "spill", level = "debug", skip_all, fields(%task, n_bytes = value.n_bytes()))]
     fn write(&mut self, task: TaskId, value: &Value, number: u64) -> Result<(), String> {
         let (Some(shared), Some(store)) = (self.shared.upgrade(), self.store.upgrade()) else {
             return Err("the worker ends".into());
@@ -225,6 +226,7 @@ impl SpillFile {
     ///
     /// # Errors
     /// When the file is gone, changed, or cannot be read.
+    #[tracing::instrument(name = "unspill", level = "debug", skip_all, fields(path = %self.path.display()))]
     pub(crate) fn read(&self) -> io::Result<Data> {
         let changed = || io::Error::new(io::ErrorKind::InvalidData, "the file is not what was written");
         let mut file = File::open(&self.path)?;

@@ -122,7 +122,7 @@ impl Supervisor {
             scheduler,
             url: url.into(),
             options: options.clone(),
-            current: Mutex::new(Current { process: None, is_ending: false }),
+            current: Mutex::new(Current { process: None, is_ending: false, n_starts: 0 }),
             silent: Arc::default(),
         });
         shared.start()?;
@@ -193,6 +193,8 @@ struct Current {
     process: Option<Process>,
     /// No other is started, and its end is no death.
     is_ending: bool,
+    /// How many processes were started.
+    n_starts: u64,
 }
 
 /// One life of the worker.
@@ -231,8 +233,9 @@ impl Shared {
             }
         };
         let n_out_of_memory = evidence::n_out_of_memory();
-        let orders = Orders::new(&self.url, &self.options, life, path);
+        let orders = Orders::new(&self.url, &self.options, life, path, current.n_starts);
         let (mut child, said) = orders.start()?;
+        current.n_starts += 1;
         let tail = Arc::new(Tail::default());
         let read = {
             let (tail, silent) = (Arc::clone(&tail), Arc::clone(&self.silent));

@@ -5,13 +5,17 @@
 //! only, never while a task runs or a socket is waited for.
 
 mod context;
+mod page;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -43,6 +47,7 @@ use crate::{
 
 pub(crate) use context::{Away, current_task};
 pub use context::{secede, worker_client};
+use page::Page;
 
 /// Results up to this size are tried before they count as results: whether they can be written at all.
 const TRIED: u64 = 64 << 10;
@@ -60,6 +65,7 @@ const TRIED: u64 = 64 << 10;
 /// | `security` | none | what scheduler and peers must know or have, and this worker too | [`Security`] |
 /// | `listen` | this machine's address on the way to the scheduler | where peers and clients fetch results, `tcp://10.0.0.5:0` | loopback, or any with `security` |
 /// | `memory_limit` | [`MemoryLimit::Auto`] | what results and running tasks may take; beyond, results go to disk | see there |
+/// | `metrics` | none | where Prometheus finds counters at `/metrics`: `HOST:PORT`, or a port of loopback. The page has no password | an address of this machine |
 /// | `spill_dir` | the system's folder for temporary files | where a folder for results on disk is made | a path |
 ///
 /// ```
@@ -91,6 +97,8 @@ pub struct WorkerOptions {
     pub memory_limit: MemoryLimit,
     /// Where results go that memory has no room for.
     pub spill_dir: Option<PathBuf>,
+    /// Where Prometheus finds counters.
+    pub metrics: Option<String>,
 }
 
 impl Default for WorkerOptions {
@@ -106,6 +114,7 @@ impl Default for WorkerOptions {
             listen: None,
             memory_limit: MemoryLimit::Auto,
             spill_dir: None,
+            metrics: None,
         }
     }
 }
@@ -139,6 +148,8 @@ pub(crate) struct Supervision {
     pub(crate) life: u64,
     /// Where is written what it runs.
     pub(crate) note: Option<Arc<Note>>,
+    /// How often the worker was started again before.
+    pub(crate) n_restarts: u64,
 }
 
 /// Runs a worker for the scheduler at `url`, `tcp://127.0.0.1:8786`, until `shutdown` is there or the scheduler says
@@ -173,6 +184,7 @@ pub(crate) async fn live(
         value: options.n_threads.to_string(),
         expected: "1 or more",
     })?;
+    let page = Page::open(options, supervision.map_or(0, |supervision| supervision.n_restarts)).await?;
     let spill_dir = options.spill_dir();
     drop(tokio::task::spawn_blocking(move || spill::clean_once(spill_dir)));
     let gone = |error| match error {
@@ -181,6 +193,7 @@ pub(crate) async fn live(
     };
     let mut life = Life::begin(scheduler, options, n_threads, access, supervision, options.connect_for).await?;
     loop {
+        page.shows(&life.session);
         born(&life.session);
         loop {
             match life.run().await {
@@ -292,6 +305,7 @@ impl Life {
             end,
             inside: context::Inside::new(scheduler.clone(), options.instruction_set.clone(), access != Access::Pointer),
             note: supervision.and_then(|supervision| supervision.note.clone()),
+            recording: AtomicBool::new(false),
         });
         let work = |job: Job| job.session.upgrade().and_then(|session| session.work(job));
         let pool = Pool::start(&options.name, n_threads, work)?;
@@ -411,6 +425,8 @@ pub(crate) struct Session {
     inside: context::Inside,
     /// Where a supervisor can read what runs.
     note: Option<Arc<Note>>,
+    /// Whether somebody wants to know when each function was called.
+    recording: AtomicBool,
 }
 
 struct Core {
@@ -441,6 +457,11 @@ impl Session {
         lock(&self.core).over
     }
 
+    /// What its machine has counted.
+    pub(crate) fn counters(&self) -> phalanx_engine::worker::Counters {
+        lock(&self.core).machine.counters()
+    }
+
     /// Tells the machine, carries out what it says, and hands new jobs to the threads.
     fn apply_all(&self, events: impl IntoIterator<Item = Event>) {
         let jobs = self.apply(events);
@@ -466,14 +487,21 @@ impl Session {
         if let Some(note) = &self.note {
             note.running(pool::place(), job.task, job.attempt);
         }
+        let function = job.call.as_ref().map_or("", |(def, _)| def.name);
+        let span = tracing::debug_span!("task", function, task = %job.task, attempt = job.attempt.0).entered();
         let start = Instant::now();
         let (outcome, waited) = context::run(&job.session, job.task, job.attempt, || {
             job.call.and_then(|(def, inputs)| pool::call(def, &inputs)).and_then(|value| self.tried(value))
         });
+        drop(span);
         // What it waited for says nothing of the function.
         let run_ns = u64::try_from(start.elapsed().saturating_sub(waited).as_nanos()).unwrap_or(u64::MAX);
         let ran = Event::Ran { task: job.task, attempt: job.attempt, run_ns, outcome };
-        let mut jobs = self.apply([ran]);
+        let timed = self.recording.load(Ordering::Relaxed).then(|| {
+            let (task, attempt, start) = (job.task, job.attempt, self.clock.at(start));
+            Event::Timed { task, attempt, thread: pool::place(), start }
+        });
+        let mut jobs = self.apply(timed.into_iter().chain([ran]));
         let next = if jobs.is_empty() { None } else { Some(jobs.remove(0)) };
         // In a stream of small tasks one write carries many answers. A task that was lost with a worker before is under
         // suspicion: that it was started has to be said before it runs.
@@ -540,6 +568,7 @@ impl Session {
                 }
             }
         }
+        self.recording.store(core.machine.is_recording(), Ordering::Relaxed);
         core.checks.run(|| core.machine.check_invariants());
         self.alarm.set(core.machine.deadline().map(|(time, _)| time));
         jobs

@@ -4,4 +4,5 @@ mod bad_input;
 mod cluster;
 mod commands;
 mod keys;
+mod seeing;
 mod support;

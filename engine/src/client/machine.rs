@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Command, Config, Event, Reason, Trouble, named::Named, tickets::Tickets};
+use super::{Command, Config, Event, Reason, Trouble, listening::Listening, named::Named, tickets::Tickets};
 use crate::{
     dense::{Dense, TaskMap},
     fetch::Fetches,
@@ -58,6 +58,7 @@ pub struct Client {
     is_cut: bool,
     /// Tasks below this number were submitted to a scheduler that has forgotten them.
     forgotten_before: u64,
+    listening: Listening,
 }
 
 /// A result that the user keeps, or still waits for.
@@ -103,6 +104,7 @@ impl Client {
             lost: false,
             is_cut: false,
             forgotten_before: 0,
+            listening: Listening::default(),
         }
     }
 
@@ -142,6 +144,7 @@ impl Client {
             Event::Coordinate { ticket, request, value } => {
                 self.named.ask(ticket, request, value, self.lost, out);
             }
+            Event::Subscribe { record } => self.listening.subscribe(record, self.lost, out),
             _ if self.lost => {}
             Event::Cancel { tasks } => self.cancel(tasks, out),
             Event::Scheduler(message) => {
@@ -162,9 +165,13 @@ impl Client {
             Event::SchedulerLost => self.lose_scheduler(out),
             Event::Tick => self.tick(now, out),
             Event::Cut => self.is_cut = true,
-            Event::Resumed => self.speak_again(now),
+            Event::Resumed => {
+                self.speak_again(now);
+                self.listening.resume(out);
+            }
             Event::NamesLost => self.lose_names(out),
             Event::Restarted { client } => self.restart(now, client, out),
+            Event::EventsSeen { number, next } => self.listening.seen(number, next, out),
         }
         if self.lost {
             return;
@@ -213,6 +220,7 @@ impl Client {
     fn lose_scheduler(&mut self, out: &mut Vec<Command>) {
         self.lost = true;
         self.held = TaskMap::default();
+        self.listening.lose(out);
         let tickets = std::mem::take(&mut self.tickets);
         let tickets = tickets.keys().chain(std::mem::take(&mut self.asked)).chain(self.named.lose());
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
@@ -243,6 +251,7 @@ impl Client {
         let tickets = std::mem::take(&mut self.asked).into_iter().chain(self.named.lose());
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerRestarted }));
         out.push(Command::NamesLost);
+        self.listening.begin_anew(out);
     }
 
     fn stands_on_forgotten(&self, graph: &Graph) -> bool {
@@ -360,6 +369,7 @@ impl Client {
             }
             ToClient::Heartbeat => {}
             ToClient::Received { n_messages } => out.push(Command::Heard { n_messages }),
+            ToClient::Events { number, first, events, last } => self.listening.told(number, first, events, last, out),
             ToClient::Reply { ticket, reply } => {
                 if self.asked.remove(&ticket) {
                     out.push(Command::Reply { ticket, reply });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::{
     coordination::{self, Answer},
+    event::{Event as Happened, Record},
     graph::Graph,
     id::{ClientId, TaskId},
     message::{Address, FromClient, ToClient, WaitReason, WorkerInfo},
@@ -14,6 +15,7 @@ use crate::{
     value::Value,
 };
 
+mod listening;
 mod machine;
 mod named;
 mod outbox;
@@ -140,6 +142,18 @@ pub enum Event {
         /// The number it gave.
         client: ClientId,
     },
+    /// The user wants to know so much of what happens, as [`Command::Events`]; nothing ends it, with one last command.
+    Subscribe {
+        /// How much.
+        record: Record,
+    },
+    /// The user has taken events: more may come.
+    EventsSeen {
+        /// Of which subscription, as [`Command::Events`] said.
+        number: u32,
+        /// All before this one, as [`Command::Events`] said.
+        next: u64,
+    },
 }
 
 /// What a client wants done. Commands are carried out in the order in which they are given.
@@ -215,6 +229,19 @@ pub enum Command {
     Heard {
         /// How many.
         n_messages: u64,
+    },
+    /// What has happened.
+    Events {
+        /// Of which subscription; to be said when these are read.
+        number: u32,
+        /// How many there were until now; to be said when these are read.
+        next: u64,
+        /// In the order in which the scheduler learned of it.
+        events: Vec<Happened>,
+        /// Events before these that are left out, since the user did not take them in time.
+        n_dropped: u64,
+        /// Whether nothing follows.
+        last: bool,
     },
 }
 

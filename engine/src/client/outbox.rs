@@ -33,7 +33,7 @@ pub struct Outbox {
 impl Outbox {
     /// Takes in a message and gives back what is to be sent now: itself, unless the connection is cut.
     pub fn say(&mut self, message: FromClient) -> Option<FromClient> {
-        if matches!(message, FromClient::Heartbeat | FromClient::Goodbye) {
+        if !message.is_counted() {
             return (!self.is_cut).then_some(message);
         }
         let sent = (!self.is_cut).then(|| message.clone());

@@ -28,6 +28,8 @@ impl Message for FromClient {
             | Self::Locate { .. }
             | Self::Heartbeat
             | Self::Goodbye
+            | Self::Subscribe { .. }
+            | Self::EventsSeen { .. }
             | Self::Ask { .. } => Vec::new(),
             Self::Coordinate { value, .. } => value.take().into_iter().collect(),
         }
@@ -45,6 +47,8 @@ impl Message for FromClient {
             | Self::Locate { .. }
             | Self::Heartbeat
             | Self::Goodbye
+            | Self::Subscribe { .. }
+            | Self::EventsSeen { .. }
             | Self::Ask { .. } => expect(0, &values),
             Self::Coordinate { value, has_value, .. } => {
                 expect(usize::from(*has_value), &values)?;
@@ -64,6 +68,7 @@ impl Message for ToClient {
             | Self::Waiting { .. }
             | Self::Heartbeat
             | Self::Received { .. }
+            | Self::Events { .. }
             | Self::Reply { .. } => Vec::new(),
         }
     }
@@ -80,6 +85,7 @@ impl Message for ToClient {
             | Self::Waiting { .. }
             | Self::Heartbeat
             | Self::Received { .. }
+            | Self::Events { .. }
             | Self::Reply { .. } => expect(0, &values),
         }
     }
@@ -94,7 +100,8 @@ impl Message for ToWorker {
             | Self::Cancel { .. }
             | Self::Shutdown
             | Self::Heartbeat
-            | Self::Acquire { .. } => Vec::new(),
+            | Self::Acquire { .. }
+            | Self::Record { .. } => Vec::new(),
         }
     }
 
@@ -110,7 +117,8 @@ impl Message for ToWorker {
             | Self::Cancel { .. }
             | Self::Shutdown
             | Self::Heartbeat
-            | Self::Acquire { .. } => expect(0, &values),
+            | Self::Acquire { .. }
+            | Self::Record { .. } => expect(0, &values),
         }
     }
 }
@@ -129,7 +137,9 @@ impl Message for FromWorker {
             | Self::Announce { .. }
             | Self::Memory { .. }
             | Self::NotKept { .. }
-            | Self::Seeks { .. } => Vec::new(),
+            | Self::Seeks { .. }
+            | Self::Recording { .. }
+            | Self::Spans { .. } => Vec::new(),
         }
     }
 
@@ -150,7 +160,9 @@ impl Message for FromWorker {
             | Self::Announce { .. }
             | Self::Memory { .. }
             | Self::NotKept { .. }
-            | Self::Seeks { .. } => expect(0, &values),
+            | Self::Seeks { .. }
+            | Self::Recording { .. }
+            | Self::Spans { .. } => expect(0, &values),
         }
     }
 }

@@ -68,6 +68,9 @@ impl Scheduler {
     ) {
         let life = self.deaths.lives.remove(&worker);
         let evidence = life.and_then(|life| self.deaths.early.remove(&life));
+        if let Some(evidence) = &evidence {
+            self.record_death(worker, name, evidence);
+        }
         if let (Some(life), Some(in_flight)) = (life, in_flight) {
             let attempt = |slot: Slot| (self.tasks.id(slot), Attempt(self.tasks.tries[slot].saturating_sub(1)));
             match evidence.as_ref().map(|evidence| &evidence.running) {
@@ -80,7 +83,8 @@ impl Scheduler {
                     let until = self.now + REPORT_WITHIN;
                     self.deaths.awaited.insert(worker, Awaited { life, name: name.into(), until, in_flight });
                 }
-                Some(None) | None => {}
+                None => self.recorder.may_be_reported(life, worker, name),
+                Some(None) => {}
             }
         }
         self.deaths.latest = Some(Death { worker, name: name.into(), evidence });
@@ -123,6 +127,7 @@ impl Scheduler {
         for worker in dead {
             self.judge(worker, Some(&evidence), out);
         }
+        self.record_late_death(life, &evidence);
         if self.deaths.lives.values().any(|alive| *alive == life) {
             // What the worker said last is still on its way here, and counts.
             self.deaths.early.insert(life, evidence);
@@ -146,6 +151,9 @@ impl Scheduler {
     /// Blames and acquits by what the supervisor of a dead worker saw, and decides on those who waited for it.
     fn judge(&mut self, worker: WorkerId, evidence: Option<&Evidence>, out: &mut Vec<Command>) {
         let Some(awaited) = self.deaths.awaited.remove(&worker) else { return };
+        if let Some(evidence) = evidence {
+            self.record_death(worker, &awaited.name, evidence);
+        }
         let note = evidence.and_then(|evidence| evidence.running.as_ref());
         let mut suspects: Vec<Slot> = Vec::new();
         for (task, attempt) in awaited.in_flight {

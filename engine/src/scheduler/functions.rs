@@ -1,6 +1,6 @@
 //! The functions that connected programs know, by one number each, and what is learned of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     estimate::Runs,
@@ -27,6 +27,10 @@ struct Function {
     waits: bool,
     /// The size of its results, in bytes: an average in which the last one counts a quarter.
     mean_bytes: Option<u64>,
+    /// Its name, for events.
+    label: Arc<str>,
+    /// How often it has run, and for how many nanoseconds in all.
+    total: (u64, u64),
 }
 
 impl Functions {
@@ -38,6 +42,17 @@ impl Functions {
     /// The function's name, for errors.
     pub(super) fn name(&self, function: u32) -> String {
         self.all.get(function as usize).map_or_else(|| "(unknown)".into(), |f| f.entry.name.clone())
+    }
+
+    /// The function's name, for events.
+    pub(super) fn label(&self, function: u32) -> Arc<str> {
+        self.all.get(function as usize).map_or_else(|| "(unknown)".into(), |f| Arc::clone(&f.label))
+    }
+
+    /// Functions that have run, by name: how often, and for how many nanoseconds in all.
+    pub(super) fn totals(&self) -> impl Iterator<Item = (Arc<str>, u64, u64)> + '_ {
+        let by_name = self.by_name.values().filter_map(|number| self.all.get(*number as usize));
+        by_name.filter(|f| f.total.0 > 0).map(|f| (Arc::clone(&f.label), f.total.0, f.total.1))
     }
 
     /// What a run of it is expected to take, in units, once it has run.
@@ -69,6 +84,8 @@ impl Functions {
     pub(super) fn learn(&mut self, function: u32, class: usize, run_ns: u64) {
         if let Some(function) = self.all.get_mut(function as usize) {
             function.runs.learn(class, run_ns);
+            function.total.0 += 1;
+            function.total.1 = function.total.1.saturating_add(run_ns);
         }
     }
 
@@ -111,6 +128,8 @@ impl Functions {
                     runs: Runs::default(),
                     waits: false,
                     mean_bytes: None,
+                    label: entry.name.as_str().into(),
+                    total: (0, 0),
                 });
             }
             let function = &mut self.all[number as usize];

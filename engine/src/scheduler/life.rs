@@ -10,7 +10,7 @@ use super::{
     tasks::{NONE, Slot, State},
 };
 use crate::{
-    event::{Kind, Record},
+    event::{Kind, Record, Step, cut},
     id::{Attempt, ClientId, TaskId, WorkerId},
     message::{Address, Failure, ToClient, ToWorker},
     task::{Reschedule, TaskError},
@@ -47,6 +47,8 @@ impl Scheduler {
                 self.fail(slot, error, out);
             } else if n_missing == 0 {
                 self.make_ready(slot, out);
+            } else {
+                self.record(slot, Step::Waiting);
             }
         }
     }
@@ -58,7 +60,7 @@ impl Scheduler {
             // Late or doubled, it may be of one that waits meanwhile.
             let Some(is_running) = state.in_flight.get_mut(&slot) else { return };
             *is_running = true;
-            self.note(Record::Tasks, |_| Kind::TaskStarted { task, attempt, worker });
+            self.record(slot, Step::Started { worker, attempt });
         }
     }
 
@@ -81,8 +83,9 @@ impl Scheduler {
                     self.functions.learn(function, self.size_class(slot), run_ns);
                     self.functions.learn_bytes(function, n_bytes);
                 }
+                self.record(slot, Step::Finished { worker, attempt });
                 self.note(Record::Tasks, |scheduler| {
-                    let function = scheduler.functions.name(function);
+                    let function = scheduler.functions.label(function);
                     Kind::TaskFinished { task, attempt, worker, function, run_ns, n_bytes }
                 });
                 self.settle_pair(slot, worker, out);
@@ -104,12 +107,15 @@ impl Scheduler {
         let Some(slot) = self.running(worker, task, attempt) else { return };
         self.settle_pair(slot, worker, out);
         if failure == Failure::Reschedule {
+            self.record(slot, Step::Rescheduled { worker, attempt });
             return self.reschedule(slot, worker, out);
         }
         self.leave_place(slot);
         self.tasks.failures[slot] += 1;
         let retries = self.recipe(slot).map_or(0, |(submission, node)| submission.graph.options_of(node).retries);
-        if self.tasks.failures[slot] <= retries {
+        let again = self.tasks.failures[slot] <= retries;
+        self.record_failure(slot, worker, attempt, &failure, again);
+        if again {
             self.wait_again(slot, out);
             return;
         }
@@ -153,11 +159,13 @@ impl Scheduler {
                 if !self.seekers.is_empty() {
                     self.worker_can_serve(worker, task, out);
                 }
+                self.record(slot, Step::Copied { worker });
             }
             State::Waiting | State::Ready | State::Assigned => {
                 self.cancel_attempt(slot, out);
                 self.leave_place(slot);
                 let n_bytes = self.tasks.n_bytes[slot];
+                self.record(slot, Step::Copied { worker });
                 self.complete(slot, worker, n_bytes, None, out);
             }
             State::Released | State::Failed | State::Absent => self.drop_stray(worker, task),
@@ -271,6 +279,9 @@ impl Scheduler {
             if self.tasks.state[slot] != State::Assigned || self.tasks.worker[slot] != worker.0 {
                 continue;
             }
+            if let Some(attempt) = self.first_attempt(slot) {
+                self.record(slot, Step::WorkerLost { worker, attempt, running: was_running });
+            }
             if was_running && self.blame(slot, worker, out) {
                 continue;
             }
@@ -354,7 +365,8 @@ impl Scheduler {
             self.count_active(slot, -1);
             let task = self.tasks.id(slot);
             self.wishes.touch(task);
-            self.note(Record::Cluster, |_| Kind::TaskFailed { task, error: error.to_string() });
+            self.record(slot, Step::Failed);
+            self.note(Record::Cluster, |_| Kind::TaskFailed { task, error: cut(error.to_string()) });
             self.write_down_failure(task, &error);
             if self.tasks.wanted[slot] > 0 {
                 let message = ToClient::Failed { task, error: (*error).clone() };
@@ -411,6 +423,7 @@ impl Scheduler {
         for slot in &lost {
             self.tasks.state[*slot] = State::Released;
             self.tasks.worker[*slot] = NONE;
+            self.record(*slot, Step::Lost);
             let dependents: Vec<Slot> = self.tasks.dependents(*slot).collect();
             for dependent in dependents {
                 match self.tasks.state[dependent] {
@@ -419,6 +432,7 @@ impl Scheduler {
                         self.leave_place(dependent);
                         self.tasks.state[dependent] = State::Waiting;
                         self.tasks.n_missing[dependent] = 1;
+                        self.record(dependent, Step::Waiting);
                     }
                     // Who has been told to run may have fetched it already; otherwise he will ask.
                     State::Assigned | State::Released | State::Memory | State::Failed | State::Absent => {}
@@ -445,6 +459,7 @@ impl Scheduler {
             self.make_ready(slot, out);
             return;
         }
+        self.record(slot, Step::Waiting);
         for input in inputs {
             self.activate(input, out);
         }
@@ -478,6 +493,7 @@ impl Scheduler {
                     self.tasks.worker[slot] = NONE;
                     self.tasks.state[slot] = State::Released;
                     self.wishes.touch(task);
+                    self.record(slot, Step::Released);
                     if self.replicas.n_pending(task) > 0 {
                         self.copies_unneeded(task);
                     }
@@ -489,6 +505,7 @@ impl Scheduler {
                     if !self.wishes.is_empty() {
                         self.wishes.touch(self.tasks.id(slot));
                     }
+                    self.record(slot, Step::Released);
                     self.count_active(slot, -1);
                     let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
                     for input in inputs {
@@ -524,6 +541,7 @@ impl Scheduler {
             self.drops.entry(holder).or_default().push(task);
             self.workers.stored(holder, -n_bytes);
             is_left = self.tasks.remove_holder(slot, holder);
+            self.record(slot, Step::Missed { worker: holder });
         }
         self.wishes.touch(task);
         let n_misses = self.tasks.misses.entry(slot).or_default();
@@ -544,7 +562,12 @@ impl Scheduler {
         if self.tasks.state[slot] == State::Assigned {
             let Some(attempt) = self.first_attempt(slot) else { return };
             let message = ToWorker::Cancel { task: self.tasks.id(slot), attempt };
-            self.tell_worker(WorkerId(self.tasks.worker[slot]), message, out);
+            let worker = WorkerId(self.tasks.worker[slot]);
+            // A task that has left its worker already ends there by itself.
+            if worker.0 != NONE {
+                self.record(slot, Step::Cancelled { worker, attempt });
+            }
+            self.tell_worker(worker, message, out);
             self.cancel_second(slot, out);
         }
     }

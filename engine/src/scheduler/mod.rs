@@ -24,6 +24,8 @@
 //! | `coordinate` | locks, events, queues: what [`crate::coordination`] decides, told to clients |
 //! | `deaths` | which task is to blame for a worker's death, and what its supervisor saw |
 //! | `load` | how much there is to do, for those who add and remove workers |
+//! | `record` | what is counted, kept for a while, and told to who subscribes |
+//! | `inspect` | what can be asked: a task's story, who is there, what waits for what |
 //! | `check` | what must be true after every event |
 
 mod actors;
@@ -33,6 +35,7 @@ mod deaths;
 mod demand;
 mod estimate;
 mod functions;
+mod inspect;
 mod life;
 mod load;
 mod memory;
@@ -40,6 +43,7 @@ mod peers;
 mod place;
 mod queue;
 mod rebalance;
+mod record;
 mod recovery;
 mod replicas;
 mod replicate;
@@ -60,7 +64,7 @@ use std::time::Duration;
 
 use crate::{
     coordination::Coordination,
-    event::{Kind, Record},
+    event::Record,
     id::{ClientId, ClusterId, ConnectionId, TaskId, WorkerId},
     journal::{Entry, Log},
     message::{FromClient, FromWorker, Greeting, Hello, PROTOCOL, ToClient, ToWorker},
@@ -73,6 +77,7 @@ use functions::Functions;
 use peers::{Client, Lonely, Workers};
 use queue::Queue;
 use rebalance::Moves;
+use record::Recorder;
 use recovery::Recovering;
 pub use recovery::Recovery;
 use replicas::Replicas;
@@ -179,6 +184,8 @@ pub enum Reason {
     Recovery,
     /// The supervisor of a worker that died has to say how; tasks that wait for that are judged without it.
     DeathReport(WorkerId),
+    /// What has happened is told to who subscribes.
+    Events,
 }
 
 /// How the scheduler behaves.
@@ -199,6 +206,7 @@ pub enum Reason {
 /// | `client_grace` | 10 s | how long the work of a client goes on whose connection broke without a goodbye, and which may come back | any; 0 is not at all |
 /// | `journal` | no | whether [`Scheduler::take_log`] has something | |
 /// | `cluster` | 0 | inside which cluster all numbers mean something; a shell gives each a random one | any |
+/// | `history` | 100,000 | steps of tasks that are kept, the newest, at 24 bytes each; a task takes five or more | any |
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Shown when refusing.
@@ -229,6 +237,8 @@ pub struct Config {
     pub client_grace: Duration,
     /// Whether what must survive the scheduler is written down.
     pub journal: bool,
+    /// Steps of tasks that are kept.
+    pub history: usize,
 }
 
 impl Default for Config {
@@ -248,6 +258,7 @@ impl Default for Config {
             trim_every: Duration::from_secs(2),
             client_grace: Duration::from_secs(10),
             journal: false,
+            history: 100_000,
         }
     }
 }
@@ -324,6 +335,7 @@ pub struct Scheduler {
     /// Which of the lives that a journal connects; 0 is the first.
     life: u32,
     actors: Actors,
+    recorder: Recorder,
 }
 
 impl Scheduler {
@@ -334,6 +346,7 @@ impl Scheduler {
         if config.journal {
             log.push(&Entry::Cluster { cluster: config.cluster, protocol: PROTOCOL });
         }
+        let recorder = Recorder::new(config.record, config.history);
         Self {
             config,
             tasks: Tasks::default(),
@@ -364,6 +377,7 @@ impl Scheduler {
             coordination: Coordination::default(),
             life: 0,
             actors: Actors::default(),
+            recorder,
         }
     }
 
@@ -402,6 +416,7 @@ impl Scheduler {
             self.watch_for_starvation();
         }
         self.watch_for_stragglers();
+        self.flush_events(out);
         if self.shared.len() > 2 * self.tasks.len() + 1024 {
             self.sweep_shared();
         }
@@ -419,7 +434,9 @@ impl Scheduler {
         let wait = self.coordination.deadline().map(|time| (time, Reason::Coordination));
         let people = starved.into_iter().chain(wait);
         let recovering = self.recovering.as_ref().map(|recovering| (recovering.until, Reason::Recovery));
+        let events = self.recorder.deadline().map(|time| (time, Reason::Events));
         let rare = retire.into_iter().chain(trim).chain(people).chain(recovering).chain(self.deaths.deadline());
+        let rare = rare.chain(events);
         beat.into_iter().chain(look).chain(lonely).chain(rare).min_by_key(|(time, _)| *time)
     }
 
@@ -441,14 +458,6 @@ impl Scheduler {
     /// How many locks, semaphores, events, queues and variables there are.
     pub fn n_coordinated(&self) -> usize {
         self.coordination.len()
-    }
-
-    /// Writes something down, where `level` is asked for.
-    fn note(&mut self, level: Record, kind: impl FnOnce(&Self) -> Kind) {
-        if self.config.record >= level {
-            let event = crate::event::Event { time: self.now, kind: kind(self) };
-            self.events.push(event);
-        }
     }
 
     /// Whatever an event did to results and workers: copies that are wished for, moved or given up follow it.
@@ -498,6 +507,8 @@ impl Scheduler {
             FromClient::Coordinate { ticket, request, value, has_value: _ } => {
                 self.coordinate(client, ticket, request, value, out);
             }
+            FromClient::Subscribe { number, record } => self.subscribe(client, number, record, out),
+            FromClient::EventsSeen { number, next } => self.events_seen(client, number, next),
         }
     }
 
@@ -517,8 +528,13 @@ impl Scheduler {
             FromWorker::Seceded { task, attempt } => self.attempt_seceded(worker, task, attempt),
             FromWorker::Rejoined { task, attempt } => self.attempt_rejoined(worker, task, attempt),
             FromWorker::Announce { results, running, more } => self.announced(worker, results, running, more, out),
-            FromWorker::Memory { resident: _, spilled, is_paused } => self.memory_used(worker, spilled, is_paused),
+            FromWorker::Memory { resident: _, spilled, is_paused } => {
+                self.record_memory(worker, spilled, is_paused);
+                self.memory_used(worker, spilled, is_paused);
+            }
             FromWorker::NotKept { task, reason } => self.result_not_kept(worker, task, reason, out),
+            FromWorker::Recording { now } => self.worker_records(worker, now),
+            FromWorker::Spans { runs, fetches } => self.worker_told(worker, runs, fetches),
         }
     }
 }

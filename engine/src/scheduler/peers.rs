@@ -406,6 +406,10 @@ impl Scheduler {
         }
         self.close_what_returns(&hello, out);
         let report = if let Role::Report(report) = &hello.role { Some(report.clone()) } else { None };
+        let before = match &hello.role {
+            Role::Worker(WorkerHello { rejoins: Some(rejoin), .. }) => Some(rejoin.worker),
+            _ => None,
+        };
         let greeting = match self.admit(now, hello, heartbeat_ms) {
             Ok(greeting) => greeting,
             Err(reason) => Greeting::Refused { reason },
@@ -418,13 +422,10 @@ impl Scheduler {
                 out.push(Command::ToClient { client, message });
             }
             Greeting::Worker { worker, .. } => {
-                self.note(Record::Cluster, |scheduler| {
-                    let (name, n_threads) =
-                        scheduler.workers.get(worker).map(|w| (w.name.clone(), w.n_threads)).unwrap_or_default();
-                    Kind::WorkerJoined { worker, name, n_threads }
-                });
+                self.record_joined(worker, before);
                 self.touched.insert(worker);
                 self.wishes.touch_all();
+                self.ask_worker(worker, out);
                 self.replace_shared(out);
                 self.reconsider_demands();
                 self.fail_unknown_demands(out);
@@ -445,6 +446,7 @@ impl Scheduler {
             self.note(Record::Cluster, |_| Kind::ClientLeft { client });
             self.blame_parents(client);
             self.uncoordinate(client, out);
+            self.unsubscribe(client, out);
             self.forget_client(client, out);
             self.functions.leave(state.functions.iter().copied(), false);
             self.away.remove(&client);
@@ -470,13 +472,14 @@ impl Scheduler {
         self.wishes.touch_all();
         self.retiring_left(worker);
         self.reconsider_demands();
+        self.forget_clock(worker);
         let queued = state.queue.iter().map(|(_, slot)| *slot).collect();
         let mut in_flight = self.suspects(&state);
         in_flight.iter_mut().for_each(|(_, is_suspect)| *is_suspect &= suspect);
         let (name, n_tasks) = (state.name, in_flight.len() as u64);
         self.worker_died(worker, &name, suspect.then_some(&state.in_flight), &mut in_flight);
         let n_lost = self.forget_worker(worker, in_flight, queued, out);
-        self.note(Record::Cluster, |_| Kind::WorkerLeft { worker, name, n_tasks, n_lost });
+        self.record_left(worker, name, n_tasks, n_lost);
         self.announce_workers(out);
     }
 

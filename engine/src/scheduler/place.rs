@@ -15,6 +15,7 @@ use super::{
     tasks::{NONE, Slot, State},
 };
 use crate::{
+    event::Step,
     graph::ArgumentCode,
     id::{Attempt, WorkerId},
     message::{Compute, Priority, Remote, ToWorker},
@@ -72,6 +73,7 @@ impl Scheduler {
         let priority = self.priority(slot);
         self.tasks.state[slot] = State::Ready;
         if self.demand(slot) || self.place_actor(slot) {
+            self.record(slot, Step::Ready { worker: None });
             return;
         }
         let everyone_knows = n_knowing as usize == self.workers.n_taking();
@@ -86,6 +88,7 @@ impl Scheduler {
             let able = |w: &WorkerId| self.workers.takes(*w) && self.workers.knows(*w, function);
             self.best_of(slot, self.workers.ids().filter(able).collect())
         };
+        self.record(slot, Step::Ready { worker: place });
         match place {
             Some(worker) => {
                 let estimate = self.estimate(slot);
@@ -147,6 +150,8 @@ impl Scheduler {
             }
             let Some(thief) = self.workers.next_idle() else { break };
             let Some(slot) = self.find_loot(thief) else { continue };
+            let from = WorkerId(self.tasks.worker[slot]);
+            self.record(slot, Step::Stolen { from });
             self.leave_place(slot);
             self.assign(slot, thief, out);
         }
@@ -241,7 +246,7 @@ impl Scheduler {
     }
 
     /// Tells a worker to run an attempt.
-    pub(super) fn send(&self, slot: Slot, worker: WorkerId, attempt: Attempt, out: &mut Vec<Command>) {
+    pub(super) fn send(&mut self, slot: Slot, worker: WorkerId, attempt: Attempt, out: &mut Vec<Command>) {
         let function = self.function(slot);
         let Some(local) = self.workers.local_function(worker, function) else { return };
         let expected_bytes = self.expected_bytes(slot, function);
@@ -293,7 +298,9 @@ impl Scheduler {
             constants,
             expected_bytes,
         };
+        let n_fetched = compute.fetch.len() as u32;
         out.push(Command::ToWorker { worker, message: ToWorker::Compute(compute) });
+        self.record(slot, Step::Assigned { worker, attempt, n_fetched });
     }
 
     /// Whether a task asked to be run elsewhere when it ran there last.

@@ -109,6 +109,7 @@ impl Recovery {
         for client in clients {
             scheduler.is_away_since(client, now);
         }
+        scheduler.begin_anew();
         let until = now + scheduler.config.heartbeat * BEATS_TO_RETURN;
         scheduler.recovering = Some(Recovering { until, workers });
         Ok(scheduler)
@@ -133,9 +134,12 @@ impl Recovery {
             Entry::Said { client, message } => {
                 let message = message.into_owned();
                 match &message {
-                    // Which tasks it ended is said of each. What is held by name, and what was asked and not answered,
-                    // ends with the scheduler.
-                    FromClient::Cancel { .. } | FromClient::Coordinate { .. } | FromClient::Ask { .. } => {
+                    // Which tasks it ended is said of each. What is held by name, what was asked and not answered, and who
+                    // subscribes, ends with the scheduler.
+                    FromClient::Cancel { .. }
+                    | FromClient::Coordinate { .. }
+                    | FromClient::Ask { .. }
+                    | FromClient::Subscribe { .. } => {
                         scheduler.clients.get_mut(&client).into_iter().for_each(|state| state.count(&message));
                     }
                     _ => scheduler.client_said(scheduler.now, client, message, unsaid),
@@ -242,7 +246,7 @@ impl Scheduler {
     /// Writes down what a client that may come back said, if it counts.
     pub(super) fn write_down_said(&mut self, client: ClientId, message: &FromClient) {
         if self.config.journal
-            && !matches!(message, FromClient::Heartbeat | FromClient::Goodbye)
+            && message.is_counted()
             && self.clients.get(&client).is_some_and(|state| state.session.is_some())
         {
             self.log.push(&Entry::Said { client, message: Cow::Borrowed(message) });

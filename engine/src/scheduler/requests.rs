@@ -24,6 +24,10 @@ impl Scheduler {
                 let message = ToClient::Reply { ticket, reply: Reply::Load { load: self.load() } };
                 out.push(Command::ToClient { client, message });
             }
+            Request::Inspect { question } => {
+                let reply = Reply::Inspected { answer: Box::new(self.inspect(question)) };
+                out.push(Command::ToClient { client, message: ToClient::Reply { ticket, reply } });
+            }
         }
     }
 }

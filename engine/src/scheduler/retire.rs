@@ -12,6 +12,7 @@ use super::{
     tasks::{Slot, State},
 };
 use crate::{
+    event::{Kind, Record},
     id::{ClientId, TaskId, WorkerId},
     message::{ToClient, ToWorker},
     request::{Reply, Retirement},
@@ -90,6 +91,7 @@ impl Scheduler {
                 Some(leaving) => leaving.leave_at = leaving.leave_at.into_iter().chain(leave_at).min(),
                 None => {
                     self.retiring.workers.insert(*worker, Leaving { leave_at, ..Leaving::default() });
+                    self.note(Record::Cluster, |_| Kind::WorkerRetiring { worker: *worker });
                     self.workers.retire(*worker);
                     self.wishes.touch_all();
                     self.set_functions_taken(*worker, false);

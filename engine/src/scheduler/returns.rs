@@ -16,9 +16,10 @@ use super::{
     tasks::{Slot, State},
 };
 use crate::{
-    event::{Kind, Record},
+    event::{Kind, Record, Step},
     id::{Attempt, ClientId, TaskId, WorkerId},
     message::{FromClient, Hello, Rejoin, Role, Session, ToClient, ToWorker, WorkerHello},
+    request::Reply,
     task::TaskError,
     time::Time,
 };
@@ -65,6 +66,7 @@ impl Returning {
 fn value_bytes(message: &ToClient) -> u64 {
     match message {
         ToClient::Coordinated { value: Some(value), .. } => value.n_bytes(),
+        ToClient::Reply { reply: Reply::Inspected { answer }, .. } => answer.weight(),
         _ => 0,
     }
 }
@@ -73,7 +75,7 @@ impl Client {
     /// Counts a message that may have to be said again.
     pub(super) fn count(&mut self, message: &FromClient) {
         if let Some(session) = &mut self.session
-            && !matches!(message, FromClient::Heartbeat | FromClient::Goodbye)
+            && message.is_counted()
         {
             session.n_received += 1;
         }
@@ -141,10 +143,12 @@ impl Scheduler {
             State::Memory => {
                 self.tasks.add_holder(slot, worker);
                 self.workers.stored(worker, self.tasks.n_bytes[slot] as i64);
+                self.record(slot, Step::Found { worker });
             }
             State::Waiting | State::Ready | State::Assigned => {
                 self.cancel_attempt(slot, out);
                 self.leave_place(slot);
+                self.record(slot, Step::Found { worker });
                 self.complete(slot, worker, n_bytes, None, out);
             }
             State::Released | State::Failed | State::Absent => self.drop_stray(worker, task),
@@ -174,6 +178,7 @@ impl Scheduler {
         if let Some(state) = self.workers.get_mut(worker) {
             state.in_flight.insert(slot, true);
         }
+        self.record(slot, Step::Started { worker, attempt });
         true
     }
 
@@ -185,6 +190,7 @@ impl Scheduler {
                 if self.away.insert(client) {
                     session.away_since = Some(self.now);
                 }
+                self.subscriber_is_away(client);
             }
             _ => self.client_left(client, out),
         }
@@ -215,6 +221,7 @@ impl Scheduler {
         known.n_told = known.n_received;
         let n_received = known.n_received;
         self.away.remove(&client);
+        self.subscriber_is_back(client);
         Some((client, n_received))
     }
 

@@ -10,6 +10,7 @@ use super::{
     tasks::{Slot, State},
 };
 use crate::{
+    event::Step,
     id::{Attempt, WorkerId},
     message::ToWorker,
     time::Time,
@@ -91,6 +92,7 @@ impl Scheduler {
             self.promote_second(slot);
         } else {
             let message = ToWorker::Cancel { task: self.tasks.id(slot), attempt };
+            self.record(slot, Step::Cancelled { worker: second, attempt });
             self.tell_worker(second, message, out);
             self.drop_second(slot);
         }
@@ -141,7 +143,7 @@ impl Scheduler {
     }
 
     /// Tells a second attempt to stop, where there is one; the caller takes the task off its places.
-    pub(super) fn cancel_second(&self, slot: Slot, out: &mut Vec<Command>) {
+    pub(super) fn cancel_second(&mut self, slot: Slot, out: &mut Vec<Command>) {
         if let Some((worker, _)) = self.stragglers.second(slot) {
             self.cancel_on(slot, worker, out);
         }
@@ -155,8 +157,9 @@ impl Scheduler {
         }
     }
 
-    fn cancel_on(&self, slot: Slot, worker: WorkerId, out: &mut Vec<Command>) {
+    fn cancel_on(&mut self, slot: Slot, worker: WorkerId, out: &mut Vec<Command>) {
         if let Some(attempt) = self.attempt_on(slot, worker) {
+            self.record(slot, Step::Cancelled { worker, attempt });
             self.tell_worker(worker, ToWorker::Cancel { task: self.tasks.id(slot), attempt }, out);
         }
     }
@@ -213,6 +216,7 @@ impl Scheduler {
         let second = Attempt(self.tasks.tries[slot]);
         self.tasks.tries[slot] += 1;
         self.stragglers.pairs.insert(slot, Pair { first, second: Some((worker, second)) });
+        self.record(slot, Step::Straggles);
         let expected_bytes = self.expected_bytes(slot, self.function(slot));
         self.workers.assign(worker, slot, self.tasks.estimate[slot], expected_bytes);
         self.send(slot, worker, second, out);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Command, Scheduler, demand::Need, tasks::Slot};
 use crate::{
+    event::{Kind, Record},
     graph::{ArgumentCode, Graph},
     id::{ClientId, TaskId},
     message::{Priority, ToClient},
@@ -124,6 +125,8 @@ impl Scheduler {
         if n_nodes == 0 {
             return;
         }
+        let (first_task, n_tasks) = (TaskId::new(client, first), u64::from(n_nodes));
+        self.note(Record::Tasks, |_| Kind::Submitted { first: first_task, n_tasks });
         // A parent that is forgotten needs nothing any more; its work runs as any.
         let parent = parent.and_then(|task| Some((task, self.priority(self.tasks.find(task)?))));
         let place = self.submissions.insert(client, first, graph, functions, parent);

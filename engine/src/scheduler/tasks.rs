@@ -297,6 +297,24 @@ impl Tasks {
         true
     }
 
+    /// The tasks from a place in the table on.
+    pub(super) fn slots_from(&self, place: u32) -> impl Iterator<Item = Slot> + '_ {
+        (place..self.state.0.len() as u32).map(Slot).filter(|slot| self.state[*slot] != State::Absent)
+    }
+
+    /// Where in the table a task is.
+    pub(super) const fn place(&self, slot: Slot) -> u32 {
+        slot.0
+    }
+
+    /// How many tasks are in each state but `Absent`, in the order of [`State`].
+    pub(super) fn count_by_state(&self) -> [u64; 6] {
+        let mut counts = [0; 7];
+        self.state.0.iter().for_each(|state| counts[*state as usize] += 1);
+        let [_absent, rest @ ..] = counts;
+        rest
+    }
+
     /// All tasks in the table, by page and place.
     pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
         (0..self.state.0.len() as u32).map(Slot).filter(|slot| self.state[*slot] != State::Absent)

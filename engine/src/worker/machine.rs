@@ -3,13 +3,18 @@
 //! Every try at a task is an object of its own. "Cancelled" is a property of a running attempt, so a second attempt
 //! of the same task lives beside it, and whichever was not cancelled counts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Command, Config, Event, Reason, Run, StopReason,
     memory::{Loan, Memory},
+    record::{Counters, Recorder},
 };
 use crate::{
+    event::Outcome,
     fetch::{Fetches, hash},
     graph::ArgumentCode,
     id::{Attempt, FunctionId, TaskId},
@@ -74,6 +79,8 @@ pub struct Worker {
     stopped: bool,
     /// Whether there is no scheduler to speak to.
     is_alone: bool,
+    recorder: Recorder,
+    counters: Counters,
 }
 
 /// An attempt's name.
@@ -154,6 +161,8 @@ impl Worker {
             fetches,
             stopped: false,
             is_alone: false,
+            recorder: Recorder::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -168,20 +177,41 @@ impl Worker {
             Event::Scheduler(_) if self.is_alone => {}
             Event::Scheduler(message) => {
                 self.heard_at = now;
-                self.told(message, out);
+                self.told(now, message, out);
             }
-            Event::Ran { task, attempt, run_ns, outcome } => self.ran((task, attempt), run_ns, outcome, out),
+            Event::Ran { task, attempt, run_ns, outcome } => {
+                self.counters.n_ran += 1;
+                self.counters.n_failed += u64::from(outcome.is_err());
+                self.counters.run_time += Duration::from_nanos(run_ns);
+                if self.recorder.is_on() {
+                    self.record_run((task, attempt), now, run_ns, outcome.as_ref().ok(), out);
+                }
+                self.ran((task, attempt), run_ns, outcome, out);
+            }
             Event::Fetched { peer, task, value } => {
                 self.fetches.fetched(now, &peer, task);
+                self.recorder.fetched(&peer, task, value.n_bytes(), now, out);
+                self.counters.n_fetched += 1;
+                self.counters.fetched_bytes += value.n_bytes();
                 if self.fetches.is_wanted(task) {
                     self.store(task, value, out);
                     out.push(Command::ToScheduler(FromWorker::Holds { tasks: vec![task] }));
                 }
             }
-            Event::NotThere { peer, task } => self.fetches.not_there(now, &peer, task),
-            Event::PeerBusy { peer, task } => self.fetches.busy(now, &peer, task),
+            Event::NotThere { peer, task } => {
+                self.fetches.not_there(now, &peer, task);
+                self.recorder.not_fetched(&peer, Some(task));
+            }
+            Event::PeerBusy { peer, task } => {
+                self.fetches.busy(now, &peer, task);
+                self.recorder.not_fetched(&peer, Some(task));
+            }
             Event::PeerSending { peer } => self.fetches.sending(now, &peer),
-            Event::PeerLost { peer } => self.fetches.lost(&peer),
+            Event::PeerLost { peer } => {
+                self.fetches.lost(&peer);
+                self.recorder.not_fetched(&peer, None);
+            }
+            Event::Timed { task, attempt, thread, start } => self.recorder.timed(task, attempt, thread, start),
             Event::Spilled { .. }
             | Event::SpillFailed { .. }
             | Event::Unspilled { .. }
@@ -189,7 +219,10 @@ impl Worker {
             Event::Tick => self.tick(now, out),
             Event::Seceded { task, attempt } => self.secede((task, attempt), out),
             Event::Rejoined { task, attempt } => self.rejoin((task, attempt), out),
-            Event::SchedulerLost { keeps_running } => self.lose_scheduler(keeps_running, out),
+            Event::SchedulerLost { keeps_running } => {
+                self.recorder = Recorder::default();
+                self.lose_scheduler(keeps_running, out);
+            }
             Event::SchedulerBack => self.announce(now, out),
         }
         if !self.stopped {
@@ -239,11 +272,41 @@ impl Worker {
         self.memory.len()
     }
 
+    /// What has been counted until now.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            n_running: u64::from(self.n_running),
+            n_waiting: self.n_waiting() as u64,
+            n_held: self.memory.len() as u64,
+            held_bytes: self.memory.resident(),
+            spilled_bytes: self.memory.spilled(),
+            memory_limit: self.memory.limit(),
+            is_paused: self.memory.is_paused(),
+            ..self.counters
+        }
+    }
+
+    /// Whether somebody wants to know when each function was called: [`Event::Timed`].
+    pub const fn is_recording(&self) -> bool {
+        self.recorder.is_on()
+    }
+
+    /// Tells of a function that has returned, whatever its result is worth now.
+    fn record_run(&mut self, key: Key, now: Time, run_ns: u64, value: Option<&Value>, out: &mut Vec<Command>) {
+        let Some(Work { state: State::Running { cancelled, .. }, .. }) = self.attempts.get(&key) else { return };
+        let outcome = match value {
+            _ if *cancelled => Outcome::Cancelled,
+            Some(value) => Outcome::Finished { n_bytes: value.n_bytes() },
+            None => Outcome::Failed,
+        };
+        self.recorder.ran(key, now, run_ns, outcome, out);
+    }
+
     fn silent_at(&self) -> Time {
         self.heard_at + self.config.silence
     }
 
-    fn told(&mut self, message: ToWorker, out: &mut Vec<Command>) {
+    fn told(&mut self, now: Time, message: ToWorker, out: &mut Vec<Command>) {
         match message {
             ToWorker::Compute(compute) => self.compute(compute, out),
             ToWorker::Located { task, holders } => self.fetches.located(task, holders),
@@ -252,6 +315,7 @@ impl Worker {
             ToWorker::Shutdown => self.stop(StopReason::Told, out),
             ToWorker::Heartbeat => {}
             ToWorker::Acquire { results } => self.acquire(results, out),
+            ToWorker::Record { on } => self.recorder.turn(on, now, out),
         }
     }
 
@@ -493,6 +557,9 @@ impl Worker {
         }
         self.fetches.set_held_back(!self.may_fetch());
         let settled = self.fetches.settle(now);
+        for (peer, tasks) in &settled.requests {
+            self.recorder.asked(peer, tasks, now);
+        }
         out.extend(settled.requests.into_iter().map(|(peer, tasks)| Command::Fetch { peer, tasks }));
         let missing = |(task, tried)| Command::ToScheduler(FromWorker::Missing { task, tried });
         out.extend(settled.missing.into_iter().map(missing));

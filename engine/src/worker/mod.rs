@@ -7,16 +7,19 @@ use std::time::Duration;
 use crate::{
     id::{Attempt, FunctionId, TaskId},
     message::{Address, Failure, FromWorker, ToWorker},
+    time::Time,
     value::Value,
 };
 
 mod machine;
 mod memory;
+mod record;
 mod stage;
 #[cfg(test)]
 mod tests;
 
 pub use machine::Worker;
+pub use record::Counters;
 
 /// What can happen to a worker.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +126,17 @@ pub enum Event {
         task: TaskId,
         /// Why, for people.
         reason: String,
+    },
+    /// A thread says when it called a function, before [`Event::Ran`]; needed only where [`Worker::is_recording`].
+    Timed {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+        /// Which thread, from 0.
+        thread: u32,
+        /// When the function was called.
+        start: Time,
     },
 }
 

@@ -14,6 +14,7 @@
 
 mod dice;
 mod names;
+mod news;
 mod oracle;
 mod user;
 mod world;

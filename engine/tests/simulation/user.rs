@@ -13,6 +13,7 @@ use phalanx_engine::{
 use crate::{
     dice::Dice,
     names::Names,
+    news::News,
     oracle,
     world::{UserActs, World},
 };
@@ -28,6 +29,8 @@ pub(crate) struct User {
     next_ticket: u64,
     is_lost: bool,
     pub(crate) names: Names,
+    /// What it reads of what happens, where it does.
+    pub(crate) news: News,
 }
 
 /// An answer that is waited for.
@@ -49,12 +52,13 @@ impl User {
         let n_acts = world.dice.between(2, 14);
         let busy_for = world.busy_for.as_micros() as u64;
         let later = (0..n_acts).map(|_| world.dice.micros(0, busy_for)).collect();
-        UserActs { now: Vec::new(), later }
+        let now = if n_acts.is_multiple_of(3) { self.news.begin() } else { Vec::new() };
+        UserActs { now, later }
     }
 
     /// Does something.
     pub(crate) fn act(&mut self, world: &mut World, machine: &Client, client: ClientId) -> UserActs {
-        let mut acts = UserActs::default();
+        let mut acts = UserActs { now: self.news.read(), ..UserActs::default() };
         if world.dice.chance(25) {
             let ticket = self.ticket();
             acts.now.push(self.names.act(&mut world.dice, &mut world.names, ticket));
@@ -82,7 +86,9 @@ impl User {
                 acts.now.push(Event::Cancel { tasks: vec![task] });
             }
             92..97 => {
-                if let Some(request) = world.draw_request(&held) {
+                let question = if world.dice.chance(50) { self.news.question() } else { None };
+                let request = question.map(|question| Request::Inspect { question });
+                if let Some(request) = request.or_else(|| world.draw_request(&held)) {
                     let ticket = self.open(Ask::Cluster(request.clone()));
                     acts.now.push(Event::Ask { request, ticket });
                 }
@@ -110,6 +116,7 @@ impl User {
     /// Lets go of all that it holds.
     pub(crate) fn release_everything(&mut self, _: &mut World, _: &Client, _: ClientId) -> UserActs {
         let mut now = vec![Event::Release { tasks: std::mem::take(&mut self.held).into_iter().collect() }];
+        now.extend(self.news.end());
         let next = &mut self.next_ticket;
         now.extend(self.names.clean_up(|| {
             *next += 1;
@@ -149,6 +156,7 @@ impl User {
 
     pub(crate) fn scheduler_is_lost(&mut self) {
         self.is_lost = true;
+        self.news = News::default();
     }
 
     pub(crate) fn is_waiting(&self) -> bool {

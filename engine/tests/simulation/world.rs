@@ -461,6 +461,9 @@ impl World {
             {
                 return Err(format!("client {place} holds {} and awaits {}", machine.n_held(), machine.n_open()));
             }
+            if shell.machine.is_some() && shell.user.news.is_open() {
+                return Err(format!("client {place} waits for the last of its events"));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What a client does: its machine, who waits for answers, and the two tasks that never sleep long.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,6 +13,7 @@ use phalanx_engine::{
     client::{Client as Machine, Command, Config, Event, Outbox, Trouble},
     coordination,
     dense::Dense,
+    event::Record,
     id::{ClientId, TaskId},
     message::{FromClient, ToClient, WorkerInfo},
     request::{Reply, Request},
@@ -29,6 +31,7 @@ use super::{
 use crate::{
     coordination::{Granted, Returns},
     error::Result,
+    events::{Batch, Events},
     io::{Alarm, Checks, Clock, lock},
     peers::{Peers, Report, Told},
     security::Guard,
@@ -76,6 +79,15 @@ pub(crate) struct Core {
     checks: Checks,
     /// What the scheduler may not have heard, where the client would come back.
     pub(super) outbox: Option<Outbox>,
+    /// Who reads what happens: the first does, and those behind him once he has got his last.
+    readers: VecDeque<Reader>,
+    n_readers: u64,
+}
+
+/// Who reads what happens.
+struct Reader {
+    number: u64,
+    sender: mpsc::UnboundedSender<Batch>,
 }
 
 /// Who is told an answer.
@@ -199,6 +211,8 @@ impl Shell {
                 waiting: Dense::default(),
                 checks: Checks::default(),
                 outbox: reconnects.then(Outbox::default),
+                readers: VecDeque::new(),
+                n_readers: 0,
             }),
             scheduler: RwLock::new(scheduler),
             given_up: Notify::new(),
@@ -216,6 +230,27 @@ impl Shell {
         })
     }
 
+    /// Somebody reads what happens from now on; who did before gets his last.
+    pub(crate) fn listen(&self, record: Record) -> (u64, mpsc::UnboundedReceiver<Batch>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let number = self.apply(|core, events| {
+            core.n_readers += 1;
+            core.readers.push_back(Reader { number: core.n_readers, sender });
+            events.push(Event::Subscribe { record });
+            core.n_readers
+        });
+        (number, receiver)
+    }
+
+    /// A reader wants no more.
+    pub(crate) fn stop_listening(&self, number: u64) {
+        self.apply(|core, events| {
+            if core.readers.back().is_some_and(|reader| reader.number == number) {
+                events.push(Event::Subscribe { record: Record::Nothing });
+            }
+        });
+    }
+
     /// Asks for the values of tasks, or whether they are done.
     pub(crate) fn ask(self: &Arc<Self>, tasks: Vec<TaskId>, gather: bool, waiter: impl Fn(usize) -> Waiter) -> Open {
         let tickets = self.apply(|core, events| {
@@ -229,7 +264,7 @@ impl Shell {
     }
 
     /// Asks the scheduler something about the cluster.
-    pub(super) fn inquire(self: &Arc<Self>, request: Request, done: oneshot::Sender<Result<Reply>>) -> Open {
+    pub(crate) fn inquire(self: &Arc<Self>, request: Request, done: oneshot::Sender<Result<Reply>>) -> Open {
         let ticket = self.apply(|core, events| {
             let ticket = core.next_ticket;
             core.next_ticket += 1;
@@ -364,6 +399,15 @@ impl Shell {
                     Command::Waiting { reason, n_tasks, waited } => {
                         notices.push(Notice::Waiting { reason, n_tasks, waited });
                     }
+                    Command::Events { number, next, events, n_dropped, last } => {
+                        if let Some(reader) = core_ref.readers.front() {
+                            let events = Events { events, n_dropped };
+                            let _ = reader.sender.send(Batch { events, last, number, next });
+                        }
+                        if last {
+                            core_ref.readers.pop_front();
+                        }
+                    }
                 }
             }
             if !released.is_empty() {
@@ -404,6 +448,12 @@ impl Shell {
             let listeners = lock(&self.listeners).clone();
             listeners.iter().for_each(|listener| listener(notice));
         }
+    }
+}
+
+impl std::fmt::Debug for Shell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shell").field("travels", &self.travels).finish_non_exhaustive()
     }
 }
 
@@ -460,6 +510,7 @@ pub(super) async fn hear(lost: Lost, mut receiver: Receiver<ToClient>, mut again
     }
 }
 
+#[tracing::instrument(name = "connection", level = "debug", skip_all)]
 async fn hear_out(lost: &Lost, mut receiver: Receiver<ToClient>) {
     let mut messages = Vec::new();
     loop {

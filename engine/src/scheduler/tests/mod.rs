@@ -10,6 +10,7 @@ mod memory;
 mod peers;
 mod place;
 mod rebalance;
+mod record;
 mod recovery;
 mod retire;
 mod returns;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use super::{Command, Config, Event, Reason, Scheduler};
 use crate::{
     death::{Death, End, Evidence},
-    event::{Event as Happened, Kind, Record},
+    event::{Event as Happened, Kind, Record, Step},
     graph::{ArgumentCode, Graph, TaskOptions},
     id::{Attempt, ClientId, ClusterId, ConnectionId, FunctionId, TaskId, WorkerId},
     message::{

@@ -133,16 +133,27 @@ fn what_happens_is_written_down_when_asked_for() {
     world.leaves(0);
     let worker = WorkerId(0);
     let at = |ms, kind| Happened { time: Time::ZERO + Duration::from_millis(ms), kind };
-    let started = Kind::TaskStarted { task: task(0), attempt: Attempt(0), worker };
+    let (attempt, n_fetched) = (Attempt(0), 0);
+    let step = |ms, sequence, step| at(ms, Kind::Task { task: task(sequence), step });
     let (function, run_ns, n_bytes) = ("inc".into(), 50_000_000, 8);
-    let finished = Kind::TaskFinished { task: task(0), attempt: Attempt(0), worker, function, run_ns, n_bytes };
+    let finished = Kind::TaskFinished { task: task(0), attempt, worker, function, run_ns, n_bytes };
     assert_eq!(
         world.scheduler.take_events(),
         [
             at(0, Kind::ClientJoined { client: CLIENT }),
             at(0, Kind::WorkerJoined { worker, name: "w0".into(), n_threads: 1 }),
-            at(0, started),
+            at(0, Kind::Submitted { first: task(0), n_tasks: 2 }),
+            step(0, 1, Step::Waiting),
+            step(0, 0, Step::Ready { worker: None }),
+            step(0, 0, Step::Assigned { worker, attempt, n_fetched }),
+            step(0, 0, Step::Started { worker, attempt }),
             at(50, finished),
+            step(50, 1, Step::Ready { worker: Some(worker) }),
+            step(50, 1, Step::Assigned { worker, attempt, n_fetched }),
+            step(50, 0, Step::Lost),
+            step(50, 0, Step::Ready { worker: None }),
+            step(50, 1, Step::WorkerLost { worker, attempt, running: false }),
+            step(50, 1, Step::Waiting),
             at(50, Kind::WorkerLeft { worker, name: "w0".into(), n_tasks: 1, n_lost: 1 }),
         ]
     );

@@ -3,6 +3,7 @@
 use phalanx_engine::request::{Reply, Retirement};
 
 use super::*;
+use crate::news::News;
 
 impl World {
     /// Something that people ask about a cluster.
@@ -60,6 +61,7 @@ impl World {
                 assert!(load.n_ready > 0 || load.expected_ns == 0, "{load:?}");
                 assert!(load.workers.len() <= self.workers.len() && n_tasks <= self.oracle.tasks.len() as u64);
             }
+            (Request::Inspect { question }, Reply::Inspected { answer }) => News::check(*question, answer),
             (request, reply) => panic!("{reply:?} answers {request:?}"),
         }
     }

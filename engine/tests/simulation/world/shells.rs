@@ -401,6 +401,9 @@ impl World {
                 self.clients[place].user.names.scheduler_is_lost(place, &mut self.names);
             }
             client::Command::Workers(_) | client::Command::Waiting { .. } => {}
+            client::Command::Events { number, next, events, last, .. } => {
+                self.clients[place].user.news.hear(self.now, (number, next), &events, last);
+            }
         }
     }
 

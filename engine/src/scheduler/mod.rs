@@ -17,6 +17,7 @@
 //! | `replicas` | copies that workers are told to fetch, for the next three |
 //! | `retire`, `replicate`, `rebalance` | how a worker goes without losing anything, how results come to lie on several workers, and are spread evenly |
 //! | `trim`, `seekers` | which copies are dropped, and how a value that many want spreads |
+//! | `sharing` | results that others want than who submitted them, by key or by name |
 //! | `requests` | who answers what clients ask beside submitting |
 //! | `recovery` | how a scheduler that died is made again from its journal |
 //! | `returns` | what becomes of those whose connection broke and who come back |
@@ -46,6 +47,7 @@ mod retire;
 mod returns;
 mod seceded;
 mod seekers;
+mod sharing;
 mod stragglers;
 mod submit;
 mod tasks;
@@ -76,6 +78,7 @@ use replicas::Replicas;
 use replicate::Wishes;
 use retire::Retiring;
 use seekers::Seekers;
+use sharing::Sharing;
 use stragglers::Stragglers;
 use submit::Submissions;
 use tasks::Tasks;
@@ -320,6 +323,7 @@ pub struct Scheduler {
     coordination: Coordination,
     /// Which of the lives that a journal connects; 0 is the first.
     life: u32,
+    sharing: Sharing,
 }
 
 impl Scheduler {
@@ -359,6 +363,7 @@ impl Scheduler {
             trim_at: None,
             coordination: Coordination::default(),
             life: 0,
+            sharing: Sharing::default(),
         }
     }
 
@@ -431,6 +436,11 @@ impl Scheduler {
     /// How many locks, semaphores, events, queues and variables there are.
     pub fn n_coordinated(&self) -> usize {
         self.coordination.len()
+    }
+
+    /// How many collections are published.
+    pub fn n_published(&self) -> usize {
+        self.sharing.n_published()
     }
 
     /// Writes something down, where `level` is asked for.

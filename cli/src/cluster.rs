@@ -7,6 +7,7 @@ use crate::{
     args::{ClusterCommand, KeysArguments},
     inspect,
     keys::{self, Keys},
+    members,
     output::{Screen, count},
 };
 
@@ -17,6 +18,8 @@ pub(crate) fn cluster(command: &ClusterCommand, screen: &Screen) -> Result<()> {
         ClusterCommand::Info(arguments) => inspect::info(arguments, screen),
         ClusterCommand::Dump(arguments) => inspect::dump(arguments, screen),
         ClusterCommand::Story(arguments) => inspect::story(arguments, screen),
+        ClusterCommand::Retire(arguments) => members::retire(arguments, screen),
+        ClusterCommand::Published(arguments) => members::published(arguments, screen),
     }
 }
 

@@ -24,6 +24,7 @@ mod fit;
 mod inspect;
 mod job;
 mod keys;
+mod members;
 pub mod output;
 mod predict;
 mod record;

@@ -228,6 +228,11 @@ impl<V> TaskMap<V> {
         self.0.insert(task.0, value)
     }
 
+    /// The value of a task; `value` where it had none.
+    pub fn get_or_insert(&mut self, task: TaskId, value: V) -> &mut V {
+        self.0.get_or_insert(task.0, value)
+    }
+
     /// Takes a task out.
     pub fn remove(&mut self, task: TaskId) -> Option<V> {
         self.0.remove(task.0)

@@ -33,6 +33,7 @@ use crate::{
 
 mod again;
 mod retire;
+mod sharing;
 mod shell;
 mod spread;
 
@@ -397,19 +398,9 @@ impl Client {
 
     /// Submits what `outputs` need. Says what each output is, and which tasks somebody has to release.
     fn start(&self, outputs: &[AnyDelayed]) -> Result<(Vec<Output>, Submitted)> {
-        let (mut graph, places) = Graph::of(outputs, Registry::linked()?)?;
-        let is_broken = graph.arguments.contains(&ArgumentCode::Task(BROKEN)) || places.contains(&Output::Task(BROKEN));
-        if is_broken {
-            return Err(Error::NotSubmitted);
-        }
+        let (graph, places) = self.lay_out(outputs)?;
         if graph.is_empty() {
             return Ok((places, Submitted { client: ClientId(0), first: 0, nodes: Vec::new() }));
-        }
-        if self.shell().travels {
-            // Made bytes here, where a value that cannot be written is an error of the caller, and nobody waits.
-            for constant in &mut graph.constants {
-                *constant = Value::from_data(constant.to_data()?);
-            }
         }
         let mut wanted: Vec<u32> = places
             .iter()
@@ -431,14 +422,36 @@ impl Client {
 
     /// A handle on each result.
     fn hold(&self, submitted: &Submitted) -> Vec<Arc<Hold>> {
-        submitted.tasks().map(|task| Hold::owned(self.clone(), task)).collect()
+        let generation = self.shell().generation();
+        submitted.tasks().map(|task| Hold::owned(self.clone(), task, generation)).collect()
+    }
+
+    /// Describes what `outputs` need, ready to be sent.
+    fn lay_out(&self, outputs: &[AnyDelayed]) -> Result<(Graph, Vec<Output>)> {
+        let (mut graph, places) = Graph::of(outputs, Registry::linked()?)?;
+        let is_broken = graph.arguments.contains(&ArgumentCode::Task(BROKEN)) || places.contains(&Output::Task(BROKEN));
+        if is_broken {
+            return Err(Error::NotSubmitted);
+        }
+        if self.shell().travels {
+            // Made bytes here, where a value that cannot be written is an error of the caller, and nobody waits.
+            for constant in &mut graph.constants {
+                *constant = Value::from_data(constant.to_data()?);
+            }
+        }
+        Ok((graph, places))
+    }
+
+    /// All results as one.
+    fn batch(&self, submitted: &Submitted) -> Batch<'_> {
+        Batch { client: self, tasks: submitted.tasks().collect(), generation: self.shell().generation() }
     }
 
     /// Submits what `outputs` need and brings their values home.
     async fn values(&self, outputs: &[AnyDelayed]) -> Result<Vec<Value>> {
         let (places, submitted) = self.start(outputs)?;
-        let mut tasks: Vec<TaskId> = submitted.tasks().collect();
-        let batch = Batch { client: self, tasks: tasks.clone() };
+        let batch = self.batch(&submitted);
+        let mut tasks = batch.tasks.clone();
         // Where each output's value will be, and how many outputs have it.
         let mut seats = Vec::with_capacity(places.len());
         let mut n_uses = vec![0_u32; tasks.len()];
@@ -514,7 +527,11 @@ struct Submitted {
 
 impl Submitted {
     fn tasks(&self) -> impl ExactSizeIterator<Item = TaskId> + '_ {
-        self.nodes.iter().map(|node| TaskId::new(self.client, self.first + u64::from(*node)))
+        self.nodes.iter().map(|node| self.task(*node))
+    }
+
+    const fn task(&self, node: u32) -> TaskId {
+        TaskId::new(self.client, self.first + node as u64)
     }
 
     /// Which of the wanted nodes a node is. Where all are wanted, that is its own number.
@@ -528,11 +545,12 @@ impl Submitted {
 struct Batch<'a> {
     client: &'a Client,
     tasks: Vec<TaskId>,
+    generation: u64,
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        self.client.shell().release(std::mem::take(&mut self.tasks));
+        self.client.shell().release(std::mem::take(&mut self.tasks), self.generation);
     }
 }
 

@@ -7,7 +7,6 @@ use phalanx_engine::{
     request::{Reply, Request},
     time::Time,
 };
-use tokio::sync::oneshot;
 
 use crate::{Client, Error, Remote, Result};
 
@@ -108,9 +107,7 @@ impl Client {
     }
 
     async fn question(&self, question: Question) -> Result<Answer> {
-        let (done, answered) = oneshot::channel();
-        let _open = self.shell().inquire(Request::Inspect { question }, done);
-        match answered.await.map_err(|_| Error::SchedulerLost)?? {
+        match self.ask(Request::Inspect { question }).await? {
             Reply::Inspected { answer } => Ok(*answer),
             _ => Err(Error::SchedulerLost),
         }

@@ -29,8 +29,8 @@ impl Message for FromClient {
             | Self::Heartbeat
             | Self::Goodbye
             | Self::Subscribe { .. }
-            | Self::EventsSeen { .. }
-            | Self::Ask { .. } => Vec::new(),
+            | Self::EventsSeen { .. } => Vec::new(),
+            Self::Ask { request, .. } => request.detach(),
             Self::Coordinate { value, .. } => value.take().into_iter().collect(),
         }
     }
@@ -48,13 +48,9 @@ impl Message for FromClient {
             | Self::Heartbeat
             | Self::Goodbye
             | Self::Subscribe { .. }
-            | Self::EventsSeen { .. }
-            | Self::Ask { .. } => expect(0, &values),
-            Self::Coordinate { value, has_value, .. } => {
-                expect(usize::from(*has_value), &values)?;
-                *value = values.into_iter().next();
-                Ok(())
-            }
+            | Self::EventsSeen { .. } => expect(0, &values),
+            Self::Ask { request, .. } => request.attach(values),
+            Self::Coordinate { value, has_value, .. } => attach_one(value, *has_value, values),
         }
     }
 }
@@ -68,25 +64,23 @@ impl Message for ToClient {
             | Self::Waiting { .. }
             | Self::Heartbeat
             | Self::Received { .. }
-            | Self::Events { .. }
-            | Self::Reply { .. } => Vec::new(),
+            | Self::Events { .. } => Vec::new(),
+            Self::Reply { reply, .. } => reply.detach(),
         }
     }
 
     fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
         match self {
             Self::Finished { value, has_value, .. } | Self::Coordinated { value, has_value, .. } => {
-                expect(usize::from(*has_value), &values)?;
-                *value = values.into_iter().next();
-                Ok(())
+                attach_one(value, *has_value, values)
             }
             Self::Failed { .. }
             | Self::Workers { .. }
             | Self::Waiting { .. }
             | Self::Heartbeat
             | Self::Received { .. }
-            | Self::Events { .. }
-            | Self::Reply { .. } => expect(0, &values),
+            | Self::Events { .. } => expect(0, &values),
+            Self::Reply { reply, .. } => reply.attach(values),
         }
     }
 }
@@ -145,11 +139,7 @@ impl Message for FromWorker {
 
     fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
         match self {
-            Self::Finished { value, has_value, .. } => {
-                expect(usize::from(*has_value), &values)?;
-                *value = values.into_iter().next();
-                Ok(())
-            }
+            Self::Finished { value, has_value, .. } => attach_one(value, *has_value, values),
             Self::Started { .. }
             | Self::Failed { .. }
             | Self::Holds { .. }
@@ -177,16 +167,19 @@ impl Message for ToPeer {
 
     fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
         match self {
-            Self::Got { value, .. } => {
-                expect(1, &values)?;
-                *value = values.into_iter().next();
-                Ok(())
-            }
+            Self::Got { value, .. } => attach_one(value, true, values),
             Self::Missing { .. } | Self::Busy { .. } => expect(0, &values),
         }
     }
 }
 
-fn expect(expected: usize, values: &[Value]) -> Result<(), AttachError> {
+/// Puts back the one value there may be.
+pub(crate) fn attach_one(place: &mut Option<Value>, is_there: bool, values: Vec<Value>) -> Result<(), AttachError> {
+    expect(usize::from(is_there), &values)?;
+    *place = values.into_iter().next();
+    Ok(())
+}
+
+pub(crate) fn expect(expected: usize, values: &[Value]) -> Result<(), AttachError> {
     if values.len() == expected { Ok(()) } else { Err(AttachError { expected, found: values.len() }) }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use phalanx_engine::{
     client::Event,
-    event::{Event as Happened, Kind, Record, Step},
+    event::{Event as Happened, Kind, Outcome, Record, Step},
     id::{Attempt, TaskId, WorkerId},
     inspect::{Answer, Question},
     time::Time,
@@ -74,7 +74,8 @@ impl News {
                 Kind::TaskFinished { task, attempt, .. } => {
                     assert!(self.finished.insert((*task, *attempt)), "{task} {attempt} finishes twice");
                 }
-                Kind::Ran { worker, run, .. } => {
+                // One that was called off may be told after a restart, from when on tries count anew.
+                Kind::Ran { worker, run, .. } if run.outcome != Outcome::Cancelled => {
                     let key = (*worker, run.task, run.attempt);
                     assert!(self.ran.insert(key), "{key:?} ran twice");
                 }

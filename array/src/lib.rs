@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod panel;
 mod partial;
 mod program;
+mod publish;
 mod random;
 mod reduce;
 mod regrid;

@@ -28,6 +28,7 @@ use crate::{
 
 mod layout;
 mod order;
+mod recipe;
 
 /// The result that a call will have; clones are the same call.
 ///

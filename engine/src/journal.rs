@@ -20,7 +20,7 @@ use crate::{
     data::{Buffer, BufferMut, Data},
     graph::Graph,
     id::{ClientId, ClusterId, TaskId, WorkerId},
-    message::{FromClient, Message, PROTOCOL, Priority},
+    message::{FromClient, Message, PROTOCOL, Priority, ToClient},
     task::{FunctionEntry, TaskError},
     value::Value,
 };
@@ -67,6 +67,8 @@ impl Log {
                 message => data_of(&message.clone().detach()),
             },
             Entry::Submission { graph, .. } => data_of(&graph.constants),
+            Entry::Published { shape, .. } => data_of(shape.as_slice()),
+            Entry::Told { message, .. } => data_of(&message.clone().into_owned().detach()),
             _ => Vec::new(),
         };
         // Entries are plain enums without maps of unknown length, so this does not fail.
@@ -114,8 +116,8 @@ pub(crate) enum Entry<'a> {
     Cluster { cluster: ClusterId, protocol: u32 },
     /// How many clients and workers were ever numbered.
     Numbers { n_clients: u32, n_workers: u32 },
-    /// A client that may come back, with how far it had come.
-    Client { client: ClientId, key: u128, functions: Cow<'a, [FunctionEntry]>, next: u64, n_received: u64 },
+    /// A client, with how far it had come. Without a key it does not come back, but what it shared may outlive it.
+    Client { client: ClientId, key: Option<u128>, functions: Cow<'a, [FunctionEntry]>, next: u64, n_received: u64 },
     /// A client said something that counts.
     Said { client: ClientId, message: Cow<'a, FromClient> },
     /// A client is forgotten.
@@ -136,6 +138,23 @@ pub(crate) enum Entry<'a> {
     },
     /// An actor is there: it is not made again, whatever becomes of it.
     Made { task: TaskId, worker: WorkerId },
+    /// A client has taken back a result that others want: what it has of it counts no more.
+    Withdrew { client: ClientId, task: TaskId },
+    /// Somebody has so many handles on another client's result.
+    Shared { task: TaskId, client: ClientId, n_handles: u32 },
+    /// A collection that lives without its client; its shape is attached.
+    Published {
+        name: Cow<'a, str>,
+        tasks: Cow<'a, [TaskId]>,
+        #[serde(skip)]
+        shape: Option<Value>,
+    },
+    /// The task that a key stands for.
+    Key { key: Cow<'a, str>, task: TaskId, recipe: u64 },
+    /// Handles that a client has taken back and not released.
+    Withdrawn { client: ClientId, task: TaskId, n_handles: u32 },
+    /// A client was told something that it may have missed.
+    Told { client: ClientId, message: Cow<'a, ToClient> },
 }
 
 /// A log cannot be read.
@@ -175,6 +194,8 @@ pub(crate) fn read_entry(bytes: &mut &[u8]) -> Result<Entry<'static>, String> {
     match &mut entry {
         Entry::Said { message, .. } => message.to_mut().attach(values).map_err(|error| error.to_string())?,
         Entry::Submission { graph, .. } => graph.to_mut().constants = values,
+        Entry::Told { message, .. } => message.to_mut().attach(values).map_err(|error| error.to_string())?,
+        Entry::Published { shape, .. } if values.len() == 1 => *shape = values.into_iter().next(),
         _ if values.is_empty() => {}
         _ => return Err("it carries values that it has no place for".into()),
     }

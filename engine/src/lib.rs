@@ -15,6 +15,7 @@
 //! | [`id`], [`time`] | how things are named and when they happen |
 //! | [`value`], [`data`] | what tasks take and give, by pointer or as bytes |
 //! | [`task`](mod@task), [`graph`] | how a function is found, and how work is described |
+//! | [`publish`] | which collections outlive the program that made them |
 //! | [`message`] | everything that programs say to each other |
 //! | [`request`] | what clients ask about the cluster, and the answers |
 //! | [`scheduler`], [`worker`], [`client`] | the three machines |
@@ -40,6 +41,7 @@ pub mod graph;
 pub mod id;
 pub mod journal;
 pub mod message;
+pub mod publish;
 pub mod request;
 pub mod scheduler;
 pub mod serve;

@@ -27,6 +27,8 @@ use crate::{
 
 mod values;
 
+pub(crate) use values::{attach_one, expect};
+
 /// The version of everything in this file. Programs of different versions refuse each other.
 pub const PROTOCOL: u32 = 1;
 

@@ -7,11 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     adaptive::Load,
+    graph::Graph,
     id::{TaskId, WorkerId},
+    message::{AttachError, attach_one, expect},
+    value::Value,
 };
 
+/// The most bytes that what is made of published results may take, beside them: 16 MiB.
+pub const MAX_SHAPE: u64 = 16 << 20;
+
 /// What a client asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Request {
     /// Let these workers go: they get no new task, finish what they run, and what only they hold moves to others.
@@ -35,10 +41,51 @@ pub enum Request {
     Rebalance,
     /// How loaded is the cluster? Answered by [`Reply::Load`] at once.
     Load,
+    /// Run a call under a key that all clients share. Whoever asks for the same key while somebody wants the result
+    /// gets that result, and nothing runs twice. Answered by [`Reply::Granted`] with one task, or [`Reply::Denied`].
+    Share {
+        /// The key.
+        key: String,
+        /// A fingerprint of the call: one key stands for one call.
+        recipe: u64,
+        /// The sequence number of the graph's first node, as in a submission.
+        first: u64,
+        /// The call and all that it needs.
+        graph: Graph,
+        /// The node that is the call.
+        node: u32,
+        /// The running task that submits it, where it is one.
+        parent: Option<TaskId>,
+    },
+    /// Keep results that the client holds under a name, also when the client has gone. Answered by [`Reply::Done`] or
+    /// [`Reply::Denied`].
+    Publish {
+        /// The name.
+        name: String,
+        /// The results.
+        tasks: Vec<TaskId>,
+        /// What is made of them, for whoever gets them back. Attached; at most [`MAX_SHAPE`] bytes.
+        #[serde(skip)]
+        shape: Option<Value>,
+        /// Whether it takes the place of what has that name already.
+        replace: bool,
+    },
+    /// Keep what has that name no longer. Answered by [`Reply::Done`] or [`Reply::Denied`].
+    Unpublish {
+        /// The name.
+        name: String,
+    },
+    /// Which names are there? Answered by [`Reply::Names`].
+    Published,
+    /// Hold what is published under a name. Answered by [`Reply::Granted`] or [`Reply::Denied`].
+    GetPublished {
+        /// The name.
+        name: String,
+    },
 }
 
 /// What it is answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Reply {
     /// What became of the workers of [`Request::Retire`], in the order of the request.
@@ -63,6 +110,91 @@ pub enum Reply {
         /// That is it.
         load: Load,
     },
+    /// The client holds these results from now on, each once more than before.
+    Granted {
+        /// The results.
+        tasks: Vec<TaskId>,
+        /// What was published with them. Attached.
+        #[serde(skip)]
+        shape: Option<Value>,
+        /// Whether `shape` is attached, since the body cannot show it.
+        has_shape: bool,
+    },
+    /// It is done.
+    Done,
+    /// It cannot be.
+    Denied {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// The names of all that is published, sorted.
+    Names {
+        /// The names.
+        names: Vec<String>,
+    },
+}
+
+impl Request {
+    /// Whether it is answered at once, and the answer outlives a scheduler with a journal: what is shared between clients.
+    pub const fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::Share { .. }
+                | Self::Publish { .. }
+                | Self::Unpublish { .. }
+                | Self::Published
+                | Self::GetPublished { .. }
+        )
+    }
+
+    /// Takes the values out; see [`Message`](crate::message::Message).
+    pub(crate) fn detach(&mut self) -> Vec<Value> {
+        match self {
+            Self::Share { graph, .. } => std::mem::take(&mut graph.constants),
+            Self::Publish { shape, .. } => shape.take().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Puts the values back.
+    pub(crate) fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
+        match self {
+            // Any number: `Graph::check` compares them with what its arguments name.
+            Self::Share { graph, .. } => graph.constants = values,
+            Self::Publish { shape, .. } => attach_one(shape, true, values)?,
+            _ => expect(0, &values)?,
+        }
+        Ok(())
+    }
+}
+
+impl Reply {
+    /// Results that the client holds, and what was published with them.
+    pub const fn granted(tasks: Vec<TaskId>, shape: Option<Value>) -> Self {
+        let has_shape = shape.is_some();
+        Self::Granted { tasks, shape, has_shape }
+    }
+
+    /// Whether it answers a [lasting](Request::is_lasting) question.
+    pub(crate) const fn is_lasting(&self) -> bool {
+        matches!(self, Self::Granted { .. } | Self::Done | Self::Denied { .. } | Self::Names { .. })
+    }
+
+    /// Takes the values out; see [`Message`](crate::message::Message).
+    pub(crate) fn detach(&mut self) -> Vec<Value> {
+        match self {
+            Self::Granted { shape, .. } => shape.take().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Puts the values back.
+    pub(crate) fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
+        match self {
+            Self::Granted { shape, has_shape, .. } => attach_one(shape, *has_shape, values),
+            _ => expect(0, &values),
+        }
+    }
 }
 
 /// How retiring a worker ended.

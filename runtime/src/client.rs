@@ -33,6 +33,7 @@ use crate::{
 
 mod again;
 mod retire;
+mod sharing;
 mod shell;
 mod spread;
 
@@ -396,20 +397,10 @@ impl Client {
 
     /// Submits what `outputs` need.
     fn start(&self, outputs: &[AnyDelayed]) -> Result<Submitted> {
-        let (mut graph, places) = Graph::of(outputs, Registry::linked()?)?;
-        let is_broken = graph.arguments.contains(&ArgumentCode::Task(BROKEN)) || places.contains(&Output::Task(BROKEN));
-        if is_broken {
-            return Err(Error::NotSubmitted);
-        }
+        let (graph, places) = self.lay_out(outputs)?;
         let mut holds = BTreeMap::new();
         if graph.is_empty() {
             return Ok(Submitted { places, holds });
-        }
-        if self.shell().travels {
-            // Made bytes here, where a value that cannot be written is an error of the caller, and nobody waits.
-            for constant in &mut graph.constants {
-                *constant = Value::from_data(constant.to_data()?);
-            }
         }
         let mut wanted: Vec<u32> = places
             .iter()
@@ -426,11 +417,28 @@ impl Client {
             events.push(Event::Submit { graph, wanted, parent });
             (core.client, core.machine.first_of_next())
         });
+        let generation = self.shell().generation();
         for node in nodes {
             let task = TaskId::new(client, first + u64::from(node));
-            holds.insert(node, Hold::owned(self.clone(), task));
+            holds.insert(node, Hold::owned(self.clone(), task, generation));
         }
         Ok(Submitted { places, holds })
+    }
+
+    /// Describes what `outputs` need, ready to be sent.
+    fn lay_out(&self, outputs: &[AnyDelayed]) -> Result<(Graph, Vec<Output>)> {
+        let (mut graph, places) = Graph::of(outputs, Registry::linked()?)?;
+        let is_broken = graph.arguments.contains(&ArgumentCode::Task(BROKEN)) || places.contains(&Output::Task(BROKEN));
+        if is_broken {
+            return Err(Error::NotSubmitted);
+        }
+        if self.shell().travels {
+            // Made bytes here, where a value that cannot be written is an error of the caller, and nobody waits.
+            for constant in &mut graph.constants {
+                *constant = Value::from_data(constant.to_data()?);
+            }
+        }
+        Ok((graph, places))
     }
 
     /// Submits what `outputs` need and brings their values home.

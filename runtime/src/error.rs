@@ -207,6 +207,12 @@ pub enum Error {
         /// All workers.
         known: String,
     },
+    /// A key or a name stands for something else, or for nothing.
+    #[error("{reason}")]
+    NotShared {
+        /// Why.
+        reason: String,
+    },
     /// An option is out of its range.
     #[error("{name} is {value}, expected {expected}")]
     Option {

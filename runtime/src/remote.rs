@@ -58,15 +58,17 @@ pub(crate) struct Hold {
     task: TaskId,
     /// Whoever keeps the result where this does not.
     keeper: Option<AnyDelayed>,
+    /// Since when; see [`Shell::generation`](crate::client::Shell::generation).
+    generation: u64,
 }
 
 impl Hold {
-    pub(crate) fn owned(client: Client, task: TaskId) -> Arc<Self> {
-        Arc::new(Self { client, task, keeper: None })
+    pub(crate) fn owned(client: Client, task: TaskId, generation: u64) -> Arc<Self> {
+        Arc::new(Self { client, task, keeper: None, generation })
     }
 
     pub(crate) fn borrowed(client: Client, task: TaskId, keeper: AnyDelayed) -> Arc<Self> {
-        Arc::new(Self { client, task, keeper: Some(keeper) })
+        Arc::new(Self { client, task, keeper: Some(keeper), generation: 0 })
     }
 
     pub(crate) const fn task(&self) -> TaskId {
@@ -82,7 +84,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if self.keeper.is_none() {
-            self.client.shell().release(self.task);
+            self.client.shell().release(self.task, self.generation);
         }
     }
 }
@@ -276,5 +278,10 @@ static IDENTITY: TaskDef = TaskDef {
 phalanx_engine::task::submit! { IDENTITY }
 
 pub(crate) fn identity<T: Portable>(value: T) -> Delayed<T> {
-    Delayed::call(&IDENTITY, vec![Argument::One(AnyDelayed::value(Value::new(value)))])
+    passed_on(AnyDelayed::value(Value::new(value)))
+}
+
+/// A call that gives what it is given.
+pub(crate) fn passed_on<T: Portable>(what: AnyDelayed) -> Delayed<T> {
+    Delayed::call(&IDENTITY, vec![Argument::One(what)])
 }

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     let tests = vec![
         test("a_killed_scheduler_with_a_journal_costs_nothing", a_killed_scheduler_with_a_journal_costs_nothing),
         test("an_actor_outlives_a_killed_scheduler", an_actor_outlives_a_killed_scheduler),
+        test("keys_and_names_outlive_a_killed_scheduler", keys_and_names_outlive_a_killed_scheduler),
         test("a_killed_scheduler_without_one_is_said", a_killed_scheduler_without_one_is_said),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
@@ -191,6 +192,43 @@ fn an_actor_outlives_a_killed_scheduler() {
         drop(worker);
         let failed = client.compute(&count::delayed(&actor, port)).await;
         assert!(matches!(failed, Err(Error::Task { source: TaskError::ActorLost { .. } })), "{failed:?}");
+        std::fs::remove_dir_all(folder).unwrap();
+    });
+}
+
+fn keys_and_names_outlive_a_killed_scheduler() {
+    block_on(async {
+        let (url, folder) = (free_url(), folder("shared"));
+        let runs = folder.join("runs");
+        let scheduler = Process::start("scheduler", &url, Some(&folder));
+        let _workers = [(); 2].map(|()| Process::start("worker", &url, None));
+        let one = Client::connect(&url).await.unwrap();
+        one.wait_for_workers(2, LONG).await.unwrap();
+        let runs_of = |x| noted::delayed(runs.display().to_string(), x);
+        let mine = one.submit_keyed("seven", &runs_of(7)).await.unwrap();
+        one.publish("pair", &vec![runs_of(1), runs_of(2)]).await.unwrap();
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gated = gated::delayed(door.local_addr().unwrap().port(), 30_u64);
+        let waits = one.submit_keyed("gate", &gated).await.unwrap();
+        let (mut inside, _) = door.accept().unwrap();
+        mine.done().await.unwrap();
+        let other = Client::connect(&url).await.unwrap();
+        let shared = other.submit_keyed("gate", &gated).await.unwrap();
+        // Who made all of it goes before the scheduler does; what others want stays.
+        drop((mine, waits, one));
+        let pair = other.get_published::<Vec<Delayed<u64>>>("pair").await.unwrap();
+        assert_eq!(other.compute(&pair).await.unwrap(), [1, 2]);
+        drop(scheduler);
+        let _again = Process::start("scheduler", &url, Some(&folder));
+        assert_eq!(other.published().await.unwrap(), ["pair"]);
+        inside.write_all(&[0]).unwrap();
+
+        assert_eq!(shared.await, Ok(30), "the gate is not called again, which nobody would answer");
+        assert_eq!(other.compute(&pair).await.unwrap(), [1, 2]);
+        let third = Client::connect(&url).await.unwrap();
+        let again = third.get_published::<Vec<Delayed<u64>>>("pair").await.unwrap();
+        assert_eq!(third.compute(&again).await.unwrap(), [1, 2]);
+        assert_eq!(std::fs::read_to_string(&runs).unwrap().lines().count(), 3, "nothing ran twice");
         std::fs::remove_dir_all(folder).unwrap();
     });
 }

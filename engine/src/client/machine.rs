@@ -8,7 +8,7 @@ use crate::{
     graph::{ArgumentCode, Graph},
     id::{ClientId, TaskId},
     message::{Address, FromClient, Priority, ToClient},
-    request::Request,
+    request::{Reply, Request},
     task::TaskError,
     time::Time,
     value::Value,
@@ -47,7 +47,10 @@ pub struct Client {
     /// What each open answer is about.
     tickets: BTreeMap<u64, TaskId>,
     /// Questions that the scheduler has not answered, and that somebody still waits for.
-    asked: BTreeSet<u64>,
+    /// Those whose answer outlives a scheduler with a journal are marked.
+    asked: BTreeMap<u64, bool>,
+    /// Questions that nobody waits for any more, whose answers give something that has to be given back.
+    unclaimed: BTreeSet<u64>,
     named: Named,
     fetches: Fetches,
     heartbeat_at: Time,
@@ -62,8 +65,10 @@ pub struct Client {
 /// A result that the user keeps, or still waits for.
 #[derive(Debug)]
 struct Held {
-    /// Whether the user has a handle. Without one, the last answer ends it.
-    handle: bool,
+    /// Handles that the user has. Without one, the last answer ends it.
+    n_handles: u32,
+    /// How often the scheduler counts this client among those that want it.
+    n_grants: u32,
     state: State,
     gathers: BTreeSet<u64>,
     awaits: BTreeSet<u64>,
@@ -93,7 +98,8 @@ impl Client {
             next: 0,
             held: BTreeMap::new(),
             tickets: BTreeMap::new(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            unclaimed: BTreeSet::new(),
             named: Named::default(),
             fetches,
             heartbeat_at: now + config.heartbeat,
@@ -122,13 +128,22 @@ impl Client {
 
     /// Answers that are open.
     pub fn n_open(&self) -> usize {
-        self.tickets.len() + self.asked.len() + self.named.n_open()
+        self.tickets.len() + self.asked.len() + self.unclaimed.len() + self.named.n_open()
     }
 
     /// Takes in what happened at `now` and adds to `out` what must be done, in that order.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Command>) {
         match event {
             Event::Submit { graph, wanted, parent } => self.submit(graph, wanted, parent, out),
+            Event::Share { key, recipe, graph, node, parent, ticket } => {
+                let first = self.next;
+                self.next += graph.len() as u64;
+                if self.forgotten_before > 0 && self.stands_on_forgotten(&graph) {
+                    out.push(Command::Fail { ticket, trouble: Trouble::SchedulerRestarted });
+                } else {
+                    self.inquire(Request::Share { key, recipe, first, graph, node, parent }, ticket, out);
+                }
+            }
             Event::Ask { request, ticket } => self.inquire(request, ticket, out),
             Event::Gather { task, ticket } => self.ask(task, ticket, true, out),
             Event::Await { task, ticket } => self.ask(task, ticket, false, out),
@@ -208,7 +223,8 @@ impl Client {
     fn lose_scheduler(&mut self, out: &mut Vec<Command>) {
         self.lost = true;
         self.held.clear();
-        let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked));
+        self.unclaimed.clear();
+        let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked).into_keys());
         let tickets = tickets.chain(self.named.lose());
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerLost }));
     }
@@ -227,14 +243,19 @@ impl Client {
         for task in std::mem::take(&mut self.held).into_keys() {
             self.fetches.forget(task);
         }
-        let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked));
+        self.unclaimed.clear();
+        let tickets = std::mem::take(&mut self.tickets).into_keys().chain(std::mem::take(&mut self.asked).into_keys());
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerRestarted }));
         self.lose_names(out);
     }
 
-    /// What is held by name is held no more, and nobody answers what was asked for by name or about the cluster.
+    /// What is held by name is held no more, and nobody answers what was asked for by name or about the cluster, but
+    /// for what the journal knows.
     fn lose_names(&mut self, out: &mut Vec<Command>) {
-        let tickets = std::mem::take(&mut self.asked).into_iter().chain(self.named.lose());
+        let (lasting, lost): (BTreeMap<u64, bool>, _) =
+            std::mem::take(&mut self.asked).into_iter().partition(|(_, is_lasting)| *is_lasting);
+        self.asked = lasting;
+        let tickets = lost.into_keys().chain(self.named.lose());
         out.extend(tickets.map(|ticket| Command::Fail { ticket, trouble: Trouble::SchedulerRestarted }));
         out.push(Command::NamesLost);
     }
@@ -242,11 +263,20 @@ impl Client {
     fn stands_on_forgotten(&self, graph: &Graph) -> bool {
         graph.arguments.iter().any(|code| match code {
             ArgumentCode::Task(task) => {
-                task.sequence() < self.forgotten_before
-                    || self.held.get(task).is_some_and(|held| matches!(held.state, State::Gone))
+                self.is_forgotten(*task) || self.held.get(task).is_some_and(|held| matches!(held.state, State::Gone))
             }
             _ => false,
         })
+    }
+
+    /// Whether a task is one that the scheduler before this one knew: of this client by its number, of another because
+    /// it would be held.
+    fn is_forgotten(&self, task: TaskId) -> bool {
+        if task.client() == self.client {
+            task.sequence() < self.forgotten_before
+        } else {
+            self.forgotten_before > 0 && !self.held.contains_key(&task)
+        }
     }
 
     fn submit(&mut self, graph: Graph, wanted: Vec<u32>, parent: Option<TaskId>, out: &mut Vec<Command>) {
@@ -260,7 +290,7 @@ impl Client {
             let task = TaskId::new(self.client, first + u64::from(*node));
             let (gathers, awaits) = (BTreeSet::new(), BTreeSet::new());
             let state = if is_gone { State::Gone } else { State::Pending };
-            self.held.insert(task, Held { handle: true, state, gathers, awaits });
+            self.held.insert(task, Held { n_handles: 1, n_grants: 1, state, gathers, awaits });
         }
         if is_gone {
             return;
@@ -273,9 +303,8 @@ impl Client {
             out.push(Command::Fail { ticket, trouble: Trouble::SchedulerLost });
             return;
         }
-        let Some(held) = self.held.get_mut(&task).filter(|held| held.handle) else {
-            let is_forgotten = task.sequence() < self.forgotten_before;
-            let trouble = if is_forgotten { Trouble::SchedulerRestarted } else { Trouble::NotHeld { task } };
+        let Some(held) = self.held.get_mut(&task).filter(|held| held.n_handles > 0) else {
+            let trouble = if self.is_forgotten(task) { Trouble::SchedulerRestarted } else { Trouble::NotHeld { task } };
             out.push(Command::Fail { ticket, trouble });
             return;
         };
@@ -305,19 +334,21 @@ impl Client {
             out.push(Command::Fail { ticket, trouble: Trouble::SchedulerLost });
             return;
         }
-        self.asked.insert(ticket);
+        self.asked.insert(ticket, request.is_lasting());
         out.push(Command::ToScheduler(FromClient::Ask { ticket, request }));
     }
 
     fn release(&mut self, task: TaskId, out: &mut Vec<Command>) {
         if let Some(held) = self.held.get_mut(&task) {
-            held.handle = false;
+            held.n_handles = held.n_handles.saturating_sub(1);
             self.end_if_over(task, out);
         }
     }
 
     fn forget(&mut self, ticket: u64, out: &mut Vec<Command>) {
-        self.asked.remove(&ticket);
+        if self.asked.remove(&ticket) == Some(true) {
+            self.unclaimed.insert(ticket);
+        }
         let Some(task) = self.tickets.remove(&ticket) else { return self.named.forget(ticket, out) };
         if let Some(held) = self.held.get_mut(&task) {
             held.awaits.remove(&ticket);
@@ -330,7 +361,7 @@ impl Client {
 
     fn cancel(&mut self, mut tasks: Vec<TaskId>, out: &mut Vec<Command>) {
         tasks.retain(|task| {
-            self.held.get(task).is_some_and(|held| held.handle && !matches!(held.state, State::Failed(_)))
+            self.held.get(task).is_some_and(|held| held.n_handles > 0 && !matches!(held.state, State::Failed(_)))
         });
         if !tasks.is_empty() {
             out.push(Command::ToScheduler(FromClient::Cancel { tasks }));
@@ -350,14 +381,37 @@ impl Client {
             }
             ToClient::Heartbeat => {}
             ToClient::Received { n_messages } => out.push(Command::Heard { n_messages }),
-            ToClient::Reply { ticket, reply } => {
-                if self.asked.remove(&ticket) {
-                    out.push(Command::Reply { ticket, reply });
-                }
-            }
+            ToClient::Reply { ticket, reply } => self.replied(ticket, reply, out),
             ToClient::Coordinated { ticket, answer, value, has_value: _ } => {
                 self.named.told(ticket, answer, value, out);
             }
+        }
+    }
+
+    fn replied(&mut self, ticket: u64, reply: Reply, out: &mut Vec<Command>) {
+        // A reply may come twice; only the first counts.
+        if self.unclaimed.remove(&ticket) {
+            if let Reply::Granted { tasks, .. } = reply {
+                out.push(Command::ToScheduler(FromClient::Release { tasks }));
+            }
+        } else if self.asked.remove(&ticket).is_some() {
+            if let Reply::Granted { tasks, .. } = &reply {
+                tasks.iter().for_each(|task| self.adopt(*task));
+            }
+            out.push(Command::Reply { ticket, reply });
+        }
+    }
+
+    /// The user has one handle more on a result that he may have had none on.
+    fn adopt(&mut self, task: TaskId) {
+        let (gathers, awaits) = (BTreeSet::new(), BTreeSet::new());
+        let new = Held { n_handles: 0, n_grants: 0, state: State::Pending, gathers, awaits };
+        let held = self.held.entry(task).or_insert(new);
+        held.n_handles += 1;
+        held.n_grants += 1;
+        // Taken back by this user before, perhaps, and not by the others: how it stands is said next.
+        if matches!(held.state, State::Failed(_)) {
+            held.state = State::Pending;
         }
     }
 
@@ -420,13 +474,14 @@ impl Client {
     /// Tells the scheduler that a result is no longer held, once neither handle nor open answer is left.
     fn end_if_over(&mut self, task: TaskId, out: &mut Vec<Command>) {
         let Some(held) = self.held.get(&task) else { return };
-        if !held.handle && held.gathers.is_empty() && held.awaits.is_empty() {
+        if held.n_handles == 0 && held.gathers.is_empty() && held.awaits.is_empty() {
             let is_gone = matches!(held.state, State::Gone);
+            let tasks = vec![task; held.n_grants as usize];
             self.held.remove(&task);
             if is_gone {
                 return;
             }
-            out.push(Command::ToScheduler(FromClient::Release { tasks: vec![task] }));
+            out.push(Command::ToScheduler(FromClient::Release { tasks }));
         }
     }
 
@@ -440,9 +495,13 @@ impl Client {
         self.fetches.check_invariants();
         let (mut tickets, mut n_fetched) = (BTreeMap::new(), 0);
         for (task, held) in &self.held {
-            assert_eq!(task.client(), self.client, "{task} is another client's");
-            assert!(task.sequence() < self.next, "{task} was never submitted");
-            assert!(held.handle || !held.gathers.is_empty() || !held.awaits.is_empty(), "{task} is held for nothing");
+            let is_own = task.client() == self.client;
+            assert!(!is_own || task.sequence() < self.next, "{task} was never submitted");
+            assert!(held.n_handles <= held.n_grants, "{task} is held more often than the scheduler knows");
+            assert!(
+                held.n_handles > 0 || !held.gathers.is_empty() || !held.awaits.is_empty(),
+                "{task} is held for nothing"
+            );
             tickets.extend(held.gathers.iter().chain(&held.awaits).map(|ticket| (*ticket, *task)));
             let fetched = match &held.state {
                 State::Pending => false,

@@ -80,6 +80,23 @@ pub enum Event {
         /// The value that goes along.
         value: Option<Value>,
     },
+    /// The user wants the result of a call under a key that all clients share. Answered by [`Command::Reply`] with the
+    /// task that counts, which the user then holds, or by [`Command::Fail`]. The graph's nodes count among the client's
+    /// submissions whatever comes of it.
+    Share {
+        /// The key.
+        key: String,
+        /// A fingerprint of the call, [`Graph::recipe`].
+        recipe: u64,
+        /// The call and all that it needs.
+        graph: Graph,
+        /// The node that is the call.
+        node: u32,
+        /// The task that submits it, where it is one.
+        parent: Option<TaskId>,
+        /// To tell answers apart; never used again.
+        ticket: u64,
+    },
     /// The user is no longer interested in an answer.
     Forget {
         /// Which.

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::message::FromClient;
+use crate::{graph::Graph, message::FromClient, request::Request, value::Value};
 
 /// What is kept at most: 1 GiB. Of what is said beyond it the oldest is forgotten; a connection that breaks then is not
 /// taken up again.
@@ -93,13 +93,19 @@ fn weight(message: &FromClient) -> u64 {
     const MESSAGE: u64 = 128;
     MESSAGE
         + match message {
-            FromClient::Submit { graph, wanted, .. } => {
-                let numbers = graph.functions.len() + graph.ends.len() + 4 * graph.arguments.len() + wanted.len();
-                4 * numbers as u64 + graph.constants.iter().map(|value| value.n_bytes()).sum::<u64>()
+            FromClient::Submit { graph, wanted, .. } => of_graph(graph) + 4 * wanted.len() as u64,
+            FromClient::Ask { request: Request::Share { graph, key, .. }, .. } => of_graph(graph) + key.len() as u64,
+            FromClient::Ask { request: Request::Publish { tasks, shape, .. }, .. } => {
+                8 * tasks.len() as u64 + shape.as_ref().map_or(0, Value::n_bytes)
             }
             FromClient::Release { tasks } | FromClient::Cancel { tasks } => 8 * tasks.len() as u64,
             _ => MESSAGE,
         }
+}
+
+fn of_graph(graph: &Graph) -> u64 {
+    let numbers = graph.functions.len() + graph.ends.len() + 4 * graph.arguments.len();
+    4 * numbers as u64 + graph.constants.iter().map(Value::n_bytes).sum::<u64>()
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The client machine as a specification: what it is told, and all that it answers, so silence is tested too.
 
+mod sharing;
+
 use std::time::Duration;
 
 use super::{Client, Command, Config, Event, Reason, Trouble};
 use crate::{
-    graph::Graph,
+    graph::{ArgumentCode, Graph},
     id::{ClientId, FunctionId, TaskId, WorkerId},
     message::{Address, FromClient, ToClient, WaitReason, WorkerInfo},
     task::TaskError,

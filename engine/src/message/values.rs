@@ -23,12 +23,10 @@ impl Message for FromClient {
     fn detach(&mut self) -> Vec<Value> {
         match self {
             Self::Submit { graph, .. } => std::mem::take(&mut graph.constants),
-            Self::Release { .. }
-            | Self::Cancel { .. }
-            | Self::Locate { .. }
-            | Self::Heartbeat
-            | Self::Goodbye
-            | Self::Ask { .. } => Vec::new(),
+            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat | Self::Goodbye => {
+                Vec::new()
+            }
+            Self::Ask { request, .. } => request.detach(),
             Self::Coordinate { value, .. } => value.take().into_iter().collect(),
         }
     }
@@ -40,17 +38,11 @@ impl Message for FromClient {
                 graph.constants = values;
                 Ok(())
             }
-            Self::Release { .. }
-            | Self::Cancel { .. }
-            | Self::Locate { .. }
-            | Self::Heartbeat
-            | Self::Goodbye
-            | Self::Ask { .. } => expect(0, &values),
-            Self::Coordinate { value, has_value, .. } => {
-                expect(usize::from(*has_value), &values)?;
-                *value = values.into_iter().next();
-                Ok(())
+            Self::Release { .. } | Self::Cancel { .. } | Self::Locate { .. } | Self::Heartbeat | Self::Goodbye => {
+                expect(0, &values)
             }
+            Self::Ask { request, .. } => request.attach(values),
+            Self::Coordinate { value, has_value, .. } => attach_one(value, *has_value, values),
         }
     }
 }
@@ -63,24 +55,22 @@ impl Message for ToClient {
             | Self::Workers { .. }
             | Self::Waiting { .. }
             | Self::Heartbeat
-            | Self::Received { .. }
-            | Self::Reply { .. } => Vec::new(),
+            | Self::Received { .. } => Vec::new(),
+            Self::Reply { reply, .. } => reply.detach(),
         }
     }
 
     fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
         match self {
             Self::Finished { value, has_value, .. } | Self::Coordinated { value, has_value, .. } => {
-                expect(usize::from(*has_value), &values)?;
-                *value = values.into_iter().next();
-                Ok(())
+                attach_one(value, *has_value, values)
             }
             Self::Failed { .. }
             | Self::Workers { .. }
             | Self::Waiting { .. }
             | Self::Heartbeat
-            | Self::Received { .. }
-            | Self::Reply { .. } => expect(0, &values),
+            | Self::Received { .. } => expect(0, &values),
+            Self::Reply { reply, .. } => reply.attach(values),
         }
     }
 }
@@ -135,11 +125,7 @@ impl Message for FromWorker {
 
     fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
         match self {
-            Self::Finished { value, has_value, .. } => {
-                expect(usize::from(*has_value), &values)?;
-                *value = values.into_iter().next();
-                Ok(())
-            }
+            Self::Finished { value, has_value, .. } => attach_one(value, *has_value, values),
             Self::Started { .. }
             | Self::Failed { .. }
             | Self::Holds { .. }
@@ -165,16 +151,19 @@ impl Message for ToPeer {
 
     fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
         match self {
-            Self::Got { value, .. } => {
-                expect(1, &values)?;
-                *value = values.into_iter().next();
-                Ok(())
-            }
+            Self::Got { value, .. } => attach_one(value, true, values),
             Self::Missing { .. } | Self::Busy { .. } => expect(0, &values),
         }
     }
 }
 
-fn expect(expected: usize, values: &[Value]) -> Result<(), AttachError> {
+/// Puts back the one value there may be.
+pub(crate) fn attach_one(place: &mut Option<Value>, is_there: bool, values: Vec<Value>) -> Result<(), AttachError> {
+    expect(usize::from(is_there), &values)?;
+    *place = values.into_iter().next();
+    Ok(())
+}
+
+pub(crate) fn expect(expected: usize, values: &[Value]) -> Result<(), AttachError> {
     if values.len() == expected { Ok(()) } else { Err(AttachError { expected, found: values.len() }) }
 }

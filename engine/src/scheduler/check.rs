@@ -30,7 +30,8 @@ impl Scheduler {
             *by_submission.entry(self.tasks.submission[slot]).or_default() += 1;
             self.check_counts(slot);
             let is_wanted = self.tasks.wanted[slot] > 0;
-            assert!(!is_wanted || self.clients.contains_key(&id.client()), "{id} is wanted by someone who is gone");
+            let by_owner = self.own_interest(slot) > 0;
+            assert!(!by_owner || self.clients.contains_key(&id.client()), "{id} is wanted by someone who is gone");
             if state.is_active() {
                 assert!(self.is_needed(slot), "{id} is {state:?} though nobody needs it");
                 *active.entry(id.client()).or_default() += 1;
@@ -92,6 +93,7 @@ impl Scheduler {
         self.check_retiring();
         self.check_demands();
         self.check_wishes();
+        self.check_sharing();
         self.check_moves();
         self.coordination.check_invariants();
         self.check_actors();

@@ -346,8 +346,11 @@ impl Scheduler {
                 continue;
             }
             let mut n_tasks: BTreeMap<ClientId, u64> = BTreeMap::new();
-            for (_, slot) in demand.queue.keys() {
-                *n_tasks.entry(self.tasks.id(*slot).client()).or_default() += 1;
+            let slots: Vec<Slot> = demand.queue.keys().map(|(_, slot)| *slot).collect();
+            for slot in slots {
+                for client in self.concerned(slot) {
+                    *n_tasks.entry(client).or_default() += 1;
+                }
             }
             for (client, n_tasks) in n_tasks {
                 let reason = WaitReason::NoSuitableWorker { missing: key.0.words() };

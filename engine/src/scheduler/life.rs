@@ -142,11 +142,27 @@ impl Scheduler {
         if self.replicas.ended(task, worker) {
             self.wishes.touch(task);
         }
+        self.takes_result(worker, task, None, out);
+    }
+
+    /// A worker has a result that it was not told to make, of a size that may be known already.
+    pub(super) fn takes_result(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        n_bytes: Option<u64>,
+        out: &mut Vec<Command>,
+    ) {
         let Some(slot) = self.tasks.find(task) else { return self.drop_stray(worker, task) };
         match self.tasks.state[slot] {
             State::Memory if self.tasks.holds(worker, slot) => {}
-            // There is one of each actor.
-            _ if self.actors.contains(slot) => self.drop_stray(worker, task),
+            // There is one of each actor, and where it was made is written down; only who comes back has it.
+            state
+                if self.actors.contains(slot)
+                    && (n_bytes.is_none() || state == State::Memory || !self.actors.is_home(slot, worker)) =>
+            {
+                self.drop_stray(worker, task);
+            }
             State::Memory => {
                 self.tasks.add_holder(slot, worker);
                 self.workers.stored(worker, self.tasks.n_bytes[slot] as i64);
@@ -157,7 +173,7 @@ impl Scheduler {
             State::Waiting | State::Ready | State::Assigned => {
                 self.cancel_attempt(slot, out);
                 self.leave_place(slot);
-                let n_bytes = self.tasks.n_bytes[slot];
+                let n_bytes = n_bytes.unwrap_or(self.tasks.n_bytes[slot]);
                 self.complete(slot, worker, n_bytes, None, out);
             }
             State::Released | State::Failed | State::Absent => self.drop_stray(worker, task),
@@ -223,14 +239,18 @@ impl Scheduler {
     }
 
     pub(super) fn client_releases(&mut self, client: ClientId, task: TaskId, out: &mut Vec<Command>) {
+        if self.release_withdrawn(client, task) {
+            return;
+        }
         let Some(slot) = self.wanted_by(client, task) else { return };
-        self.tasks.wanted[slot] -= 1;
+        self.release_one(client, slot);
         self.let_go(slot, out);
     }
 
     pub(super) fn client_cancels(&mut self, client: ClientId, task: TaskId, out: &mut Vec<Command>) {
         if let Some(slot) = self.wanted_by(client, task)
             && self.tasks.state[slot].is_active()
+            && !self.cancel_own_interest(client, slot, out)
         {
             self.fail(slot, Arc::new(TaskError::Cancelled), out);
         }
@@ -240,9 +260,10 @@ impl Scheduler {
     pub(super) fn forget_client(&mut self, client: ClientId, out: &mut Vec<Command>) {
         let held: Vec<Slot> = self.tasks.slots().filter(|slot| self.tasks.id(*slot).client() == client).collect();
         for slot in &held {
-            self.tasks.wanted[*slot] = 0;
+            self.tasks.wanted[*slot] -= self.own_interest(*slot) as u16;
         }
-        for slot in held {
+        let shared = self.forget_sharer(client);
+        for slot in held.into_iter().chain(shared) {
             // Letting go of one may have forgotten another.
             if self.tasks.state[slot] != State::Absent {
                 self.let_go(slot, out);
@@ -327,7 +348,8 @@ impl Scheduler {
             if !self.wishes.is_empty() {
                 self.wishes.touch(tasks.id(slot));
             }
-            tasks.remove(slot);
+            self.forget_key(slot);
+            self.tasks.remove(slot);
             self.actors.forget(slot);
             self.submissions.lost_task(submission);
         }
@@ -358,7 +380,7 @@ impl Scheduler {
             self.write_down_failure(task, &error);
             if self.tasks.wanted[slot] > 0 {
                 let message = ToClient::Failed { task, error: (*error).clone() };
-                out.push(Command::ToClient { client: task.client(), message });
+                self.tell_wanting(slot, message, out);
             }
             work.extend(self.tasks.dependents(slot));
             self.release_inputs(slot, out);
@@ -391,7 +413,7 @@ impl Scheduler {
             // Who has the value need not ask where it lies.
             let holders = if value.is_some() { Vec::new() } else { self.addresses(slot) };
             let message = ToClient::finished(task, n_bytes, holders, value);
-            out.push(Command::ToClient { client: task.client(), message });
+            self.tell_wanting(slot, message, out);
         }
         let dependents: Vec<Slot> = self.tasks.dependents(slot).collect();
         for dependent in dependents {
@@ -569,7 +591,7 @@ impl Scheduler {
 
     pub(super) fn wanted_by(&self, client: ClientId, task: TaskId) -> Option<Slot> {
         let slot = self.tasks.find(task)?;
-        (task.client() == client && self.tasks.wanted[slot] > 0).then_some(slot)
+        self.has_interest(client, slot).then_some(slot)
     }
 
     pub(super) fn count_active(&mut self, slot: Slot, by: i64) {

@@ -17,6 +17,7 @@
 //! | `replicas` | copies that workers are told to fetch, for the next three |
 //! | `retire`, `replicate`, `rebalance` | how a worker goes without losing anything, how results come to lie on several workers, and are spread evenly |
 //! | `trim`, `seekers` | which copies are dropped, and how a value that many want spreads |
+//! | `sharing` | results that others want than who submitted them, by key or by name |
 //! | `requests` | who answers what clients ask beside submitting |
 //! | `recovery` | how a scheduler that died is made again from its journal |
 //! | `returns` | what becomes of those whose connection broke and who come back |
@@ -48,6 +49,7 @@ mod retire;
 mod returns;
 mod seceded;
 mod seekers;
+mod sharing;
 mod stragglers;
 mod submit;
 mod tasks;
@@ -79,6 +81,7 @@ use replicas::Replicas;
 use replicate::Wishes;
 use retire::Retiring;
 use seekers::Seekers;
+use sharing::Sharing;
 use stragglers::Stragglers;
 use submit::Submissions;
 use tasks::Tasks;
@@ -324,6 +327,7 @@ pub struct Scheduler {
     /// Which of the lives that a journal connects; 0 is the first.
     life: u32,
     actors: Actors,
+    sharing: Sharing,
 }
 
 impl Scheduler {
@@ -364,6 +368,7 @@ impl Scheduler {
             coordination: Coordination::default(),
             life: 0,
             actors: Actors::default(),
+            sharing: Sharing::default(),
         }
     }
 
@@ -441,6 +446,11 @@ impl Scheduler {
     /// How many locks, semaphores, events, queues and variables there are.
     pub fn n_coordinated(&self) -> usize {
         self.coordination.len()
+    }
+
+    /// How many collections are published.
+    pub fn n_published(&self) -> usize {
+        self.sharing.n_published()
     }
 
     /// Writes something down, where `level` is asked for.

@@ -448,9 +448,7 @@ impl Scheduler {
             self.forget_client(client, out);
             self.functions.leave(state.functions.iter().copied(), false);
             self.away.remove(&client);
-            if state.session.is_some() {
-                self.write_down(|| Entry::Left { client });
-            }
+            self.write_down(|| Entry::Left { client });
         }
     }
 
@@ -498,12 +496,10 @@ impl Scheduler {
         {
             let waited = lonely.told(now);
             for (client, state) in &self.clients {
-                if state.n_active > 0 {
-                    let message = ToClient::Waiting {
-                        reason: WaitReason::NoWorkers,
-                        n_tasks: state.n_active,
-                        for_ms: waited.as_millis() as u64,
-                    };
+                let n_tasks = state.n_active + self.n_shared_active(*client);
+                if n_tasks > 0 {
+                    let message =
+                        ToClient::Waiting { reason: WaitReason::NoWorkers, n_tasks, for_ms: waited.as_millis() as u64 };
                     out.push(Command::ToClient { client: *client, message });
                 }
             }
@@ -512,7 +508,8 @@ impl Scheduler {
 
     /// Notes when work began to wait for a first worker, and when it stopped to.
     pub(super) fn watch_for_loneliness(&mut self, now: Time) {
-        let is_lonely = self.workers.n_taking() == 0 && self.clients.values().any(|client| client.n_active > 0);
+        let is_lonely = self.workers.n_taking() == 0
+            && self.clients.iter().any(|(client, state)| state.n_active > 0 || self.n_shared_active(*client) > 0);
         if !is_lonely {
             self.lonely = None;
         } else if self.lonely.is_none() {

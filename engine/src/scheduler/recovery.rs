@@ -3,7 +3,11 @@
 //! Nothing is sent to workers before all that were connected are back and have said what they hold, or have had time
 //! to: what lives on them is not made again.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Command, Config, Scheduler,
@@ -93,7 +97,7 @@ impl Recovery {
     /// # Errors
     /// When not even the first entry was there.
     pub fn finish(self) -> Result<Scheduler, JournalError> {
-        let Self { mut scheduler, record, cluster, workers, .. } = self;
+        let Self { mut scheduler, record, cluster, workers, mut unsaid, .. } = self;
         let cluster = cluster.ok_or(JournalError::NoCluster)?;
         let now = scheduler.now;
         let n_clients = scheduler.n_clients_ever.0.saturating_add(SKIPPED).min(TaskId::MAX_CLIENT);
@@ -107,8 +111,11 @@ impl Recovery {
         scheduler.write_down(|| Entry::Numbers { n_clients, n_workers });
         let clients: Vec<ClientId> = scheduler.clients.keys().copied().collect();
         for client in clients {
-            scheduler.is_away_since(client, now);
+            if !scheduler.is_away_since(client, now) {
+                scheduler.client_left(client, &mut unsaid);
+            }
         }
+        scheduler.forget_what_was_unsaid(&mut unsaid);
         let until = now + scheduler.config.heartbeat * BEATS_TO_RETURN;
         scheduler.recovering = Some(Recovering { until, workers });
         Ok(scheduler)
@@ -124,10 +131,10 @@ impl Recovery {
             }
             Entry::Client { client, key, functions, next, n_received } => {
                 scheduler.n_clients_ever = client;
-                let given = scheduler.new_client(scheduler.now, &functions, Some(key))?;
+                let given = scheduler.new_client(scheduler.now, &functions, key)?;
                 if let Some(state) = scheduler.clients.get_mut(&given) {
                     state.next = next;
-                    state.session = Some(Returning::new(key, n_received));
+                    state.session = key.map(|key| Returning::new(key, n_received));
                 }
             }
             Entry::Said { client, message } => {
@@ -135,6 +142,9 @@ impl Recovery {
                 match &message {
                     // Which tasks it ended is said of each. What is held by name, and what was asked and not answered,
                     // ends with the scheduler.
+                    FromClient::Ask { request, .. } if request.is_lasting() => {
+                        scheduler.client_said(scheduler.now, client, message, unsaid);
+                    }
                     FromClient::Cancel { .. } | FromClient::Coordinate { .. } | FromClient::Ask { .. } => {
                         scheduler.clients.get_mut(&client).into_iter().for_each(|state| state.count(&message));
                     }
@@ -154,14 +164,20 @@ impl Recovery {
                 scheduler.restore(client, first, graph.into_owned(), &nodes, parent, unsaid)?;
             }
             Entry::Made { task, worker } => scheduler.actor_was_made(task, worker),
+            Entry::Withdrew { client, task } => {
+                if let Some(slot) = scheduler.tasks.find(task) {
+                    scheduler.withdraw(client, slot, unsaid);
+                }
+            }
+            Entry::Told { client, message } => {
+                let session = scheduler.clients.get_mut(&client).and_then(|state| state.session.as_mut());
+                session.into_iter().for_each(|session| session.keep(message.clone().into_owned()));
+            }
+            entry @ (Entry::Shared { .. } | Entry::Published { .. } | Entry::Key { .. } | Entry::Withdrawn { .. }) => {
+                scheduler.restore_sharing(entry)?;
+            }
         }
-        scheduler.settle_calls(unsaid);
-        scheduler.keep_copies_right(scheduler.now, unsaid);
-        scheduler.mind_the_absent(0.., unsaid);
-        unsaid.clear();
-        scheduler.drops.clear();
-        scheduler.touched.clear();
-        scheduler.dispatch_calls(unsaid);
+        scheduler.forget_what_was_unsaid(unsaid);
         Ok(())
     }
 }
@@ -179,21 +195,30 @@ impl Scheduler {
         log.push(&Entry::Cluster { cluster: self.config.cluster, protocol: PROTOCOL });
         let n_workers = self.workers.next_id().0;
         log.push(&Entry::Numbers { n_clients: self.n_clients_ever.0, n_workers });
+        let table = |functions: &[u32]| functions.iter().filter_map(|f| self.functions.entry(*f)).collect();
         for (client, state) in &self.clients {
-            if let Some(session) = &state.session {
-                let functions: Vec<FunctionEntry> =
-                    state.functions.iter().filter_map(|f| self.functions.entry(*f)).collect();
-                let (client, next, n_received) = (*client, state.next, session.n_received);
-                let (key, functions) = (session.key, Cow::Owned(functions));
-                log.push(&Entry::Client { client, key, functions, next, n_received });
+            let functions = Cow::Owned(table(&state.functions));
+            let session = state.session.as_ref();
+            let (key, n_received) = (session.map(|s| s.key), session.map_or(0, |s| s.n_received));
+            log.push(&Entry::Client { client: *client, key, functions, next: state.next, n_received });
+        }
+        // Who has gone, and left what others want.
+        let mut gone: BTreeMap<ClientId, &[u32]> = BTreeMap::new();
+        for (_, submission) in self.submissions.iter() {
+            if !self.clients.contains_key(&submission.client) {
+                gone.insert(submission.client, submission.functions());
             }
+        }
+        for (client, functions) in &gone {
+            let functions = Cow::Owned(table(functions));
+            log.push(&Entry::Client { client: *client, key: None, functions, next: 0, n_received: 0 });
         }
         log.push(&Entry::Numbers { n_clients: self.n_clients_ever.0, n_workers });
         let awaited = self.recovering.iter().flat_map(|recovering| recovering.workers.iter().copied());
         for worker in self.workers.ids().chain(awaited) {
             log.push(&Entry::WorkerJoined { worker });
         }
-        let mut nodes: std::collections::BTreeMap<u32, Vec<(u32, u16)>> = std::collections::BTreeMap::new();
+        let mut nodes: BTreeMap<u32, Vec<(u32, u16)>> = BTreeMap::new();
         for slot in self.tasks.slots() {
             if let Some((_, node)) = self.recipe(slot) {
                 nodes.entry(self.tasks.submission[slot]).or_default().push((node, self.tasks.wanted[slot]));
@@ -203,9 +228,6 @@ impl Scheduler {
         submissions.sort_unstable_by_key(|(_, submission)| submission.number);
         for (place, submission) in submissions {
             let client = submission.client;
-            if self.clients.get(&client).is_none_or(|state| state.session.is_none()) {
-                continue;
-            }
             let mut nodes = nodes.remove(&place).unwrap_or_default();
             nodes.sort_unstable();
             let (first, graph, parent) = (submission.first, Cow::Borrowed(&submission.graph), submission.parent);
@@ -217,6 +239,15 @@ impl Scheduler {
         for (task, error) in errors {
             log.push(&Entry::Failed { task, error: Cow::Borrowed(error) });
         }
+        self.write_down_sharing(&mut log);
+        for (client, state) in &self.clients {
+            for message in Self::lasting_replies(state) {
+                log.push(&Entry::Told { client: *client, message: Cow::Borrowed(message) });
+            }
+        }
+        for client in gone.into_keys() {
+            log.push(&Entry::Left { client });
+        }
         log
     }
 
@@ -227,31 +258,24 @@ impl Scheduler {
         }
     }
 
-    /// Writes down who joined, and of those who do not come back that their number is taken.
+    /// Writes down who joined.
     pub(super) fn write_down_client(&mut self, client: ClientId, key: Option<u128>, table: &[FunctionEntry]) {
         if !self.config.journal {
             return;
         }
-        let entry = match key {
-            Some(key) => Entry::Client { client, key, functions: Cow::Borrowed(table), next: 0, n_received: 0 },
-            None => Entry::Numbers { n_clients: client.0 + 1, n_workers: 0 },
-        };
-        self.log.push(&entry);
+        self.log.push(&Entry::Client { client, key, functions: Cow::Borrowed(table), next: 0, n_received: 0 });
     }
 
-    /// Writes down what a client that may come back said, if it counts.
+    /// Writes down what a client said, if it counts.
     pub(super) fn write_down_said(&mut self, client: ClientId, message: &FromClient) {
-        if self.config.journal
-            && !matches!(message, FromClient::Heartbeat | FromClient::Goodbye)
-            && self.clients.get(&client).is_some_and(|state| state.session.is_some())
-        {
+        if self.config.journal && !matches!(message, FromClient::Heartbeat | FromClient::Goodbye) {
             self.log.push(&Entry::Said { client, message: Cow::Borrowed(message) });
         }
     }
 
-    /// Writes down that a task of a client that may come back failed.
+    /// Writes down that a task failed.
     pub(super) fn write_down_failure(&mut self, task: TaskId, error: &TaskError) {
-        if self.config.journal && self.clients.get(&task.client()).is_some_and(|state| state.session.is_some()) {
+        if self.config.journal {
             self.log.push(&Entry::Failed { task, error: Cow::Borrowed(error) });
         }
     }
@@ -351,6 +375,7 @@ impl Scheduler {
         if nodes.iter().any(|(node, _)| self.tasks.find(TaskId::new(client, first + u64::from(*node))).is_some()) {
             return Err("a task is there twice".into());
         }
+        self.note_crossing(client, &graph);
         let place = self.submissions.insert(client, first, graph, functions, parent);
         let slots: Vec<Slot> = nodes.iter().map(|(node, _)| self.write_task(place, *node)).collect();
         self.note_actors(place);
@@ -361,6 +386,17 @@ impl Scheduler {
             self.activate(slot, out);
         }
         Ok(())
+    }
+
+    /// Leaves out what a machine with peers would have said to them, but for what clients may ask again.
+    fn forget_what_was_unsaid(&mut self, unsaid: &mut Vec<Command>) {
+        self.settle_calls(unsaid);
+        self.keep_copies_right(self.now, unsaid);
+        self.mind_the_absent(0.., unsaid);
+        unsaid.clear();
+        self.drops.clear();
+        self.touched.clear();
+        self.dispatch_calls(unsaid);
     }
 
     /// While workers are waited for, what is ready waits where any of them may find it.

@@ -10,15 +10,12 @@
 
 use std::collections::VecDeque;
 
-use super::{
-    Command, Scheduler,
-    peers::Client,
-    tasks::{Slot, State},
-};
+use super::{Command, Scheduler, peers::Client, tasks::State};
 use crate::{
     event::{Kind, Record},
     id::{Attempt, ClientId, TaskId, WorkerId},
     message::{FromClient, Hello, Rejoin, Role, Session, ToClient, ToWorker, WorkerHello},
+    request::Reply,
     task::TaskError,
     time::Time,
 };
@@ -51,7 +48,7 @@ impl Returning {
     }
 
     /// Keeps a reply, and not more of them than is right.
-    fn keep(&mut self, message: ToClient) {
+    pub(super) fn keep(&mut self, message: ToClient) {
         self.n_reply_bytes += value_bytes(&message);
         self.replies.push_back(message);
         while self.replies.len() > REPLIES || (self.n_reply_bytes > REPLY_BYTES && self.replies.len() > 1) {
@@ -64,7 +61,8 @@ impl Returning {
 /// What a reply's value takes.
 fn value_bytes(message: &ToClient) -> u64 {
     match message {
-        ToClient::Coordinated { value: Some(value), .. } => value.n_bytes(),
+        ToClient::Coordinated { value: Some(value), .. }
+        | ToClient::Reply { reply: Reply::Granted { shape: Some(value), .. }, .. } => value.n_bytes(),
         _ => 0,
     }
 }
@@ -116,7 +114,7 @@ impl Scheduler {
         out: &mut Vec<Command>,
     ) {
         for (task, n_bytes) in results {
-            self.announced_result(worker, task, n_bytes, out);
+            self.takes_result(worker, task, Some(n_bytes), out);
         }
         for (task, attempt) in running {
             if !self.takes_over(worker, task, attempt) {
@@ -127,27 +125,6 @@ impl Scheduler {
             self.workers.has_announced(worker);
             self.wait_no_longer_for(worker);
             self.touched.insert(worker);
-        }
-    }
-
-    fn announced_result(&mut self, worker: WorkerId, task: TaskId, n_bytes: u64, out: &mut Vec<Command>) {
-        let Some(slot) = self.tasks.find(task) else { return self.drop_stray(worker, task) };
-        match self.tasks.state[slot] {
-            State::Memory if self.tasks.holds(worker, slot) => {}
-            // There is one of each actor, and where it was made is written down.
-            state if self.actors.contains(slot) && (state == State::Memory || !self.actors.is_home(slot, worker)) => {
-                self.drop_stray(worker, task);
-            }
-            State::Memory => {
-                self.tasks.add_holder(slot, worker);
-                self.workers.stored(worker, self.tasks.n_bytes[slot] as i64);
-            }
-            State::Waiting | State::Ready | State::Assigned => {
-                self.cancel_attempt(slot, out);
-                self.leave_place(slot);
-                self.complete(slot, worker, n_bytes, None, out);
-            }
-            State::Released | State::Failed | State::Absent => self.drop_stray(worker, task),
         }
     }
 
@@ -190,12 +167,13 @@ impl Scheduler {
         }
     }
 
-    /// After a restart nobody is connected.
-    pub(super) fn is_away_since(&mut self, client: ClientId, since: Time) {
-        if let Some(session) = self.clients.get_mut(&client).and_then(|state| state.session.as_mut()) {
+    /// After a restart nobody is connected. False where the client does not come back.
+    pub(super) fn is_away_since(&mut self, client: ClientId, since: Time) -> bool {
+        let session = self.clients.get_mut(&client).and_then(|state| state.session.as_mut());
+        session.is_some_and(|session| {
             session.away_since = Some(since);
-            self.away.insert(client);
-        }
+            self.away.insert(client)
+        })
     }
 
     /// The client that a session stands for.
@@ -226,20 +204,7 @@ impl Scheduler {
             self.note(Record::Cluster, |_| Kind::ClientJoined { client });
             return;
         }
-        let is_wanted = |slot: &Slot| self.tasks.wanted[*slot] > 0 && self.tasks.id(*slot).client() == client;
-        for slot in self.tasks.slots().filter(is_wanted) {
-            let task = self.tasks.id(slot);
-            let message = match self.tasks.state[slot] {
-                State::Memory => ToClient::finished(task, self.tasks.n_bytes[slot], self.addresses(slot), None),
-                State::Failed => match self.tasks.errors.get(&slot) {
-                    Some(error) => ToClient::Failed { task, error: (**error).clone() },
-                    None => continue,
-                },
-                _ => continue,
-            };
-            out.push(Command::ToClient { client, message });
-        }
-        // Said in this event, they are kept again.
+        // Said in this event, they are kept again. First of all, since they may give what the rest speaks of.
         let session = self.clients.get_mut(&client).and_then(|state| state.session.as_mut());
         let replies = session.map(|session| {
             session.n_reply_bytes = 0;
@@ -247,6 +212,16 @@ impl Scheduler {
         });
         let again = replies.into_iter().flatten().map(|message| Command::ToClient { client, message });
         out.extend(again);
+        self.say_what_was_withdrawn(client, out);
+        for slot in self.tasks.slots().filter(|slot| self.has_interest(client, *slot)) {
+            self.tell_state(client, slot, out);
+        }
+    }
+
+    /// The replies that a client with a session was given and that outlive this scheduler.
+    pub(super) fn lasting_replies(state: &Client) -> impl Iterator<Item = &ToClient> {
+        let replies = state.session.iter().flat_map(|session| &session.replies);
+        replies.filter(|reply| matches!(reply, ToClient::Reply { reply, .. } if reply.is_lasting()))
     }
 
     /// Keeps what is replied in this event, should it be lost on the way, and takes back what it wanted to say to clients

@@ -40,6 +40,11 @@ pub(super) struct Submission {
 }
 
 impl Submission {
+    /// From the client's function numbers to the scheduler's.
+    pub(super) fn functions(&self) -> &[u32] {
+        &self.functions
+    }
+
     /// The task that a node is.
     pub(super) const fn task(&self, node: u32) -> TaskId {
         TaskId::new(self.client, self.first + node as u64)
@@ -121,11 +126,13 @@ impl Scheduler {
         let n_nodes = graph.len() as u32;
         state.next = first + u64::from(n_nodes);
         let functions = Arc::clone(&state.functions);
+        self.note_crossing(client, &graph);
         if n_nodes == 0 {
             return;
         }
         // A parent that is forgotten needs nothing any more; its work runs as any.
         let parent = parent.and_then(|task| Some((task, self.priority(self.tasks.find(task)?))));
+        let cancelled = self.what_stands_on_withdrawn(client, &graph);
         let place = self.submissions.insert(client, first, graph, functions, parent);
         let slots: Vec<Slot> = (0..n_nodes).map(|node| self.write_task(place, node)).collect();
         self.note_actors(place);
@@ -139,6 +146,9 @@ impl Scheduler {
         }
         for node in wanted {
             self.activate(slots[*node as usize], out);
+        }
+        for node in cancelled {
+            self.fail(slots[node as usize], Arc::new(TaskError::Cancelled), out);
         }
     }
 
@@ -165,7 +175,13 @@ impl Scheduler {
         Some((submission, node))
     }
 
-    fn check_submission(&self, client: ClientId, first: u64, graph: &Graph, wanted: &[u32]) -> Result<(), String> {
+    pub(super) fn check_submission(
+        &self,
+        client: ClientId,
+        first: u64,
+        graph: &Graph,
+        wanted: &[u32],
+    ) -> Result<(), String> {
         graph.check()?;
         let Some(state) = self.clients.get(&client) else { return Err("the client is not connected".into()) };
         let n_nodes = graph.len() as u64;
@@ -186,12 +202,18 @@ impl Scheduler {
         }
         for code in &graph.arguments {
             if let ArgumentCode::Task(task) = code
-                && (task.client() != client || self.tasks.find(*task).is_none())
+                && !self.may_take(client, *task)
             {
                 return Err(format!("it needs {task}, which this client does not hold"));
             }
         }
         Ok(())
+    }
+
+    /// Whether a client may build on a task: its own, or one that it shares, or did before it took it back.
+    fn may_take(&self, client: ClientId, task: TaskId) -> bool {
+        let shares = |slot| task.client() == client || self.shares(client, slot);
+        self.tasks.find(task).is_some_and(shares) || self.has_withdrawn(client, task)
     }
 
     /// Writes a node of a submission into the table, with its edges.

@@ -1,5 +1,6 @@
 //! The worker machine as a specification: what it is told, and all that it answers, so silence is tested too.
 
+mod fetch;
 mod memory;
 mod seceded;
 

@@ -68,7 +68,8 @@ fn nothing_wrong_is_said_under_faults_and_everything_ends_when_they_heal() {
     let sum = |count: fn(&Summary) -> u64| all.iter().map(count).sum::<u64>();
     println!(
         "{} worlds: {} tasks in {} runs, {} results not where they should be, {} workers lost, {} results written to \
-         disk and {} read, {} words of no memory, {} schedulers dead, {} calls of actors and {} lost, {} happenings",
+         disk and {} read, {} words of no memory, {} results shared, {} schedulers dead, {} calls of actors and {} lost, \
+         {} happenings",
         all.len(),
         sum(|s| s.n_tasks as u64),
         sum(|s| s.n_runs as u64),
@@ -77,6 +78,7 @@ fn nothing_wrong_is_said_under_faults_and_everything_ends_when_they_heal() {
         sum(|s| s.n_spills),
         sum(|s| s.n_unspills),
         sum(|s| s.n_pauses),
+        sum(|s| s.n_shared),
         sum(|s| u64::from(s.n_deaths)),
         sum(|s| s.n_calls as u64),
         sum(|s| s.n_actors_lost),
@@ -86,6 +88,7 @@ fn nothing_wrong_is_said_under_faults_and_everything_ends_when_they_heal() {
     let is_short =
         sum(|s| s.n_spills) > n_seeds && sum(|s| s.n_unspills) > n_seeds && sum(|s| s.n_pauses) > n_seeds / 4;
     assert!(n_seeds < 100 || is_short);
+    assert!(n_seeds < 100 || sum(|s| s.n_shared) > n_seeds / 4);
     assert!(
         n_seeds < 100 || (sum(|s| u64::from(s.n_misses)) > n_seeds / 4 && sum(|s| s.n_dead as u64) > n_seeds * 3 / 4)
     );

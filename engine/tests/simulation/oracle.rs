@@ -94,6 +94,13 @@ pub(crate) struct Oracle {
     pub(crate) n_actors_lost: u64,
 }
 
+impl Known {
+    /// Whether its result stays where it is.
+    pub(crate) fn is_actor(&self) -> bool {
+        self.options.actor
+    }
+}
+
 impl Payload {
     fn new(fingerprint: u64, function: &str) -> Self {
         let n_bytes = if function == "sim.big" { 200 + fingerprint % 2000 } else { fingerprint % 24 };

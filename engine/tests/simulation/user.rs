@@ -37,6 +37,15 @@ enum Ask {
     Task { task: TaskId, gather: bool },
     /// About the cluster.
     Cluster(Request),
+    /// For a result by key, which may be this task.
+    Shared { own: TaskId },
+}
+
+/// A question that is answered.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Cluster(Request),
+    Shared { own: TaskId },
 }
 
 impl User {
@@ -62,7 +71,11 @@ impl User {
             return acts;
         }
         let held: Vec<TaskId> = self.held.iter().copied().collect();
-        let choice = if held.is_empty() { 0 } else { world.dice.below(100) };
+        let choice = match world.dice.below(100) {
+            _ if world.dice.chance(world.sociability) => world.dice.between(92, 97),
+            choice if !held.is_empty() => choice,
+            _ => 0,
+        };
         match choice {
             0..40 => {
                 acts.now.push(self.submit(world, machine, client));
@@ -84,7 +97,8 @@ impl User {
                 world.oracle.cancelled.insert(task);
                 acts.now.push(Event::Cancel { tasks: vec![task] });
             }
-            92..97 => {
+            92..95 => acts.now.push(self.share(world, machine, client)),
+            95..98 => {
                 if let Some(request) = world.draw_request(&held) {
                     let ticket = self.open(Ask::Cluster(request.clone()));
                     acts.now.push(Event::Ask { request, ticket });
@@ -132,16 +146,18 @@ impl User {
     pub(crate) fn failed(&mut self, ticket: u64) -> Option<TaskId> {
         match self.open.remove(&ticket) {
             Some(Ask::Task { task, .. }) => Some(task),
-            Some(Ask::Cluster(_)) => None,
+            Some(Ask::Cluster(_) | Ask::Shared { .. }) => None,
             None => panic!("failure {ticket} is told to nobody"),
         }
     }
 
     /// A question about the cluster is answered; says which.
-    pub(crate) fn replied(&mut self, ticket: u64) -> Request {
-        let ask = self.open.remove(&ticket);
-        let Some(Ask::Cluster(request)) = ask else { panic!("reply {ticket} is given to nobody") };
-        request
+    pub(crate) fn replied(&mut self, ticket: u64) -> Question {
+        match self.open.remove(&ticket) {
+            Some(Ask::Cluster(request)) => Question::Cluster(request),
+            Some(Ask::Shared { own }) => Question::Shared { own },
+            _ => panic!("reply {ticket} is given to nobody"),
+        }
     }
 
     /// What it held is nothing any more.
@@ -167,6 +183,38 @@ impl User {
         let gather = gather && !self.actors.contains(&task);
         let ticket = self.open(Ask::Task { task, gather });
         if gather { Event::Gather { task, ticket } } else { Event::Await { task, ticket } }
+    }
+
+    /// Submits one of a few calls that everybody shares by key; now and then another call under the key.
+    fn share(&mut self, world: &mut World, machine: &Client, client: ClientId) -> Event {
+        let key = world.dice.below(3);
+        let recipe = if world.dice.chance(10) { key + 100 } else { key } as u64;
+        let mut graph = Graph::default();
+        graph.functions.push(oracle::place(&self.table, ["sim.mix", "sim.slow", "sim.flaky"][key]));
+        graph.arguments.push(ArgumentCode::Constant(0));
+        graph.ends.push(1);
+        graph.constants.push(Value::new(recipe));
+        let own = TaskId::new(client, machine.first_of_next());
+        world.oracle.submitted(&graph, &self.table, |_| own);
+        let key = format!("key {key}");
+        let ticket = self.open(Ask::Shared { own });
+        Event::Share { key, recipe, graph, node: 0, parent: None, ticket }
+    }
+
+    /// The user holds this from now on. True where he did before.
+    pub(crate) fn granted(&mut self, task: TaskId, is_actor: bool) -> bool {
+        self.actors.extend(is_actor.then_some(task));
+        !self.held.insert(task)
+    }
+
+    /// Lets go of every name.
+    pub(crate) fn unpublish_everything(&mut self, _: &mut World, _: &Client, _: ClientId) -> UserActs {
+        let requests = (0..3).map(|n| Request::Unpublish { name: format!("name {n}") });
+        let now = requests.map(|request| {
+            let ticket = self.open(Ask::Cluster(request.clone()));
+            Event::Ask { request, ticket }
+        });
+        UserActs { now: now.collect(), later: Vec::new() }
     }
 
     /// Waits for an answer, by a number that was never used.

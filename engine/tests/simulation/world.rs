@@ -239,9 +239,13 @@ pub(crate) struct World {
     n_spills: u64,
     n_unspills: u64,
     n_pauses: u64,
+    /// Results of others that users were given by key or by name.
+    n_shared: u64,
     slowness: Duration,
     /// How long people and faults are busy.
     pub(crate) busy_for: Duration,
+    /// How often people share by key or name rather than do something else, in percent.
+    pub(crate) sociability: usize,
     /// How often a link breaks while it answers, in percent.
     fragility: usize,
     /// How often a worker says that it is busy sending what it is asked for, in percent.
@@ -291,6 +295,7 @@ pub(crate) struct Summary {
     pub(crate) n_spills: u64,
     pub(crate) n_unspills: u64,
     pub(crate) n_pauses: u64,
+    pub(crate) n_shared: u64,
     /// How often the scheduler died.
     pub(crate) n_deaths: u32,
     /// Calls of actors.
@@ -333,6 +338,7 @@ pub(crate) fn live(seed: u64, trace: Trace) -> Summary {
         n_spills: world.n_spills,
         n_unspills: world.n_unspills,
         n_pauses: world.n_pauses,
+        n_shared: world.n_shared,
         n_deaths: world.n_deaths,
         n_calls: world.oracle.n_calls(),
         n_actors_lost: world.oracle.n_actors_lost,
@@ -360,6 +366,7 @@ impl World {
         let has_budgets = dice.chance(40);
         let slowness = dice.pick(&[20, 300, 5_000, 40_000]);
         let busy_for = Duration::from_secs(dice.pick(&[1, 3, 11]));
+        let sociability = dice.pick(&[0, 0, 15, 50]);
         let fragility = dice.pick(&[0, 0, 3, 15]);
         let crowding = dice.pick(&[0, 20, 60]);
         Self {
@@ -386,8 +393,10 @@ impl World {
             n_spills: 0,
             n_unspills: 0,
             n_pauses: 0,
+            n_shared: 0,
             slowness: Duration::from_micros(slowness),
             busy_for,
+            sociability,
             fragility,
             crowding,
             trace,
@@ -425,6 +434,7 @@ impl World {
             self.live_until(self.now + Duration::from_millis(500));
         }
         for place in 0..self.clients.len() {
+            self.let_user(place, User::unpublish_everything);
             self.let_user(place, User::release_everything);
         }
         let limit = self.now + FORGOTTEN_WITHIN;
@@ -445,6 +455,9 @@ impl World {
         }
         if self.scheduler.n_coordinated() > 0 {
             return Err(format!("the scheduler knows {} names", self.scheduler.n_coordinated()));
+        }
+        if self.scheduler.n_published() > 0 {
+            return Err(format!("{} collections are published", self.scheduler.n_published()));
         }
         for (place, shell) in self.workers.iter().enumerate() {
             if let Some(machine) = &shell.machine {

@@ -85,6 +85,7 @@ fn go_on(
         Some(None) => return false,
         None => {
             outbox.restart();
+            shell.begins_anew();
             core.client = client;
             events.push(Event::Restarted { client });
             Vec::new()

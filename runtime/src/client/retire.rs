@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use phalanx_engine::{
     adaptive::Load,
+    client::Event,
     id::WorkerId,
     request::{Reply, Request, Retirement},
 };
 use tokio::sync::oneshot;
 
-use super::Client;
+use super::{Client, sharing::Answer};
 use crate::{
     error::{Error, Result},
     io::Spawned,
@@ -102,8 +103,13 @@ impl Client {
 
     /// Asks the scheduler something about the cluster.
     pub(super) async fn ask(&self, request: Request) -> Result<Reply> {
+        Ok(self.inquire(|ticket| Event::Ask { request, ticket }).await?.reply)
+    }
+
+    /// As [`ask`](Self::ask), with what the answer grants.
+    pub(super) async fn inquire(&self, ask: impl FnOnce(u64) -> Event) -> Result<Answer> {
         let (done, told) = oneshot::channel();
-        let _open = self.shell().inquire(request, done);
+        let _open = self.shell().inquire(done, ask);
         told.await.map_err(|_| Error::SchedulerLost)?
     }
 }

@@ -14,7 +14,6 @@ use phalanx_engine::{
     coordination,
     id::{ClientId, TaskId},
     message::{FromClient, ToClient, WorkerInfo},
-    request::{Reply, Request},
     value::Value,
 };
 use tokio::{
@@ -25,6 +24,7 @@ use tokio::{
 use super::{
     Notice,
     again::{Again, say},
+    sharing::Answer,
 };
 use crate::{
     coordination::{Granted, Returns},
@@ -57,7 +57,7 @@ pub(crate) struct Shell {
     pub(super) workers: watch::Sender<Vec<WorkerInfo>>,
     pub(super) listeners: Mutex<Vec<Listener>>,
     /// Handles that are gone, for the machine's next turn.
-    released: Mutex<Vec<TaskId>>,
+    released: Mutex<Released>,
     some_released: Notify,
     /// Whether somebody was told of them.
     sweeping: AtomicBool,
@@ -65,6 +65,14 @@ pub(crate) struct Shell {
     inside: AtomicBool,
     /// How often what is held by name was lost.
     life: AtomicU64,
+}
+
+/// Handles that are gone.
+#[derive(Debug, Default)]
+struct Released {
+    tasks: Vec<TaskId>,
+    /// How often a scheduler forgot this client: handles from before are on nothing any more.
+    generation: u64,
 }
 
 pub(crate) struct Core {
@@ -85,7 +93,7 @@ pub(crate) enum Waiter {
     /// One of several whose order of arrival counts.
     Next(mpsc::UnboundedSender<usize>, usize),
     /// Somebody who asked something about the cluster.
-    Reply(oneshot::Sender<Result<Reply>>),
+    Reply(oneshot::Sender<Result<Answer>>),
     /// Who asked for something by name.
     Named(oneshot::Sender<Result<Granted, Trouble>>, Returns),
 }
@@ -145,9 +153,10 @@ impl Waiter {
     }
 
     /// The scheduler answered a question.
-    fn reply(self, reply: Reply) {
+    fn reply(self, answer: Answer) {
         if let Self::Reply(done) = self {
-            let _ = done.send(Ok(reply));
+            // Where nobody listens any more, what was granted is released with it.
+            let _ = done.send(Ok(answer));
         }
     }
 }
@@ -228,12 +237,16 @@ impl Shell {
     }
 
     /// Asks the scheduler something about the cluster.
-    pub(super) fn inquire(self: &Arc<Self>, request: Request, done: oneshot::Sender<Result<Reply>>) -> Open {
+    pub(super) fn inquire(
+        self: &Arc<Self>,
+        done: oneshot::Sender<Result<Answer>>,
+        ask: impl FnOnce(u64) -> Event,
+    ) -> Open {
         let ticket = self.apply(|core, events| {
             let ticket = core.next_ticket;
             core.next_ticket += 1;
             core.waiting.insert(ticket, Waiter::Reply(done));
-            events.push(Event::Ask { request, ticket });
+            events.push(ask(ticket));
             ticket
         });
         Open { shell: Arc::clone(self), tickets: ticket..ticket + 1 }
@@ -267,11 +280,29 @@ impl Shell {
     }
 
     /// The user no longer holds a result. Only noted here: it goes along with what is said next, or soon after.
-    pub(crate) fn release(&self, task: TaskId) {
-        lock(&self.released).push(task);
+    pub(crate) fn release(&self, task: TaskId, generation: u64) {
+        let mut released = lock(&self.released);
+        if released.generation != generation {
+            return;
+        }
+        released.tasks.push(task);
+        drop(released);
         if !self.sweeping.swap(true, Ordering::SeqCst) {
             self.some_released.notify_one();
         }
+    }
+
+    /// Which handles are on something: those of this generation.
+    pub(crate) fn generation(&self) -> u64 {
+        lock(&self.released).generation
+    }
+
+    /// The scheduler has forgotten this client. Numbers of other clients' tasks may be given again, and must not be
+    /// released by handles from before.
+    pub(super) fn begins_anew(&self) {
+        let mut released = lock(&self.released);
+        released.generation += 1;
+        released.tasks.clear();
     }
 
     /// From now on, what a task submits through this client runs in that task's turn.
@@ -305,7 +336,7 @@ impl Shell {
         let mut granted = Vec::new();
         let mut notices = Vec::new();
         let mut core = lock(&self.core);
-        let released = std::mem::take(&mut *lock(&self.released));
+        let released = std::mem::take(&mut lock(&self.released).tasks);
         let mut events: Vec<Event> = released.into_iter().map(|task| Event::Release { task }).collect();
         let told = tell(&mut core, &mut events);
         let core_ref = &mut *core;
@@ -367,11 +398,14 @@ impl Shell {
         }
         core_ref.checks.run(|| core_ref.machine.check_invariants());
         self.alarm.set(core_ref.machine.deadline().map(|(time, _)| time));
+        let generation = if replies.is_empty() { 0 } else { self.generation() };
         drop(core);
         self.scheduler.read().unwrap_or_else(PoisonError::into_inner).flush();
         // Told without the lock: who is told may ask again at once.
         answers.into_iter().for_each(|(waiter, answer)| waiter.tell(answer));
-        replies.into_iter().for_each(|(waiter, reply)| waiter.reply(reply));
+        for (waiter, reply) in replies {
+            waiter.reply(Answer::new(reply, &self.me, generation));
+        }
         granted.into_iter().for_each(|(sender, granted)| drop(sender.send(Ok(granted))));
         self.notify(&notices);
         told

@@ -14,6 +14,7 @@ mod recovery;
 mod retire;
 mod returns;
 mod seceded;
+mod sharing;
 mod stragglers;
 
 use std::time::Duration;

@@ -3,16 +3,26 @@
 use phalanx_engine::request::{Reply, Retirement};
 
 use super::*;
+use crate::user::Question;
 
 impl World {
     /// Something that people ask about a cluster.
     pub(crate) fn draw_request(&mut self, held: &[TaskId]) -> Option<Request> {
-        match self.dice.below(4) {
+        let name = format!("name {}", self.dice.below(3));
+        match self.dice.below(9) {
             0 if !held.is_empty() => {
                 let tasks = (0..self.dice.between(1, 3)).map(|_| self.dice.pick(held)).collect();
                 return Some(Request::Replicate { tasks, n_copies: self.dice.between(0, 5) as u32 });
             }
             1 => return Some(Request::Rebalance),
+            2..4 if !held.is_empty() => {
+                let tasks: Vec<TaskId> = (0..self.dice.between(1, 3)).map(|_| self.dice.pick(held)).collect();
+                let shape = Some(Value::new(tasks.len() as u64));
+                return Some(Request::Publish { name, tasks, shape, replace: self.dice.chance(30) });
+            }
+            4..6 => return Some(Request::GetPublished { name }),
+            6 => return Some(Request::Unpublish { name }),
+            7 => return Some(Request::Published),
             _ => {}
         }
         let known: Vec<WorkerId> = self.workers.iter().filter_map(|shell| shell.id).collect();
@@ -35,7 +45,11 @@ impl World {
     }
 
     /// Checks that a question may be answered so.
-    pub(super) fn check_reply(&mut self, request: &Request, reply: &Reply) {
+    pub(super) fn check_reply(&mut self, place: usize, question: &Question, reply: &Reply) {
+        let request = match question {
+            Question::Cluster(request) => request,
+            Question::Shared { own } => return self.check_shared(place, *own, reply),
+        };
         match (request, reply) {
             (Request::Retire { workers, grace_ms }, Reply::Retired { workers: ends }) => {
                 assert!(workers.iter().eq(ends.iter().map(|(worker, _)| worker)), "{ends:?} answers {request:?}");
@@ -60,7 +74,42 @@ impl World {
                 assert!(load.n_ready > 0 || load.expected_ns == 0, "{load:?}");
                 assert!(load.workers.len() <= self.workers.len() && n_tasks <= self.oracle.tasks.len() as u64);
             }
+            (Request::GetPublished { .. }, Reply::Granted { tasks, shape: Some(shape), .. }) => {
+                assert_eq!(*shape.get::<u64>().unwrap(), tasks.len() as u64, "what is published");
+                self.n_shared += 1;
+                self.hold(place, tasks);
+            }
+            (Request::Publish { .. } | Request::Unpublish { .. }, Reply::Done) => {}
+            (
+                Request::Publish { .. } | Request::Unpublish { .. } | Request::GetPublished { .. },
+                Reply::Denied { .. },
+            ) => {}
+            (Request::Published, Reply::Names { names }) => assert!(names.len() <= 3 && names.is_sorted()),
             (request, reply) => panic!("{reply:?} answers {request:?}"),
+        }
+    }
+
+    /// Checks that a result may be given for a key: it is that of the same call.
+    fn check_shared(&mut self, place: usize, own: TaskId, reply: &Reply) {
+        match reply {
+            Reply::Granted { tasks, shape: None, .. } => {
+                let [task] = tasks[..] else { panic!("{tasks:?} are granted for a key") };
+                assert_eq!(self.oracle.tasks[&task].payload, self.oracle.tasks[&own].payload, "{task} for {own}");
+                self.n_shared += u64::from(task != own);
+                self.hold(place, &[task]);
+            }
+            Reply::Denied { .. } => {}
+            reply => panic!("{reply:?} answers a call by key"),
+        }
+    }
+
+    /// A user holds results that he was granted. His first handle counts, a second one is let go at once.
+    fn hold(&mut self, place: usize, tasks: &[TaskId]) {
+        for task in tasks {
+            let is_actor = self.oracle.tasks[task].is_actor();
+            if self.clients[place].user.granted(*task, is_actor) {
+                self.tell_client(place, client::Event::Release { task: *task });
+            }
         }
     }
 }

@@ -394,7 +394,7 @@ impl World {
             }
             client::Command::Reply { ticket, reply } => {
                 let request = self.clients[place].user.replied(ticket);
-                self.check_reply(&request, &reply);
+                self.check_reply(place, &request, &reply);
             }
             client::Command::NamesLost => {
                 self.clients[place].user.names.scheduler_is_lost(place, &mut self.names);

@@ -323,6 +323,51 @@ pub struct BenchArguments {
 pub enum ClusterCommand {
     /// Make certificates and a token for a cluster that others must not join
     Keys(KeysArguments),
+    /// Let workers go without losing anything
+    Retire(RetireArguments),
+    /// List the names of all that is published on a cluster
+    Published(PublishedArguments),
+}
+
+/// `phalanx cluster retire`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx cluster retire tcp://127.0.0.1:8786 worker-3
+  phalanx cluster retire tcp://head:8786 left right --grace 600
+
+A worker that is let go gets no new task, finishes what it runs, hands over what only it holds, and ends. One that is
+not done when its grace is over ends all the same, and what was lost is made again where it is needed. No task is
+suspected because of it.")]
+pub struct RetireArguments {
+    /// The address that `phalanx scheduler` prints
+    #[arg(value_name = "ADDRESS")]
+    pub scheduler: TcpAddress,
+    /// The workers: names, numbers like worker-3, or addresses
+    #[arg(value_name = "WORKER", required = true)]
+    pub workers: Vec<String>,
+    /// How long they may take to finish what they run and hand over what only they hold
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub grace: u64,
+    /// How the program and the cluster know each other.
+    #[command(flatten)]
+    pub security: SecurityArguments,
+}
+
+/// `phalanx cluster published`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  phalanx cluster published tcp://127.0.0.1:8786
+
+One name a line, sorted. Programs publish with `client.publish` and get what is published with `client.get_published`.")]
+pub struct PublishedArguments {
+    /// The address that `phalanx scheduler` prints
+    #[arg(value_name = "ADDRESS")]
+    pub scheduler: TcpAddress,
+    /// How the program and the cluster know each other.
+    #[command(flatten)]
+    pub security: SecurityArguments,
 }
 
 /// `phalanx cluster keys`.

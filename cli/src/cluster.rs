@@ -6,6 +6,7 @@ use crate::{
     Error, Result,
     args::{ClusterCommand, KeysArguments},
     keys::{self, Keys},
+    members,
     output::{Screen, count},
 };
 
@@ -13,6 +14,8 @@ use crate::{
 pub(crate) fn cluster(command: &ClusterCommand, screen: &Screen) -> Result<()> {
     match command {
         ClusterCommand::Keys(arguments) => make_keys(arguments, screen),
+        ClusterCommand::Retire(arguments) => members::retire(arguments, screen),
+        ClusterCommand::Published(arguments) => members::published(arguments, screen),
     }
 }
 

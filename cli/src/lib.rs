@@ -23,6 +23,7 @@ pub mod error;
 mod fit;
 mod job;
 mod keys;
+mod members;
 pub mod output;
 mod predict;
 mod scheduler;

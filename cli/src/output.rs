@@ -241,6 +241,15 @@ pub(crate) fn count(number: usize, what: &str) -> String {
     format!("{grouped} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// `1.5 MiB`.
+pub(crate) fn bytes(n_bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let Some(unit) = (0..units.len()).rev().find(|unit| n_bytes >> (10 * (unit + 1)) > 0) else {
+        return count(n_bytes as usize, "byte");
+    };
+    format!("{:.1} {}", n_bytes as f64 / (1_u64 << (10 * (unit + 1))) as f64, units[unit])
+}
+
 /// Files that all appear, or none of them: each is written beside its place first.
 ///
 /// The folder is made only when all is ready, and taken away again when a file cannot be written.

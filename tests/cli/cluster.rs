@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use crate::support::{Cluster, Program, children, cpu_ticks, folder, listing, results, signal, succeed, text};
+use crate::support::{Cluster, Program, children, cpu_ticks, folder, listing, results, run, signal, succeed, text};
 
 /// README's main job.
 const SWEEP: &str = "examples/bikeshare.yaml";
@@ -96,6 +96,31 @@ fn a_worker_whose_process_dies_is_started_again_and_none_is_left_when_its_superv
     while cpu_ticks(second).is_some() {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_worker_that_is_retired_ends_in_good_order_and_is_not_found_again() {
+    let cluster = Cluster::start(0);
+    let join = |name: &str| {
+        let mut worker = Program::start(["worker", &cluster.url, "--threads", "1", "--name", name]);
+        assert!(worker.line().starts_with("worker at "));
+        worker
+    };
+    let workers = ["left", "right"].map(join);
+    let retire = |name: &str| run(["cluster", "retire", &cluster.url, name, "--grace", "30"]);
+    assert_eq!(succeed(["cluster", "published", &cluster.url]), "");
+    let (code, stdout, stderr) = retire("left");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.starts_with("worker-") && stdout.ends_with(" (left) is gone; only it held nothing\n"), "{stdout}");
+    let [left, _right] = workers;
+    assert_eq!(left.end(), (0, String::new(), String::new()));
+    let (code, stdout, stderr) = retire("left");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.starts_with("error: ") && stderr.contains("\"left\"") && stderr.contains("right"), "{stderr}");
+    let (_, stdout, _) = run(["cluster", "retire", "--help"]);
+    assert!(stdout.contains("phalanx cluster retire tcp://head:8786 left right --grace 600"), "{stdout}");
+    cluster.scheduler.signal("TERM");
+    cluster.scheduler.end();
 }
 
 #[test]

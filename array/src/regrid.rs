@@ -2,6 +2,10 @@
 //!
 //! Slices, stacking and rechunking are one thing: rectangles of arrays laid down at places of a new array, whose
 //! own chunks begin on its own panel borders. Plans are integers; [`Assembly::run`] copies the numbers.
+//!
+//! A chunk that takes little of much, as a row of an array that is cut into columns does, is made in two steps: each
+//! source gives the rectangle that is wanted of it, and these are put together. So no task is given more than a few
+//! times what it makes, however large the array is.
 
 use std::{ops::Range, sync::Arc};
 
@@ -14,6 +18,9 @@ use crate::{
     chunks::Chunks,
     tasks,
 };
+
+/// A chunk's sources may be so many times as large as it is before they are cut first.
+const MOST_SOURCES: u64 = 3;
 
 /// A rectangle of an array and where it goes.
 #[derive(Debug, Clone)]
@@ -93,6 +100,7 @@ fn chunk(
 ) -> Delayed<Block> {
     let one = Chunks::single(1);
     let (mut pieces, mut sources) = (Vec::new(), Vec::new());
+    let mut n_source_bytes = 0;
     for part in parts {
         // The chunk's rows and columns that the part covers, counted in the array the part is from.
         let covered = |chunk: &Range<usize>, part: &Range<usize>, at: usize| {
@@ -124,11 +132,36 @@ fn chunk(
                     return source.clone();
                 }
                 pieces.push(Piece { rows: piece_rows.clone(), cols: piece_cols, at });
-                sources.push(source.clone());
+                sources.push((source.clone(), axes.len(), whole));
+                n_source_bytes += bytes_of(&[row_axis.range(i).len(), col_axis.range(j).len()]);
             }
         }
     }
     let n_bytes = bytes_of(&shape);
+    if pieces.len() > 1 && n_source_bytes > MOST_SOURCES * n_bytes {
+        for (piece, (source, n_axes, whole)) in pieces.iter_mut().zip(&mut sources) {
+            if !*whole {
+                *source = cut_out(piece, source, *n_axes, constants);
+            }
+        }
+    }
+    let sources = sources.into_iter().map(|(source, ..)| source).collect::<Vec<_>>();
     let assembly = constants.get(Assembly { shape, pieces });
     tasks::assemble::delayed(assembly, sources).expected_bytes(n_bytes)
+}
+
+/// The rectangle of a source as a result of its own; the piece is all of it then.
+fn cut_out(
+    piece: &mut Piece,
+    source: &Delayed<Block>,
+    n_axes: usize,
+    constants: &mut Shared<Assembly>,
+) -> Delayed<Block> {
+    let (n_rows, n_cols) = (piece.rows.len(), piece.cols.len());
+    let shape: Vec<usize> = [n_rows, n_cols][..n_axes].to_vec();
+    let n_bytes = bytes_of(&shape);
+    let wanted = Piece { rows: piece.rows.clone(), cols: piece.cols.clone(), at: (0, 0) };
+    (piece.rows, piece.cols) = (0..n_rows, 0..n_cols);
+    let assembly = constants.get(Assembly { shape, pieces: vec![wanted] });
+    tasks::assemble::delayed(assembly, vec![source.clone()]).expected_bytes(n_bytes)
 }

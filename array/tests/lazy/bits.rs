@@ -50,6 +50,30 @@ fn everything(x: &ChunkedArray, r: &ChunkedArray, w: &ChunkedArray) -> Result<Ve
     Ok(all)
 }
 
+/// Rows against columns meet everywhere, and yet nothing is given all of it.
+#[test]
+fn no_task_of_an_array_and_its_transpose_is_given_more_than_a_few_chunks() {
+    let n = 8 * PANEL + 100;
+    let x = matrix(n, n, 5);
+    let symmetric = |chunk_rows: usize| {
+        let x = ChunkedArray::from_array(x.view(), chunk_rows).unwrap();
+        &x + &x.t()
+    };
+    let mut whole = Local::default();
+    let expected = bits(&whole.compute(&symmetric(n)));
+    let strip = (PANEL * n * size_of::<f64>()) as u64;
+    let mut cut = Local::default();
+    assert_eq!(bits(&cut.compute(&symmetric(PANEL))), expected);
+    assert!(cut.most_input < 3 * strip, "{} bytes for chunks of {strip}", cut.most_input);
+    // Also where each chunk meets a few others only.
+    for (rows, cols) in [(2 * PANEL, PANEL), (PANEL, 4 * PANEL), (n, PANEL)] {
+        let cut = ChunkedArray::from_array(x.view(), PANEL).unwrap().rechunk(&[rows, cols]).unwrap();
+        let mut local = Local::default();
+        assert_eq!(bits(&local.compute(&cut)), bits(&x.clone().into_dyn()));
+        assert!(local.most_input < 5 * (rows.min(n) * cols * size_of::<f64>()) as u64 + strip, "{rows}, {cols}");
+    }
+}
+
 #[test]
 fn any_chunking_of_the_rows_gives_the_same_bits() {
     let (x, r, w) = (matrix(ROWS, 5, 1), matrix(ROWS, 1, 2), matrix(5, 1, 3));

@@ -13,6 +13,8 @@ use phalanx_engine::{
 pub(crate) struct Local {
     results: HashMap<u64, Value>,
     pub(crate) calls: Vec<&'static str>,
+    /// Bytes of all that one call was given, the most there was.
+    pub(crate) most_input: u64,
     travel: bool,
 }
 
@@ -51,6 +53,11 @@ impl Local {
                 Argument::Many(many) => Input::Many(many.iter().map(|one| self.value(one)).collect()),
             })
             .collect();
+        let sizes = inputs.iter().map(|input| match input {
+            Input::One(value) => value.n_bytes(),
+            Input::Many(values) => values.iter().map(Value::n_bytes).sum(),
+        });
+        self.most_input = self.most_input.max(sizes.sum());
         let mut value = (def.run)(&inputs).unwrap_or_else(|error| panic!("{} failed: {error}", def.name));
         if self.travel {
             value = Value::from_data(value.to_data().expect("results can be written"));

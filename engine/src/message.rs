@@ -390,6 +390,13 @@ pub enum ToWorker {
         /// Which, and who has them.
         results: Vec<Remote>,
     },
+    /// Say [`FromWorker::Ended`] when nothing of this attempt runs any more, which may be now.
+    AwaitEnd {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+    },
 }
 
 /// One attempt at a task, with all that a worker needs for it.
@@ -555,6 +562,13 @@ pub enum FromWorker {
     Seeks {
         /// The inputs.
         tasks: Vec<TaskId>,
+    },
+    /// Nothing of an attempt runs any more: the answer to [`ToWorker::AwaitEnd`].
+    Ended {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
     },
 }
 

@@ -94,7 +94,8 @@ impl Message for ToWorker {
             | Self::Cancel { .. }
             | Self::Shutdown
             | Self::Heartbeat
-            | Self::Acquire { .. } => Vec::new(),
+            | Self::Acquire { .. }
+            | Self::AwaitEnd { .. } => Vec::new(),
         }
     }
 
@@ -110,7 +111,8 @@ impl Message for ToWorker {
             | Self::Cancel { .. }
             | Self::Shutdown
             | Self::Heartbeat
-            | Self::Acquire { .. } => expect(0, &values),
+            | Self::Acquire { .. }
+            | Self::AwaitEnd { .. } => expect(0, &values),
         }
     }
 }
@@ -129,7 +131,8 @@ impl Message for FromWorker {
             | Self::Announce { .. }
             | Self::Memory { .. }
             | Self::NotKept { .. }
-            | Self::Seeks { .. } => Vec::new(),
+            | Self::Seeks { .. }
+            | Self::Ended { .. } => Vec::new(),
         }
     }
 
@@ -150,7 +153,8 @@ impl Message for FromWorker {
             | Self::Announce { .. }
             | Self::Memory { .. }
             | Self::NotKept { .. }
-            | Self::Seeks { .. } => expect(0, &values),
+            | Self::Seeks { .. }
+            | Self::Ended { .. } => expect(0, &values),
         }
     }
 }

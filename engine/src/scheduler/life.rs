@@ -545,6 +545,7 @@ impl Scheduler {
             let Some(attempt) = self.first_attempt(slot) else { return };
             let message = ToWorker::Cancel { task: self.tasks.id(slot), attempt };
             self.tell_worker(WorkerId(self.tasks.worker[slot]), message, out);
+            self.linger(slot, attempt, out);
             self.cancel_second(slot, out);
         }
     }

@@ -519,6 +519,7 @@ impl Scheduler {
             FromWorker::Announce { results, running, more } => self.announced(worker, results, running, more, out),
             FromWorker::Memory { resident: _, spilled, is_paused } => self.memory_used(worker, spilled, is_paused),
             FromWorker::NotKept { task, reason } => self.result_not_kept(worker, task, reason, out),
+            FromWorker::Ended { task, attempt } => self.attempt_ended(worker, task, attempt),
         }
     }
 }

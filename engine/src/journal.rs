@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::{Buffer, BufferMut, Data},
+    death::Death,
     graph::Graph,
     id::{ClientId, ClusterId, TaskId, WorkerId},
     message::{FromClient, Message, PROTOCOL, Priority},
@@ -136,6 +137,8 @@ pub(crate) enum Entry<'a> {
     },
     /// An actor is there: it is not made again, whatever becomes of it.
     Made { task: TaskId, worker: WorkerId },
+    /// What is held against a task now: how often it failed and may be tried again, and which workers died of it.
+    Suspected { task: TaskId, n_failures: u32, deaths: Cow<'a, [Death]> },
 }
 
 /// A log cannot be read.

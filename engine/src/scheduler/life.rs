@@ -110,6 +110,7 @@ impl Scheduler {
         self.tasks.failures[slot] += 1;
         let retries = self.recipe(slot).map_or(0, |(submission, node)| submission.graph.options_of(node).retries);
         if self.tasks.failures[slot] <= retries {
+            self.write_down_suspicion(slot);
             self.wait_again(slot, out);
             return;
         }

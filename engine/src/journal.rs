@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::{Buffer, BufferMut, Data},
+    death::Death,
     graph::Graph,
     id::{ClientId, ClusterId, TaskId, WorkerId},
     message::{FromClient, Message, PROTOCOL, Priority, ToClient},
@@ -155,6 +156,8 @@ pub(crate) enum Entry<'a> {
     Withdrawn { client: ClientId, task: TaskId, n_handles: u32 },
     /// A client was told something that it may have missed.
     Told { client: ClientId, message: Cow<'a, ToClient> },
+    /// What is held against a task now: how often it failed and may be tried again, and which workers died of it.
+    Suspected { task: TaskId, n_failures: u32, deaths: Cow<'a, [Death]> },
 }
 
 /// A log cannot be read.

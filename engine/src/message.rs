@@ -425,6 +425,13 @@ pub enum ToWorker {
         /// Whether to tell.
         on: bool,
     },
+    /// Say [`FromWorker::Ended`] when nothing of this attempt runs any more, which may be now.
+    AwaitEnd {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
+    },
 }
 
 /// One attempt at a task, with all that a worker needs for it.
@@ -602,6 +609,13 @@ pub enum FromWorker {
         runs: Vec<RunSpan>,
         /// Fetches.
         fetches: Vec<FetchSpan>,
+    },
+    /// Nothing of an attempt runs any more: the answer to [`ToWorker::AwaitEnd`].
+    Ended {
+        /// The task.
+        task: TaskId,
+        /// Which try at it.
+        attempt: Attempt,
     },
 }
 

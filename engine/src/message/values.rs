@@ -95,7 +95,8 @@ impl Message for ToWorker {
             | Self::Shutdown
             | Self::Heartbeat
             | Self::Acquire { .. }
-            | Self::Record { .. } => Vec::new(),
+            | Self::Record { .. }
+            | Self::AwaitEnd { .. } => Vec::new(),
         }
     }
 
@@ -112,7 +113,8 @@ impl Message for ToWorker {
             | Self::Shutdown
             | Self::Heartbeat
             | Self::Acquire { .. }
-            | Self::Record { .. } => expect(0, &values),
+            | Self::Record { .. }
+            | Self::AwaitEnd { .. } => expect(0, &values),
         }
     }
 }
@@ -133,7 +135,8 @@ impl Message for FromWorker {
             | Self::NotKept { .. }
             | Self::Seeks { .. }
             | Self::Recording { .. }
-            | Self::Spans { .. } => Vec::new(),
+            | Self::Spans { .. }
+            | Self::Ended { .. } => Vec::new(),
         }
     }
 
@@ -152,7 +155,8 @@ impl Message for FromWorker {
             | Self::NotKept { .. }
             | Self::Seeks { .. }
             | Self::Recording { .. }
-            | Self::Spans { .. } => expect(0, &values),
+            | Self::Spans { .. }
+            | Self::Ended { .. } => expect(0, &values),
         }
     }
 }

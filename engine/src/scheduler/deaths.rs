@@ -96,7 +96,9 @@ impl Scheduler {
         let death = latest.unwrap_or_else(|| Death { worker, name: String::new(), evidence: None });
         let killers = self.tasks.killers.entry(slot).or_default();
         killers.push(death);
-        if (killers.len() as u32) < self.config.allowed_failures {
+        let n_killed = killers.len() as u32;
+        self.write_down_suspicion(slot);
+        if n_killed < self.config.allowed_failures {
             return false;
         }
         if self.deaths.awaited.contains_key(&worker) {
@@ -174,6 +176,9 @@ impl Scheduler {
         for death in self.tasks.killers.values_mut().flatten().filter(|death| death.worker == worker) {
             death.evidence = evidence.cloned();
         }
+        for slot in &suspects {
+            self.write_down_suspicion(*slot);
+        }
         // Among those who wait for this may be some that waited for tasks of their own.
         suspects
             .extend(self.tasks.condemned.iter().filter(|(_, waits_for)| **waits_for == worker).map(|(slot, _)| *slot));
@@ -195,7 +200,7 @@ impl Scheduler {
         }
     }
 
-    fn fail_killer(&mut self, slot: Slot, out: &mut Vec<Command>) {
+    pub(super) fn fail_killer(&mut self, slot: Slot, out: &mut Vec<Command>) {
         let deaths = self.tasks.killers.get(&slot).cloned().unwrap_or_default();
         let function = self.functions.name(self.function(slot));
         self.fail(slot, Arc::new(TaskError::KilledWorkers { function, deaths }), out);

@@ -2,7 +2,9 @@
 //!
 //! Every kind of need has a queue of its own, from which a worker takes when it has a thread free and what is needed.
 //! So such tasks never stand before others in a queue, and are never stolen by who may not have them. A resource is a
-//! name and an amount that mean nothing here: it is taken when a task is sent, and given back when its attempt ends.
+//! name and an amount that mean nothing here: it is taken when a task is sent, and given back when its attempt ends. A
+//! function cannot be interrupted, so a cancelled attempt keeps what it has until its worker says that nothing of it
+//! runs any more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,8 +19,8 @@ use super::{
 };
 use crate::{
     graph::{Graph, TaskOptions},
-    id::{ClientId, WorkerId},
-    message::{Priority, ToClient, WaitReason},
+    id::{Attempt, ClientId, TaskId, WorkerId},
+    message::{Priority, ToClient, ToWorker, WaitReason},
     task::TaskError,
     time::Time,
 };
@@ -49,6 +51,8 @@ pub(super) struct Demands {
     fresh: BTreeSet<Key>,
     /// Assigned tasks that hold resources of their worker.
     held: BTreeMap<Slot, (WorkerId, Arc<Need>)>,
+    /// Cancelled attempts that hold resources until their worker says that they have ended.
+    lingering: BTreeMap<(WorkerId, TaskId, Attempt), Arc<Need>>,
 }
 
 /// Ready tasks of one kind.
@@ -127,6 +131,11 @@ impl Demands {
     fn first(&self, key: &Key) -> Option<((Priority, Slot), Key)> {
         let (entry, _) = self.all.get(key)?.queue.first_key_value()?;
         Some((*entry, key.clone()))
+    }
+
+    /// A worker is gone, with all that ran there.
+    pub(super) fn worker_left(&mut self, worker: WorkerId) {
+        self.lingering.retain(|(place, ..), _| *place != worker);
     }
 
     /// When to look again at tasks that nobody can run.
@@ -265,7 +274,35 @@ impl Scheduler {
         if self.demands.held.is_empty() {
             return;
         }
-        let Some((worker, need)) = self.demands.held.remove(&slot) else { return };
+        if let Some((worker, need)) = self.demands.held.remove(&slot) {
+            self.free_of(worker, &need);
+        }
+    }
+
+    /// An attempt is cancelled, and may run on for as long as its function likes: what it took stays taken meanwhile.
+    pub(super) fn linger(&mut self, slot: Slot, attempt: Attempt, out: &mut Vec<Command>) {
+        if self.demands.held.is_empty() {
+            return;
+        }
+        // With a worker that is gone everything ends that ran there.
+        if let Some((worker, need)) = self.demands.held.remove(&slot)
+            && self.workers.get(worker).is_some()
+        {
+            let task = self.tasks.id(slot);
+            self.demands.lingering.insert((worker, task, attempt), need);
+            self.tell_worker(worker, ToWorker::AwaitEnd { task, attempt }, out);
+        }
+    }
+
+    /// A worker says that nothing of an attempt runs any more.
+    pub(super) fn attempt_ended(&mut self, worker: WorkerId, task: TaskId, attempt: Attempt) {
+        if let Some(need) = self.demands.lingering.remove(&(worker, task, attempt)) {
+            self.free_of(worker, &need);
+            self.touched.insert(worker);
+        }
+    }
+
+    fn free_of(&mut self, worker: WorkerId, need: &Need) {
         let Some(state) = self.workers.get_mut(worker) else { return };
         for (name, amount) in &need.resources {
             if let Some(taken) = state.taken.get_mut(name) {
@@ -450,9 +487,12 @@ impl Scheduler {
         assert_eq!(self.demands.n_queued, n_queued, "queued tasks with needs are counted");
         assert!(self.demands.fresh.is_empty(), "an event leaves no need unseen");
         let mut taken: BTreeMap<WorkerId, BTreeMap<String, u64>> = BTreeMap::new();
-        for (slot, (worker, need)) in &self.demands.held {
+        for (slot, (worker, _)) in &self.demands.held {
             let is_there = self.tasks.state[*slot] == State::Assigned && self.tasks.worker[*slot] == worker.0;
             assert!(is_there, "{} holds resources of {worker} and is not there", self.tasks.id(*slot));
+        }
+        let lingering = self.demands.lingering.iter().map(|((worker, ..), need)| (worker, need));
+        for (worker, need) in self.demands.held.values().map(|(worker, need)| (worker, need)).chain(lingering) {
             for (name, amount) in &need.resources {
                 *taken.entry(*worker).or_default().entry(name.clone()).or_default() += amount;
             }

@@ -116,6 +116,7 @@ impl Scheduler {
         let again = self.tasks.failures[slot] <= retries;
         self.record_failure(slot, worker, attempt, &failure, again);
         if again {
+            self.write_down_suspicion(slot);
             self.wait_again(slot, out);
             return;
         }
@@ -591,6 +592,7 @@ impl Scheduler {
                 self.record(slot, Step::Cancelled { worker, attempt });
             }
             self.tell_worker(worker, message, out);
+            self.linger(slot, attempt, out);
             self.cancel_second(slot, out);
         }
     }

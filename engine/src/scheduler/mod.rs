@@ -545,6 +545,7 @@ impl Scheduler {
             FromWorker::NotKept { task, reason } => self.result_not_kept(worker, task, reason, out),
             FromWorker::Recording { now } => self.worker_records(worker, now),
             FromWorker::Spans { runs, fetches } => self.worker_told(worker, runs, fetches),
+            FromWorker::Ended { task, attempt } => self.attempt_ended(worker, task, attempt),
         }
     }
 }

@@ -467,6 +467,7 @@ impl Scheduler {
         self.drops.remove(&worker);
         self.replicas.worker_left(worker);
         self.seekers.worker_left(worker);
+        self.demands.worker_left(worker);
         self.wishes.touch_all();
         self.retiring_left(worker);
         self.reconsider_demands();

@@ -15,6 +15,7 @@ use super::{
     tasks::{NONE, Slot, State},
 };
 use crate::{
+    death::Death,
     event::Record,
     graph::Graph,
     id::{ClientId, ClusterId, TaskId, WorkerId},
@@ -157,6 +158,9 @@ impl Recovery {
             }
             Entry::Left { client } => scheduler.client_left(client, unsaid),
             Entry::Failed { task, error } => scheduler.fail_alone(task, error.into_owned(), unsaid),
+            Entry::Suspected { task, n_failures, deaths } => {
+                scheduler.suspect_again(task, n_failures, deaths.into_owned());
+            }
             Entry::WorkerJoined { worker } => {
                 self.workers.insert(worker);
                 scheduler.workers.skip_to(WorkerId(worker.0.saturating_add(1)));
@@ -243,6 +247,12 @@ impl Scheduler {
         for (task, error) in errors {
             log.push(&Entry::Failed { task, error: Cow::Borrowed(error) });
         }
+        let suspected = |slot: &Slot| self.tasks.failures[*slot] > 0 || self.tasks.killers.contains_key(slot);
+        let mut suspected: Vec<Slot> = self.tasks.slots().filter(suspected).collect();
+        suspected.sort_unstable_by_key(|slot| self.tasks.id(*slot));
+        for slot in suspected {
+            log.push(&self.suspicion(slot));
+        }
         self.write_down_sharing(&mut log);
         for (client, state) in &self.clients {
             for message in Self::lasting_replies(state) {
@@ -281,6 +291,33 @@ impl Scheduler {
     pub(super) fn write_down_failure(&mut self, task: TaskId, error: &TaskError) {
         if self.config.journal {
             self.log.push(&Entry::Failed { task, error: Cow::Borrowed(error) });
+        }
+    }
+
+    /// Writes down what is held against a task that may run again: it must not count anew after a restart, or a task
+    /// that kills workers would go on killing them.
+    pub(super) fn write_down_suspicion(&mut self, slot: Slot) {
+        if self.config.journal {
+            let Entry::Suspected { task, n_failures, deaths } = self.suspicion(slot) else { return };
+            let deaths = Cow::Owned(deaths.into_owned());
+            self.log.push(&Entry::Suspected { task, n_failures, deaths });
+        }
+    }
+
+    fn suspicion(&self, slot: Slot) -> Entry<'_> {
+        let (task, n_failures) = (self.tasks.id(slot), self.tasks.failures[slot]);
+        let deaths = Cow::Borrowed(self.tasks.killers.get(&slot).map_or(&[][..], Vec::as_slice));
+        Entry::Suspected { task, n_failures, deaths }
+    }
+
+    /// What was held against a task before a restart still is.
+    fn suspect_again(&mut self, task: TaskId, n_failures: u32, deaths: Vec<Death>) {
+        let Some(slot) = self.tasks.find(task) else { return };
+        self.tasks.failures[slot] = n_failures;
+        if deaths.is_empty() {
+            self.tasks.killers.remove(&slot);
+        } else {
+            self.tasks.killers.insert(slot, deaths);
         }
     }
 
@@ -332,6 +369,15 @@ impl Scheduler {
         for (slot, error) in lost {
             if self.tasks.state[slot].is_active() {
                 self.fail(slot, error, out);
+            }
+        }
+        // Those that were to be judged when the scheduler died, but for deaths that were none.
+        let is_guilty = |deaths: &Vec<Death>| deaths.len() as u32 >= self.config.allowed_failures;
+        let killers = self.tasks.killers.iter().filter(|(_, deaths)| is_guilty(deaths));
+        let guilty: Vec<Slot> = killers.map(|(slot, _)| *slot).collect();
+        for slot in guilty {
+            if self.tasks.state[slot].is_active() {
+                self.fail_killer(slot, out);
             }
         }
         self.replace_shared(out);

@@ -10,8 +10,13 @@
 
 use std::collections::VecDeque;
 
-use super::{Command, Scheduler, peers::Client, tasks::State};
+use super::{
+    Command, Scheduler,
+    peers::Client,
+    tasks::{Slot, State},
+};
 use crate::{
+    death::Death,
     event::{Kind, Record, Step},
     id::{Attempt, ClientId, TaskId, WorkerId},
     message::{FromClient, Hello, Rejoin, Role, Session, ToClient, ToWorker, WorkerHello},
@@ -98,10 +103,16 @@ impl Scheduler {
             out.push(Command::CloseWorker { worker: *worker });
             self.worker_left(*worker, out);
         }
+        let of_it = |deaths: &Vec<Death>| deaths.iter().any(|death| death.worker == *worker);
+        let killers = self.tasks.killers.iter().filter(|(_, deaths)| of_it(deaths));
+        let suspected: Vec<Slot> = killers.map(|(slot, _)| *slot).collect();
         self.tasks.killers.retain(|_, killed| {
             killed.retain(|death| death.worker != *worker);
             !killed.is_empty()
         });
+        for slot in suspected {
+            self.write_down_suspicion(slot);
+        }
         self.did_not_die(*worker, out);
     }
 

@@ -81,6 +81,8 @@ pub struct Worker {
     is_alone: bool,
     recorder: Recorder,
     counters: Counters,
+    /// Running attempts whose end the scheduler wants to know, whatever comes of them.
+    awaited_ends: BTreeSet<Key>,
 }
 
 /// An attempt's name.
@@ -163,6 +165,7 @@ impl Worker {
             is_alone: false,
             recorder: Recorder::default(),
             counters: Counters::default(),
+            awaited_ends: BTreeSet::new(),
         }
     }
 
@@ -316,6 +319,7 @@ impl Worker {
             ToWorker::Heartbeat => {}
             ToWorker::Acquire { results } => self.acquire(results, out),
             ToWorker::Record { on } => self.recorder.turn(on, now, out),
+            ToWorker::AwaitEnd { task, attempt } => self.await_end((task, attempt), out),
         }
     }
 
@@ -420,6 +424,15 @@ impl Worker {
         self.attempts.remove(&key);
     }
 
+    /// Says when nothing of an attempt runs any more.
+    fn await_end(&mut self, key: Key, out: &mut Vec<Command>) {
+        let (task, attempt) = key;
+        match self.attempts.get(&key) {
+            Some(Work { state: State::Running { .. }, .. }) => drop(self.awaited_ends.insert(key)),
+            _ => out.push(Command::ToScheduler(FromWorker::Ended { task, attempt })),
+        }
+    }
+
     /// An attempt no longer waits for anything; what nobody else waits for is not fetched any more.
     fn leave_inputs(&mut self, key: Key) {
         let Some(work) = self.attempts.get(&key) else { return };
@@ -444,6 +457,9 @@ impl Worker {
         let (cancelled, turn, wanted) = (*cancelled, *turn, *wanted);
         self.end_loans(key);
         self.attempts.remove(&key);
+        if self.awaited_ends.remove(&key) {
+            out.push(Command::ToScheduler(FromWorker::Ended { task, attempt }));
+        }
         match turn {
             Turn::Seceded => self.n_seceded -= 1,
             Turn::Thread | Turn::Rejoined => self.n_running -= 1,
@@ -629,6 +645,8 @@ impl Worker {
         assert!(self.acquiring.iter().all(|task| !self.memory.contains(*task)), "what is here is still acquired");
         missing_somewhere.extend(&self.acquiring);
         assert_eq!(self.fetches.len(), missing_somewhere.len(), "what is fetched");
+        let runs = |key: &Key| self.attempts.get(key).is_some_and(|w| matches!(w.state, State::Running { .. }));
+        assert!(self.awaited_ends.iter().all(runs), "the end of what does not run is awaited");
         for input in &missing_somewhere {
             assert!(self.fetches.is_wanted(*input), "{input} is missing and not fetched");
         }

@@ -496,6 +496,21 @@ fn a_running_attempt_that_is_cancelled_keeps_its_thread_and_says_nothing() {
 }
 
 #[test]
+fn the_end_of_an_attempt_is_said_to_who_waits_for_it_and_when_it_is_there() {
+    let mut world = World::new(1);
+    let await_end = |sequence| Event::Scheduler(ToWorker::AwaitEnd { task: task(sequence), attempt: Attempt(0) });
+    let ended = |sequence| Command::ToScheduler(FromWorker::Ended { task: task(sequence), attempt: Attempt(0) });
+    world.computes(compute(0, 0, &[]));
+    world.computes(compute(1, 0, &[]));
+    world.cancels(0, 0);
+    world.cancels(1, 0);
+    assert_eq!(world.told(await_end(1)), [ended(1)], "it never ran");
+    assert_eq!(world.told(await_end(0)), []);
+    assert_eq!(world.ran(0, 0), [ended(0)]);
+    assert_eq!(world.told(await_end(0)), [ended(0)], "it has ended already");
+}
+
+#[test]
 fn a_second_attempt_lives_beside_a_cancelled_first_one() {
     for first_ends_first in [true, false] {
         let mut world = World::new(2);

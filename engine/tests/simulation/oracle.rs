@@ -260,6 +260,16 @@ impl Oracle {
         assert!(is_named || options.allow_other_workers, "{task} runs on {name}, not on {:?}", options.workers);
     }
 
+    /// Checks that what runs on a worker, wanted or not, uses no more than it has.
+    pub(crate) fn check_resources(&self, running: impl Iterator<Item = TaskId>, resources: &BTreeMap<String, u64>) {
+        let mut used: BTreeMap<&str, u64> = BTreeMap::new();
+        for (name, amount) in running.flat_map(|task| &self.tasks[&task].options.resources) {
+            *used.entry(name).or_default() += amount;
+        }
+        let is_there = |(name, n): (&&str, &u64)| resources.get(*name).is_some_and(|has| has >= n);
+        assert!(used.iter().all(is_there), "{used:?} are used of {resources:?}");
+    }
+
     /// Checks a value that was stored or delivered for a task.
     pub(crate) fn check_value(&self, task: TaskId, value: &Value) {
         if self.tasks[&task].function == "sim.actor" {

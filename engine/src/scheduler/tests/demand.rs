@@ -55,6 +55,33 @@ fn a_resource_is_taken_when_a_task_is_sent_and_free_when_it_ends() {
     assert_eq!(world.finishes(0, 1), [done(1, 8, &[0]), run(0, 2)]);
 }
 
+fn await_end(sequence: u64) -> Command {
+    to_worker(0, ToWorker::AwaitEnd { task: task(sequence), attempt: Attempt(0) })
+}
+
+fn ended(sequence: u64) -> FromWorker {
+    FromWorker::Ended { task: task(sequence), attempt: Attempt(0) }
+}
+
+#[test]
+fn what_a_cancelled_function_uses_is_free_when_it_has_ended_and_not_before() {
+    // test_cancelled_state: cancelled_error_with_resources, resumed_task_releases_resources.
+    let mut world = World::new(&[]);
+    world.joins_with(0, 4, &[("gpu", 1)]);
+    assert_eq!(world.submits(roots(&[gpu(), gpu(), TaskOptions::default()]), &[0, 1, 2]), [run(0, 0), run(0, 2)]);
+    world.starts(0, 0, 0);
+    // Nobody wants it, nothing remembers it, and its function runs on all the same.
+    assert_eq!(world.client(release(&[0])), [cancelled(0, 0, 0), await_end(0)]);
+    assert_eq!(world.scheduler.n_tasks(), 2);
+    assert_eq!(world.finishes(0, 2), [done(2, 8, &[0])]);
+    assert_eq!(world.worker(0, ended(0)), [run(0, 1)]);
+    assert_eq!(world.worker(0, ended(0)), []);
+    // What was made on a worker that is gone is awaited no longer.
+    assert_eq!(world.client(release(&[1])), [cancelled(0, 1, 0), await_end(1)]);
+    world.leaves(0);
+    assert_eq!(world.worker(0, ended(1)), []);
+}
+
 #[test]
 fn an_attempt_that_fails_or_is_cancelled_gives_back_what_it_had() {
     let mut world = World::new(&[]);
@@ -65,7 +92,8 @@ fn an_attempt_that_fails_or_is_cancelled_gives_back_what_it_had() {
     let error = TaskError::Failed { function: "inc".into(), worker: WorkerId(0), tries: 1, message: "no".into() };
     assert_eq!(told, [failed(0, error), run(0, 1)]);
     let told = world.client(FromClient::Cancel { tasks: vec![task(1)] });
-    assert_eq!(told, [cancelled(0, 1, 0), failed(1, TaskError::Cancelled), run(0, 2)]);
+    assert_eq!(told, [cancelled(0, 1, 0), await_end(1), failed(1, TaskError::Cancelled)]);
+    assert_eq!(world.worker(0, ended(1)), [run(0, 2)]);
 }
 
 #[test]

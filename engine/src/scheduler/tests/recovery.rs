@@ -139,6 +139,82 @@ fn failures_cancellations_and_releases_are_remembered_and_nobody_else_is_believe
     assert_eq!(told[2..], [failed(0, error), failed(1, TaskError::Cancelled)]);
 }
 
+/// The scheduler dies once more, its client comes back, and its workers do not. What was written down bit by bit and
+/// what is written down at once lead to the same.
+fn lives_again(world: &mut World, journal: &mut Vec<u8>, by_snapshot: bool) {
+    journal.extend(world.scheduler.take_log().parts().flatten());
+    if by_snapshot {
+        *journal = world.scheduler.snapshot().parts().flatten().copied().collect();
+    }
+    let mut recovery = Recovery::new(config(), world.now);
+    recovery.read(journal).expect("it reads what it wrote");
+    world.scheduler = recovery.finish().expect("it wrote whose it is");
+    returns(world, KEY);
+    for _ in 0..5 {
+        world.ticks(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_task_that_kills_workers_does_not_begin_anew_with_every_life_of_the_scheduler() {
+    for by_snapshot in [false, true] {
+        let (mut world, mut journal) = (world(0), Vec::new());
+        world.submits(graph(&[(INC, &[])]), &[0]);
+        for worker in 0..3 {
+            if worker > 0 {
+                lives_again(&mut world, &mut journal, by_snapshot);
+            }
+            assert_eq!(world.joins(0, 1), [wanted(compute(worker, 0, 0, INC, &[], vec![]))]);
+            world.starts(worker, 0, 0);
+            let death = |worker| Death { worker: WorkerId(worker), name: "w0".into(), evidence: None };
+            let deaths = vec![death(0), death(1), death(2)];
+            let error = TaskError::KilledWorkers { function: "inc".into(), deaths };
+            assert_eq!(world.leaves(worker), if worker == 2 { vec![failed(0, error)] } else { vec![] });
+        }
+    }
+}
+
+#[test]
+fn retries_are_counted_over_restarts() {
+    let mut world = world(1);
+    let mut graph = graph(&[(INC, &[])]);
+    graph.push_options(0, TaskOptions { retries: 2, ..TaskOptions::default() });
+    world.submits(graph, &[0]);
+    let fails = |world: &mut World, worker, attempt| {
+        let failure = Failure::Error("no".into());
+        world.worker(worker, FromWorker::Failed { task: task(0), attempt: Attempt(attempt), failure })
+    };
+    assert_eq!(fails(&mut world, 0, 0), [wanted(compute(0, 0, 1, INC, &[], vec![]))]);
+    assert_eq!(fails(&mut world, 0, 1), [wanted(compute(0, 0, 2, INC, &[], vec![]))]);
+    lives_again(&mut world, &mut Vec::new(), false);
+    assert_eq!(world.joins(0, 1), [wanted(compute(1, 0, 0, INC, &[], vec![]))]);
+    let error = TaskError::Failed { function: "inc".into(), worker: WorkerId(1), tries: 3, message: "no".into() };
+    assert_eq!(fails(&mut world, 1, 0), [failed(0, error)]);
+}
+
+#[test]
+fn who_waits_for_judgement_when_the_scheduler_dies_is_judged_by_the_next_unless_a_dead_worker_is_back() {
+    for is_back in [false, true] {
+        let mut world = world(0);
+        world.submits(graph(&[(INC, &[])]), &[0]);
+        for worker in 0..3 {
+            let hello_of = WorkerHello { life: Some(u64::from(worker)), ..WorkerHello::new(1, address(worker), "w") };
+            world.told(hello(Role::Worker(hello_of)));
+            world.starts(worker, 0, worker);
+            world.leaves(worker);
+        }
+        dies(&mut world);
+        if is_back {
+            rejoins(&mut world, 1);
+        }
+        let told = returns(&mut world, KEY);
+        let is_failed = told.iter().any(|command| {
+            matches!(command, Command::ToClient { message: ToClient::Failed { error: TaskError::KilledWorkers { deaths, .. }, .. }, .. } if deaths.len() == 3)
+        });
+        assert_eq!(is_failed, !is_back, "{told:?}");
+    }
+}
+
 #[test]
 fn an_actor_is_there_again_with_its_worker_or_lost_and_never_made_a_second_time() {
     for by_snapshot in [false, true] {

@@ -24,6 +24,8 @@ impl Worker {
         for key in given_up {
             self.cancel(key);
         }
+        // Whoever is scheduler next counts anew.
+        self.awaited_ends.clear();
         // All attempts that wait for inputs are gone, so nobody else wants these.
         for task in std::mem::take(&mut self.acquiring) {
             self.fetches.forget(task);

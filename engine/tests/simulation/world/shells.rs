@@ -259,6 +259,7 @@ impl World {
         let payload = self.oracle.run(task, function, &arguments, &constants, &shell.store);
         self.oracle.call_begins(task, &shell.store, &shell.running);
         self.oracle.check_place(task, &shell.name, &shell.resources);
+        self.oracle.check_resources(shell.running.iter().map(|(task, _)| *task), &shell.resources);
         self.oracle.ran_on.insert((task, shell.id.expect("a worker that runs was greeted")));
         let time = match function {
             "sim.quick" => self.dice.micros(1, 50),

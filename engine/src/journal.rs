@@ -136,6 +136,8 @@ pub(crate) enum Entry<'a> {
     },
     /// An actor is there: it is not made again, whatever becomes of it.
     Made { task: TaskId, worker: WorkerId },
+    /// The gang of which this is a member has ended.
+    GangDone { task: TaskId },
 }
 
 /// A log cannot be read.

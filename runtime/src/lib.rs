@@ -32,6 +32,7 @@
 //! |---|---|
 //! | `client`, `remote`, [`blocking`] | what a program can ask for |
 //! | `actor` | state on a worker, and calls that run there one after the other |
+//! | `gang` | tasks that start together or not at all |
 //! | `coordination` | locks, semaphores, events, queues and variables that a cluster knows by name |
 //! | `local`, `process`, `supervisor` | how a program starts its own cluster, and keeps it running |
 //! | [`worker_client`], [`secede`] | how tasks submit tasks, and wait |
@@ -52,6 +53,7 @@ mod error;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gang;
 mod handshake;
 mod io;
 mod journal;
@@ -80,6 +82,7 @@ pub use adaptive::adapt;
 pub use client::{Client, ClientOptions, Notice};
 pub use coordination::{Event, Lease, Lock, Queue, Semaphore, Variable};
 pub use error::{Error, Result};
+pub use gang::{GangContext, GangOptions};
 pub use handshake::instruction_set;
 pub use local::{LocalCluster, LocalOptions};
 pub use memory::MemoryLimit;

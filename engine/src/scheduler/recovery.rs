@@ -154,6 +154,7 @@ impl Recovery {
                 scheduler.restore(client, first, graph.into_owned(), &nodes, parent, unsaid)?;
             }
             Entry::Made { task, worker } => scheduler.actor_was_made(task, worker),
+            Entry::GangDone { task } => scheduler.gang_was_done(task),
         }
         scheduler.settle_calls(unsaid);
         scheduler.keep_copies_right(scheduler.now, unsaid);
@@ -211,7 +212,7 @@ impl Scheduler {
             let (first, graph, parent) = (submission.first, Cow::Borrowed(&submission.graph), submission.parent);
             log.push(&Entry::Submission { client, first, graph, nodes, parent });
         }
-        self.actors_made().for_each(|entry| log.push(&entry));
+        self.actors_made().chain(self.gangs_done()).for_each(|entry| log.push(&entry));
         let mut errors: Vec<_> = self.tasks.errors.iter().map(|(slot, error)| (self.tasks.id(*slot), error)).collect();
         errors.sort_unstable_by_key(|(task, _)| *task);
         for (task, error) in errors {
@@ -290,6 +291,7 @@ impl Scheduler {
             }
         }
         self.lose_missing_actors(out);
+        self.lose_missing_members(out);
         let lost: Vec<(Slot, Arc<TaskError>)> = self
             .tasks
             .slots()
@@ -354,6 +356,7 @@ impl Scheduler {
         let place = self.submissions.insert(client, first, graph, functions, parent);
         let slots: Vec<Slot> = nodes.iter().map(|(node, _)| self.write_task(place, *node)).collect();
         self.note_actors(place);
+        self.note_gang(place);
         for (slot, (_, wanted)) in slots.iter().zip(nodes) {
             self.tasks.wanted[*slot] = *wanted;
         }

@@ -134,6 +134,10 @@ impl Scheduler {
         let Some(slot) = self.tasks.find(task) else { return self.drop_stray(worker, task) };
         match self.tasks.state[slot] {
             State::Memory if self.tasks.holds(worker, slot) => {}
+            // Members of a gang count together.
+            state if state.is_active() && self.rank_of(slot).is_some() && !self.has_ended_whole(slot) => {
+                self.drop_stray(worker, task);
+            }
             // There is one of each actor, and where it was made is written down.
             state if self.actors.contains(slot) && (state == State::Memory || !self.actors.is_home(slot, worker)) => {
                 self.drop_stray(worker, task);
@@ -160,7 +164,9 @@ impl Scheduler {
             return false;
         };
         let estimate = self.estimate(slot);
-        if !self.call_goes_on(slot, worker).unwrap_or_else(|| self.may_run(slot, worker)) {
+        if self.rank_of(slot).is_some()
+            || !self.call_goes_on(slot, worker).unwrap_or_else(|| self.may_run(slot, worker))
+        {
             return false;
         }
         self.leave_place(slot);

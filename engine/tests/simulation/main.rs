@@ -68,7 +68,7 @@ fn nothing_wrong_is_said_under_faults_and_everything_ends_when_they_heal() {
     let sum = |count: fn(&Summary) -> u64| all.iter().map(count).sum::<u64>();
     println!(
         "{} worlds: {} tasks in {} runs, {} results not where they should be, {} workers lost, {} results written to \
-         disk and {} read, {} words of no memory, {} schedulers dead, {} calls of actors and {} lost, {} happenings",
+         disk and {} read, {} words of no memory, {} schedulers dead, {} calls of actors and {} lost, {} gangs begun, {} happenings",
         all.len(),
         sum(|s| s.n_tasks as u64),
         sum(|s| s.n_runs as u64),
@@ -80,6 +80,7 @@ fn nothing_wrong_is_said_under_faults_and_everything_ends_when_they_heal() {
         sum(|s| u64::from(s.n_deaths)),
         sum(|s| s.n_calls as u64),
         sum(|s| s.n_actors_lost),
+        sum(|s| s.n_gangs),
         sum(|s| s.n_happenings),
     );
     // The worlds are worth living in: things were lost, and found again.

@@ -26,9 +26,12 @@ use crate::{
     value::{Portable, Value},
 };
 
+mod gang;
 mod layout;
 mod order;
 mod recipe;
+
+pub use gang::GangSeat;
 
 /// The result that a call will have; clones are the same call.
 ///
@@ -124,6 +127,11 @@ impl<T: Portable> Delayed<T> {
         self.with(|all| *all = options)
     }
 
+    /// The same call with some options changed.
+    pub fn change_options(&self, change: impl FnOnce(&mut TaskOptions)) -> Self {
+        self.with(change)
+    }
+
     /// The description without its type.
     pub const fn any(&self) -> &AnyDelayed {
         &self.node
@@ -168,6 +176,7 @@ impl<T> fmt::Debug for Delayed<T> {
 /// | `wait_timeout` | for ever | how long it may wait for a worker that can ever run it | any |
 /// | `no_duplicate` | false | whether a second attempt may never run beside one that takes too long | |
 /// | `actor` | false | whether the result is an actor, neither copied nor made again; true for every [`ActorState`](crate::actor::ActorState) | |
+/// | `gang` | none | which member of a gang it is | |
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct TaskOptions {
     /// Higher runs first.
@@ -188,6 +197,8 @@ pub struct TaskOptions {
     pub no_duplicate: bool,
     /// Whether the result is an actor, which is neither copied nor made again.
     pub actor: bool,
+    /// Its place in a gang, where it is in one.
+    pub gang: Option<GangSeat>,
 }
 
 /// The options of most tasks.
@@ -201,6 +212,7 @@ static DEFAULT_OPTIONS: TaskOptions = TaskOptions {
     wait_timeout: None,
     no_duplicate: false,
     actor: false,
+    gang: None,
 };
 
 /// A [`Delayed`] of a type that is not written down.

@@ -158,6 +158,8 @@ pub(crate) enum Entry<'a> {
     Told { client: ClientId, message: Cow<'a, ToClient> },
     /// What is held against a task now: how often it failed and may be tried again, and which workers died of it.
     Suspected { task: TaskId, n_failures: u32, deaths: Cow<'a, [Death]> },
+    /// The gang of which this is a member has ended.
+    GangDone { task: TaskId },
 }
 
 /// A log cannot be read.

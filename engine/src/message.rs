@@ -457,6 +457,8 @@ pub struct Compute {
     pub constants: Vec<Value>,
     /// How many `constants` are attached.
     pub n_constants: u32,
+    /// Its place in its gang, where it is a member of one.
+    pub gang: Option<Box<GangCall>>,
     /// The size that its result is expected to have; 0 where nothing is known.
     pub expected_bytes: u64,
 }
@@ -703,4 +705,17 @@ impl FromWorker {
         let has_value = value.is_some();
         Self::Finished { task, attempt, n_bytes, run_ns, value, has_value }
     }
+}
+
+/// A task's place in an attempt at its gang.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GangCall {
+    /// The gang, by the task of rank 0.
+    pub gang: TaskId,
+    /// Its rank, from 0.
+    pub rank: u32,
+    /// Which attempt of the whole gang this is, from 0: members of different ones must not talk to each other.
+    pub run: u32,
+    /// Where the worker of each member serves its results, by rank.
+    pub members: Vec<Address>,
 }

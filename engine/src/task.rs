@@ -295,6 +295,26 @@ pub enum TaskError {
         /// The function's name.
         function: String,
     },
+    /// A member of its gang failed, and with it all others.
+    #[error("member {rank} of a gang of {n_members}: {error}")]
+    GangMember {
+        /// Which one.
+        rank: u32,
+        /// How many there are.
+        n_members: u32,
+        /// Why.
+        error: Box<Self>,
+    },
+    /// Its gang has ended, and what it gave was lost before anybody fetched it.
+    #[error(
+        "the result of {function}, rank {rank} of a gang that has ended, was lost, and a gang does not run again for one of its results; submit it again"
+    )]
+    MemberLost {
+        /// The function's name.
+        function: String,
+        /// Which member it was.
+        rank: u32,
+    },
     /// The scheduler cannot read what was submitted.
     #[error("the submission is malformed: {message}")]
     Malformed {

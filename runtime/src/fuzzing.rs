@@ -313,6 +313,7 @@ fn to_workers() -> Vec<ToWorker> {
             arguments: vec![ArgumentCode::Constant(0), ArgumentCode::Task(task(1))],
             fetch: Vec::new(),
             n_constants: 2,
+            gang: None,
             constants: values(),
             expected_bytes: 0,
         }),

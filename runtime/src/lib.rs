@@ -32,6 +32,7 @@
 //! |---|---|
 //! | `client`, `remote`, [`blocking`] | what a program can ask for |
 //! | `actor` | state on a worker, and calls that run there one after the other |
+//! | `gang` | tasks that start together or not at all |
 //! | `coordination` | locks, semaphores, events, queues and variables that a cluster knows by name |
 //! | `local`, `process`, `supervisor` | how a program starts its own cluster, and keeps it running |
 //! | `events` | what happens, as a stream |
@@ -56,6 +57,7 @@ mod events;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gang;
 mod handshake;
 mod inspect;
 mod io;
@@ -87,6 +89,7 @@ pub use client::{Client, ClientOptions, Notice};
 pub use coordination::{Event, Lease, Lock, Queue, Semaphore, Variable};
 pub use error::{Error, Result};
 pub use events::{EventStream, Events};
+pub use gang::{GangContext, GangOptions};
 pub use handshake::instruction_set;
 pub use inspect::Dump;
 pub use local::{LocalCluster, LocalOptions};

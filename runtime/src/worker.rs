@@ -23,7 +23,7 @@ use crossbeam_channel::Sender as Jobs;
 use phalanx_engine::{
     graph::ArgumentCode,
     id::{Attempt, TaskId},
-    message::{Address, Failure, FromWorker, Greeting, Rejoin, Role, ToWorker, WorkerHello},
+    message::{Address, Failure, FromWorker, GangCall, Greeting, Rejoin, Role, ToWorker, WorkerHello},
     task::{Input, Registry, TaskDef},
     value::Value,
     worker::{Command, Config, Event, Run, StopReason, Worker as Machine},
@@ -45,7 +45,7 @@ use crate::{
     transport::{Destination, Line, Receiver, Sender, listen, local_address},
 };
 
-pub(crate) use context::{Away, current_task};
+pub(crate) use context::{Away, current_gang, current_task};
 pub use context::{secede, worker_client};
 use page::Page;
 
@@ -442,6 +442,7 @@ struct Job {
     session: Weak<Session>,
     task: TaskId,
     attempt: Attempt,
+    gang: Option<Box<GangCall>>,
     call: Result<(&'static TaskDef, Vec<Input>), Failure>,
 }
 
@@ -490,7 +491,7 @@ impl Session {
         let function = job.call.as_ref().map_or("", |(def, _)| def.name);
         let span = tracing::debug_span!("task", function, task = %job.task, attempt = job.attempt.0).entered();
         let start = Instant::now();
-        let (outcome, waited) = context::run(&job.session, job.task, job.attempt, || {
+        let (outcome, waited) = context::run(&job.session, job.task, job.attempt, job.gang, || {
             job.call.and_then(|(def, inputs)| pool::call(def, &inputs)).and_then(|value| self.tried(value))
         });
         drop(span);
@@ -608,7 +609,8 @@ impl Session {
             Some(def) => self.inputs(&run).map(|inputs| (def, inputs)),
             None => Err(format!("this worker has no {}", run.function)),
         };
-        Job { session: Weak::clone(&self.me), task: run.task, attempt: run.attempt, call: call.map_err(Failure::Error) }
+        let (session, call) = (Weak::clone(&self.me), call.map_err(Failure::Error));
+        Job { session, task: run.task, attempt: run.attempt, gang: run.gang, call }
     }
 
     fn inputs(&self, run: &Run) -> Result<Vec<Input>, String> {

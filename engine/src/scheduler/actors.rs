@@ -258,13 +258,20 @@ impl Scheduler {
         is_again
     }
 
-    /// Of results that no worker has any more, fails actors, and calls that were done. Returns the others.
-    pub(super) fn lose_actors(&mut self, lost: Vec<Slot>, out: &mut Vec<Command>) -> Vec<Slot> {
+    /// Of results that no worker has any more, fails actors, and what is not run again. Returns the others.
+    pub(super) fn lose_once(&mut self, lost: Vec<Slot>, out: &mut Vec<Command>) -> Vec<Slot> {
         let (actors, rest): (Vec<Slot>, Vec<Slot>) = lost.into_iter().partition(|slot| self.actors.contains(*slot));
         // What fails takes what waits for it along, but forgets no other of these: they are in nobody's hands.
         for slot in actors {
             if self.tasks.state[slot] == State::Released {
                 let error = self.actor_lost(slot);
+                self.fail_at_rest(slot, error, out);
+            }
+        }
+        let (members, rest): (Vec<Slot>, Vec<Slot>) = rest.into_iter().partition(|slot| self.has_ended_whole(*slot));
+        for slot in members {
+            if self.tasks.state[slot] == State::Released {
+                let error = self.member_lost(slot);
                 self.fail_at_rest(slot, error, out);
             }
         }
@@ -293,9 +300,16 @@ impl Scheduler {
         self.fail(slot, error, out);
     }
 
-    /// A result of a call is kept for tasks that might have to run again: the call does not.
-    pub(super) fn keeps_call(&self, slot: Slot) -> bool {
-        self.tasks.state[slot] == State::Memory && self.tasks.n_dependents[slot] > 0 && self.actor_of(slot).is_some()
+    /// Whether there may be tasks that do not run again once they are done: calls, and members of gangs.
+    pub(super) fn has_once(&self) -> bool {
+        !self.actors.is_empty() || !self.gangs.is_empty()
+    }
+
+    /// The result of such a task is kept for those that might have to run again.
+    pub(super) fn keeps_once(&self, slot: Slot) -> bool {
+        self.tasks.state[slot] == State::Memory
+            && self.tasks.n_dependents[slot] > 0
+            && (self.actor_of(slot).is_some() || self.has_ended_whole(slot))
     }
 
     /// A task that took a result is forgotten: the result may have been kept for it alone.

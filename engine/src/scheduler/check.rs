@@ -98,6 +98,7 @@ impl Scheduler {
         self.coordination.check_invariants();
         self.check_actors();
         self.check_recorder();
+        self.check_gangs();
         assert!(self.drops.is_empty() && self.touched.is_empty(), "an event leaves nothing unsaid");
         let has_room = self.workers.next_open().is_some();
         let is_waiting = self.shared_has_current();

@@ -203,7 +203,8 @@ impl Scheduler {
     pub(super) fn fail_killer(&mut self, slot: Slot, out: &mut Vec<Command>) {
         let deaths = self.tasks.killers.get(&slot).cloned().unwrap_or_default();
         let function = self.functions.name(self.function(slot));
-        self.fail(slot, Arc::new(TaskError::KilledWorkers { function, deaths }), out);
+        let error = self.named(slot, TaskError::KilledWorkers { function, deaths });
+        self.fail(slot, Arc::new(error), out);
     }
 
     /// Panics where what is known of deaths does not fit together.

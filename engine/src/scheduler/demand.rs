@@ -98,6 +98,21 @@ impl Need {
         self.resources.iter().all(|(name, amount)| worker.resources.get(name).is_some_and(|has| has >= amount))
     }
 
+    /// Whether a worker can be given such a task now. One that keeps places free for a gang keeps its resources too.
+    fn can_take(&self, worker: &Worker) -> bool {
+        worker.is_open() && self.fits_now(worker) && (worker.reserved == 0 || self.resources.is_empty())
+    }
+
+    /// How often a worker has as much as is needed, now or at all.
+    fn times_it_fits(&self, worker: &Worker, now: bool) -> usize {
+        let times = |(name, amount): (&String, &u64)| {
+            let taken = if now { worker.taken.get(name).copied().unwrap_or(0) } else { 0 };
+            let free = worker.resources.get(name).copied().unwrap_or(0).saturating_sub(taken);
+            free.checked_div(*amount).map_or(usize::MAX, |times| times as usize)
+        };
+        self.resources.iter().map(times).min().unwrap_or(usize::MAX)
+    }
+
     /// Whether a worker has as much as is needed now.
     fn fits_now(&self, worker: &Worker) -> bool {
         self.resources.iter().all(|(name, amount)| {
@@ -206,7 +221,7 @@ impl Scheduler {
                 && other.is_none_or(|other| *entry < other)
                 && best.as_ref().is_none_or(|(best, _)| entry < best)
                 && demand.eligible.contains(&worker)
-                && key.0.fits_now(state)
+                && key.0.can_take(state)
             {
                 best = Some((*entry, key.clone()));
             }
@@ -252,6 +267,21 @@ impl Scheduler {
         let Some(key) = self.demand_of(slot) else { return true };
         let fits_now = self.workers.get(worker).is_some_and(|worker| key.0.fits_now(worker));
         fits_now && self.eligible(&key).contains(&worker)
+    }
+
+    /// Whether a worker could run a task if it had nothing else to do.
+    pub(super) fn could_run(&self, slot: Slot, worker: WorkerId) -> bool {
+        self.demand_of(slot).is_none_or(|key| self.eligible(&key).contains(&worker))
+    }
+
+    /// How often a worker has what a task needs, now or at all.
+    pub(super) fn times_it_fits(&self, slot: Slot, worker: &Worker, now: bool) -> usize {
+        self.demand_of(slot).map_or(usize::MAX, |(need, _)| need.times_it_fits(worker, now))
+    }
+
+    /// What a task needs of a worker, in words.
+    pub(super) fn need_words(&self, slot: Slot) -> String {
+        self.demand_of(slot).map_or_else(|| "a worker".into(), |(need, _)| need.words())
     }
 
     /// A task that is being sent takes what it needs of its worker.
@@ -415,8 +445,7 @@ impl Scheduler {
     fn host_for(&mut self, key: &Key, slot: Slot) -> Option<WorkerId> {
         let demand = self.demands.all.get_mut(key)?;
         let workers = &self.workers;
-        let can_take =
-            |id: &WorkerId| workers.get(*id).is_some_and(|worker| worker.is_open() && key.0.fits_now(worker));
+        let can_take = |id: &WorkerId| workers.get(*id).is_some_and(|worker| key.0.can_take(worker));
         // The one that it asked to leave counts where there is no other.
         let left = self.tasks.moved.get(&slot).map(|(from, _)| *from).filter(|_| demand.eligible.len() > 1);
         let mut candidates: Vec<WorkerId> = Vec::new();
@@ -478,7 +507,7 @@ impl Scheduler {
             assert_eq!(demand.starved.is_some(), is_starved, "nobody can give {words}");
             for id in &demand.eligible {
                 let worker = self.workers.get(*id).expect("an eligible worker is there");
-                let can_take = worker.is_open() && key.0.fits_now(worker);
+                let can_take = key.0.can_take(worker);
                 assert!(!can_take || demand.open.contains(id), "{id} could take what needs {words}");
                 let next = demand.first_for(*id, |slot| self.came_from(slot, *id));
                 assert!(!can_take || next.is_none(), "{id} has room while a task waits for {words}");

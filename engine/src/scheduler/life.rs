@@ -43,6 +43,9 @@ impl Scheduler {
                 }
             }
             self.tasks.n_missing[slot] = n_missing;
+            if !self.gangs.is_empty() {
+                failed = failed.or_else(|| self.failed_mate(slot));
+            }
             if let Some(error) = failed.and_then(|input| self.tasks.errors.get(&input).cloned()) {
                 self.fail(slot, error, out);
             } else if n_missing == 0 {
@@ -88,6 +91,9 @@ impl Scheduler {
                     let function = scheduler.functions.label(function);
                     Kind::TaskFinished { task, attempt, worker, function, run_ns, n_bytes }
                 });
+                if self.rank_of(slot).is_some() {
+                    return self.member_ended(slot, n_bytes, value, out);
+                }
                 self.settle_pair(slot, worker, out);
                 self.leave_place(slot);
                 self.complete(slot, worker, n_bytes, value, out);
@@ -113,7 +119,8 @@ impl Scheduler {
         self.leave_place(slot);
         self.tasks.failures[slot] += 1;
         let retries = self.recipe(slot).map_or(0, |(submission, node)| submission.graph.options_of(node).retries);
-        let again = self.tasks.failures[slot] <= retries;
+        let tries = self.failures_of(slot);
+        let again = tries <= retries;
         self.record_failure(slot, worker, attempt, &failure, again);
         if again {
             self.write_down_suspicion(slot);
@@ -121,13 +128,12 @@ impl Scheduler {
             return;
         }
         let function = self.functions.name(self.function(slot));
-        let tries = self.tasks.failures[slot];
         let error = match failure {
             Failure::Error(message) => TaskError::Failed { function, worker, tries, message },
             Failure::Panic(message) => TaskError::Panicked { function, worker, tries, message },
             Failure::Reschedule => TaskError::Failed { function, worker, tries, message: Reschedule.to_string() },
         };
-        self.fail(slot, Arc::new(error), out);
+        self.fail(slot, Arc::new(self.named(slot, error)), out);
     }
 
     /// An attempt ended by asking that the task be run on another worker, which is no failure.
@@ -164,6 +170,10 @@ impl Scheduler {
         let step = if n_bytes.is_some() { Step::Found { worker } } else { Step::Copied { worker } };
         match self.tasks.state[slot] {
             State::Memory if self.tasks.holds(worker, slot) => {}
+            // Members of a gang count together.
+            state if state.is_active() && self.rank_of(slot).is_some() && !self.has_ended_whole(slot) => {
+                self.drop_stray(worker, task);
+            }
             // There is one of each actor, and where it was made is written down.
             state
                 if self.actors.contains(slot)
@@ -323,6 +333,9 @@ impl Scheduler {
         if self.actors.is_call(slot) {
             self.leave_line(slot);
         }
+        if !self.gangs.is_empty() {
+            self.leave_gang(slot);
+        }
         let worker = self.tasks.worker[slot];
         match self.tasks.state[slot] {
             State::Ready if worker != NONE => {
@@ -351,7 +364,7 @@ impl Scheduler {
             let tasks = &self.tasks;
             let at_rest = matches!(tasks.state[slot], State::Released | State::Failed);
             if !at_rest || tasks.wanted[slot] > 0 || tasks.n_dependents[slot] > 0 {
-                if !self.actors.is_empty() {
+                if self.has_once() {
                     self.look_at_call(slot);
                 }
                 continue;
@@ -362,6 +375,9 @@ impl Scheduler {
                 self.wishes.touch(tasks.id(slot));
             }
             self.forget_key(slot);
+            if !self.gangs.is_empty() {
+                self.forget_member(slot);
+            }
             self.tasks.remove(slot);
             self.actors.forget(slot);
             self.submissions.lost_task(submission);
@@ -372,12 +388,13 @@ impl Scheduler {
     pub(super) fn is_needed(&self, slot: Slot) -> bool {
         self.tasks.wanted[slot] > 0
             || self.tasks.n_pending[slot] > 0
-            || (!self.actors.is_empty() && self.keeps_call(slot))
+            || (self.has_once() && (self.keeps_once(slot) || self.gang_needs(slot)))
     }
 
     /// An active task goes to `Failed`, and every active task that needs it with it.
     pub(super) fn fail(&mut self, slot: Slot, error: Arc<TaskError>, out: &mut Vec<Command>) {
         let mut work = vec![slot];
+        let mut mates = Vec::new();
         while let Some(slot) = work.pop() {
             if !self.tasks.state[slot].is_active() {
                 continue;
@@ -397,9 +414,16 @@ impl Scheduler {
                 self.tell_wanting(slot, message, out);
             }
             work.extend(self.tasks.dependents(slot));
+            if !self.gangs.is_empty() {
+                mates.extend(self.mates(slot));
+                work.extend(self.mates(slot));
+            }
             self.release_inputs(slot, out);
         }
         self.forget_if_done(slot);
+        for mate in mates {
+            self.forget_if_done(mate);
+        }
     }
 
     /// A task has a result on `worker`. It has left its place before.
@@ -463,7 +487,7 @@ impl Scheduler {
                 }
             }
         }
-        let lost = if self.actors.is_empty() { lost } else { self.lose_actors(lost, out) };
+        let lost = if self.has_once() { self.lose_once(lost, out) } else { lost };
         for slot in lost {
             if self.tasks.state[slot] == State::Released {
                 self.activate(slot, out);
@@ -474,6 +498,19 @@ impl Scheduler {
 
     /// An active task that was ready or assigned goes back to the start, where all its inputs count anew.
     pub(super) fn wait_again(&mut self, slot: Slot, out: &mut Vec<Command>) {
+        if !self.gangs.is_empty() {
+            // A gang's attempt is one: where a member begins anew, all do.
+            for mate in self.mates(slot) {
+                if self.tasks.state[mate] == State::Assigned {
+                    self.cancel_attempt(mate, out);
+                    self.start_over(mate, out);
+                }
+            }
+        }
+        self.start_over(slot, out);
+    }
+
+    fn start_over(&mut self, slot: Slot, out: &mut Vec<Command>) {
         self.leave_place(slot);
         self.tasks.state[slot] = State::Waiting;
         let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
@@ -535,6 +572,9 @@ impl Scheduler {
                     for input in inputs {
                         self.tasks.n_pending[input] -= 1;
                         work.push(input);
+                    }
+                    if !self.gangs.is_empty() {
+                        work.extend(self.mates(slot));
                     }
                 }
                 _ => {}

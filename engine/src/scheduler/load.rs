@@ -14,7 +14,7 @@ impl Scheduler {
     pub(super) fn load(&self) -> Load {
         let (n_shared, shared) = self.shared_load();
         let mut units = shared;
-        let mut n_ready = n_shared;
+        let mut n_ready = n_shared + self.n_gang_waiting();
         let mut workers = Vec::new();
         let homes = self.homes();
         for id in self.workers.ids() {

@@ -11,6 +11,7 @@
 //! | `place` | which worker runs a ready task, and when an idle one steals |
 //! | `demand` | tasks that not every worker may run: resources, named workers, and what waits in vain |
 //! | `memory` | what a worker is given while its memory is short |
+//! | `gangs` | tasks that run together or not at all |
 //! | `estimate` | how long a function can be expected to run, by the size of what it is given |
 //! | `stragglers` | second attempts at tasks that run far longer than their kind does |
 //! | `peers` | who is connected, what they know, and when silence is death |
@@ -36,6 +37,7 @@ mod deaths;
 mod demand;
 mod estimate;
 mod functions;
+mod gangs;
 mod inspect;
 mod life;
 mod load;
@@ -76,6 +78,7 @@ use actors::Actors;
 use deaths::Deaths;
 use demand::Demands;
 use functions::Functions;
+use gangs::Gangs;
 use peers::{Client, Lonely, Workers};
 use queue::Queue;
 use rebalance::Moves;
@@ -340,6 +343,7 @@ pub struct Scheduler {
     actors: Actors,
     recorder: Recorder,
     sharing: Sharing,
+    gangs: Gangs,
 }
 
 impl Scheduler {
@@ -383,6 +387,7 @@ impl Scheduler {
             actors: Actors::default(),
             recorder,
             sharing: Sharing::default(),
+            gangs: Gangs::default(),
         }
     }
 
@@ -436,8 +441,9 @@ impl Scheduler {
         let starved = self.demands.deadline().map(|time| (time, Reason::NoSuitableWorker));
         let look = self.stragglers.deadline().map(|time| (time, Reason::Stragglers));
         let trim = self.trim_at.map(|time| (time, Reason::ExtraCopies));
+        let gang = self.gangs.deadline().map(|time| (time, Reason::NoSuitableWorker));
         let wait = self.coordination.deadline().map(|time| (time, Reason::Coordination));
-        let people = starved.into_iter().chain(wait);
+        let people = starved.into_iter().chain(wait).chain(gang);
         let recovering = self.recovering.as_ref().map(|recovering| (recovering.until, Reason::Recovery));
         let events = self.recorder.deadline().map(|time| (time, Reason::Events));
         let rare = retire.into_iter().chain(trim).chain(people).chain(recovering).chain(self.deaths.deadline());

@@ -77,6 +77,8 @@ pub(super) struct Worker {
     pub(super) promises: BTreeMap<Slot, u64>,
     /// Their sum.
     pub(super) promised: u64,
+    /// Threads that are kept free for a gang.
+    pub(super) reserved: u32,
 }
 
 /// All workers, and those among them that placement asks for.
@@ -472,6 +474,7 @@ impl Scheduler {
         self.retiring_left(worker);
         self.reconsider_demands();
         self.forget_clock(worker);
+        self.unreserve();
         let queued = state.queue.iter().map(|(_, slot)| *slot).collect();
         let mut in_flight = self.suspects(&state);
         in_flight.iter_mut().for_each(|(_, is_suspect)| *is_suspect &= suspect);
@@ -492,6 +495,7 @@ impl Scheduler {
         if !self.demands.is_unused() {
             self.tick_demands(out);
         }
+        self.tick_gangs(out);
         self.look_for_stragglers(out);
         self.trim_tick(now);
         self.judge_without_reports(now, out);
@@ -613,6 +617,7 @@ impl Scheduler {
                     spilled: 0,
                     promises: BTreeMap::new(),
                     promised: 0,
+                    reserved: 0,
                 });
                 Ok(Greeting::Worker { worker, heartbeat_ms, cluster: self.config.cluster })
             }

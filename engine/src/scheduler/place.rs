@@ -72,6 +72,9 @@ impl Scheduler {
         }
         let priority = self.priority(slot);
         self.tasks.state[slot] = State::Ready;
+        if !self.gangs.is_empty() && self.member_ready(slot) {
+            return;
+        }
         if self.demand(slot) || self.place_actor(slot) {
             self.record(slot, Step::Ready { worker: None });
             return;
@@ -116,6 +119,9 @@ impl Scheduler {
         if self.recovering.is_some() {
             self.touched.clear();
             return;
+        }
+        if !self.gangs.is_empty() {
+            self.place_gangs(out);
         }
         // What became ready or ended in this event changed these workers only; each first takes what is its own.
         for worker in std::mem::take(&mut self.touched) {
@@ -231,6 +237,15 @@ impl Scheduler {
 
     /// Sends a ready task, already out of its queue, to a worker.
     pub(super) fn assign(&mut self, slot: Slot, worker: WorkerId, out: &mut Vec<Command>) {
+        let attempt = self.take_place(slot, worker);
+        if !self.demands.is_unused() {
+            self.take_resources(slot, worker);
+        }
+        self.send(slot, worker, attempt, out);
+    }
+
+    /// Takes a ready task to a worker, which is yet to be told.
+    pub(super) fn take_place(&mut self, slot: Slot, worker: WorkerId) -> Attempt {
         let estimate = self.estimate(slot);
         let attempt = Attempt(self.tasks.tries[slot]);
         self.tasks.tries[slot] += 1;
@@ -239,10 +254,7 @@ impl Scheduler {
         self.tasks.estimate[slot] = estimate;
         let expected_bytes = self.expected_bytes(slot, self.function(slot));
         self.workers.assign(worker, slot, estimate, expected_bytes);
-        if !self.demands.is_unused() {
-            self.take_resources(slot, worker);
-        }
-        self.send(slot, worker, attempt, out);
+        attempt
     }
 
     /// Tells a worker to run an attempt.
@@ -295,6 +307,7 @@ impl Scheduler {
             arguments,
             fetch,
             n_constants: constants.len() as u32,
+            gang: self.gang_call(slot),
             constants,
             expected_bytes,
         };
@@ -418,7 +431,7 @@ impl Worker {
 
     /// Whether a thread has nothing to do and may be given a task.
     pub(super) fn is_idle(&self) -> bool {
-        self.accepts() && self.in_flight.len() < self.n_threads as usize
+        self.accepts() && self.in_flight.len() + (self.reserved as usize) < self.n_threads as usize
     }
 
     /// Whether it should be sent more.
@@ -426,6 +439,7 @@ impl Worker {
         let n_threads = self.n_threads as usize;
         self.is_idle()
             || (self.accepts()
+                && self.reserved == 0
                 && self.in_flight.len() < n_threads * PREFILL_TASKS
                 && self.occupancy < PREFILL * u64::from(self.n_threads))
     }

@@ -184,6 +184,7 @@ impl Recovery {
             entry @ (Entry::Shared { .. } | Entry::Published { .. } | Entry::Key { .. } | Entry::Withdrawn { .. }) => {
                 scheduler.restore_sharing(entry)?;
             }
+            Entry::GangDone { task } => scheduler.gang_was_done(task),
         }
         scheduler.forget_what_was_unsaid(unsaid);
         Ok(())
@@ -241,7 +242,7 @@ impl Scheduler {
             let (first, graph, parent) = (submission.first, Cow::Borrowed(&submission.graph), submission.parent);
             log.push(&Entry::Submission { client, first, graph, nodes, parent });
         }
-        self.actors_made().for_each(|entry| log.push(&entry));
+        self.actors_made().chain(self.gangs_done()).for_each(|entry| log.push(&entry));
         let mut errors: Vec<_> = self.tasks.errors.iter().map(|(slot, error)| (self.tasks.id(*slot), error)).collect();
         errors.sort_unstable_by_key(|(task, _)| *task);
         for (task, error) in errors {
@@ -355,6 +356,7 @@ impl Scheduler {
             }
         }
         self.lose_missing_actors(out);
+        self.lose_missing_members(out);
         let lost: Vec<(Slot, Arc<TaskError>)> = self
             .tasks
             .slots()
@@ -429,6 +431,7 @@ impl Scheduler {
         let place = self.submissions.insert(client, first, graph, functions, parent);
         let slots: Vec<Slot> = nodes.iter().map(|(node, _)| self.write_task(place, *node)).collect();
         self.note_actors(place);
+        self.note_gang(place);
         for (slot, (_, wanted)) in slots.iter().zip(nodes) {
             self.tasks.wanted[*slot] = *wanted;
         }

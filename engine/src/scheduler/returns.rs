@@ -149,7 +149,9 @@ impl Scheduler {
             return false;
         };
         let estimate = self.estimate(slot);
-        if !self.call_goes_on(slot, worker).unwrap_or_else(|| self.may_run(slot, worker)) {
+        if self.rank_of(slot).is_some()
+            || !self.call_goes_on(slot, worker).unwrap_or_else(|| self.may_run(slot, worker))
+        {
             return false;
         }
         self.leave_place(slot);

@@ -193,14 +193,15 @@ impl Scheduler {
     }
 
     /// Whether a second attempt may run beside the first: not where the user forbids it, where a resource would be
-    /// taken twice, where it submits tasks, which others see, or where it makes or calls an actor.
+    /// taken twice, where it submits tasks, which others see, or where it makes or calls an actor or is of a gang.
     fn is_duplicable(&self, slot: Slot) -> bool {
         let Some((submission, node)) = self.recipe(slot) else { return false };
         let options = submission.graph.options_of(node);
         let is_allowed = !options.no_duplicate
             && options.resources.is_empty()
             && !self.actors.is_call(slot)
-            && !self.actors.contains(slot);
+            && !self.actors.contains(slot)
+            && self.rank_of(slot).is_none();
         is_allowed && !self.functions.waits(self.function(slot)) && !self.stragglers.pairs.contains_key(&slot)
     }
 

@@ -139,6 +139,7 @@ impl Scheduler {
         let place = self.submissions.insert(client, first, graph, functions, parent);
         let slots: Vec<Slot> = (0..n_nodes).map(|node| self.write_task(place, node)).collect();
         self.note_actors(place);
+        self.note_gang(place);
         for node in wanted {
             self.tasks.wanted[slots[*node as usize]] += 1;
         }
@@ -202,6 +203,11 @@ impl Scheduler {
         if seen.windows(2).any(|pair| pair[0] == pair[1]) || seen.last().is_some_and(|last| u64::from(*last) >= n_nodes)
         {
             return Err("the wanted nodes are not nodes of the graph, each once".into());
+        }
+        if let Some(members) = graph.gang()?
+            && let Some(node) = members.iter().find(|node| !wanted.contains(node))
+        {
+            return Err(format!("node {node} is a member of a gang, and nobody wants its result"));
         }
         for code in &graph.arguments {
             if let ArgumentCode::Task(task) = code

@@ -18,7 +18,7 @@ use crate::{
     fetch::{Fetches, hash},
     graph::ArgumentCode,
     id::{Attempt, FunctionId, TaskId},
-    message::{Address, Compute, Failure, FromWorker, Priority, Remote, ToWorker},
+    message::{Address, Compute, Failure, FromWorker, GangCall, Priority, Remote, ToWorker},
     time::Time,
     value::Value,
 };
@@ -47,11 +47,12 @@ mod rejoin;
 ///     fetch: vec![],
 ///     constants: vec![],
 ///     n_constants: 0,
+///     gang: None,
 ///     expected_bytes: 0,
 /// };
 /// let mut commands = Vec::new();
 /// worker.handle(Time::ZERO, Event::Scheduler(ToWorker::Compute(compute)), &mut commands);
-/// let run = Run { task, attempt, function, arguments: vec![], constants: vec![] };
+/// let run = Run { task, attempt, function, arguments: vec![], constants: vec![], gang: None };
 /// assert_eq!(commands, [Command::ToScheduler(FromWorker::Started { task, attempt }), Command::Run(run)]);
 /// ```
 #[derive(Debug)]
@@ -98,6 +99,7 @@ pub(super) struct Work {
     wanted: bool,
     pub(super) arguments: Vec<ArgumentCode>,
     constants: Vec<Value>,
+    gang: Option<Box<GangCall>>,
     pub(super) state: State,
     /// The expected size of its result.
     pub(super) expected_bytes: u64,
@@ -342,8 +344,19 @@ impl Worker {
     }
 
     fn compute(&mut self, compute: Compute, out: &mut Vec<Command>) {
-        let Compute { task, attempt, function, priority, wanted, arguments, fetch, constants, expected_bytes, .. } =
-            compute;
+        let Compute {
+            task,
+            attempt,
+            function,
+            priority,
+            wanted,
+            arguments,
+            fetch,
+            constants,
+            expected_bytes,
+            gang,
+            ..
+        } = compute;
         let key = (task, attempt);
         if let Some(work) = self.attempts.get_mut(&key) {
             if let State::Running { cancelled: cancelled @ true, turn } = &mut work.state {
@@ -373,6 +386,7 @@ impl Worker {
             wanted,
             arguments,
             constants,
+            gang,
             state,
             expected_bytes,
             loans,
@@ -597,7 +611,14 @@ impl Worker {
         let (arguments, constants) = (std::mem::take(&mut work.arguments), std::mem::take(&mut work.constants));
         // Told before it is done: should the function kill this process, the scheduler knows what ran.
         out.push(Command::ToScheduler(FromWorker::Started { task, attempt }));
-        out.push(Command::Run(Run { task, attempt, function: work.function, arguments, constants }));
+        out.push(Command::Run(Run {
+            task,
+            attempt,
+            function: work.function,
+            arguments,
+            constants,
+            gang: work.gang.take(),
+        }));
     }
 
     /// Panics with what is wrong, where something is. For tests, simulations and shells in debug builds: it looks at

@@ -218,6 +218,8 @@ pub struct Run {
     pub arguments: Vec<crate::graph::ArgumentCode>,
     /// The values that arguments name.
     pub constants: Vec<Value>,
+    /// Its place in its gang, where it is a member of one.
+    pub gang: Option<Box<crate::message::GangCall>>,
 }
 
 /// What a worker waits for, and until when.

@@ -139,6 +139,7 @@ fn compute(sequence: u64, attempt: u32, inputs: &[(u64, &[u32])]) -> Compute {
         fetch: elsewhere.map(|(i, h)| Remote { task: task(*i), n_bytes: 8, holders: peers(h) }).collect(),
         constants: vec![],
         n_constants: 0,
+        gang: None,
         expected_bytes: 0,
     }
 }
@@ -160,7 +161,7 @@ fn started(sequence: u64, attempt: u32) -> Command {
 fn run(sequence: u64, attempt: u32, inputs: &[u64]) -> Command {
     let arguments = inputs.iter().map(|input| ArgumentCode::Task(task(*input))).collect();
     let (task, attempt) = (task(sequence), Attempt(attempt));
-    Command::Run(Run { task, attempt, function: FunctionId(3), arguments, constants: vec![] })
+    Command::Run(Run { task, attempt, function: FunctionId(3), arguments, constants: vec![], gang: None })
 }
 
 fn store(sequence: u64) -> Command {

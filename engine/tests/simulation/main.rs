@@ -70,7 +70,7 @@ fn nothing_wrong_is_said_under_faults_and_everything_ends_when_they_heal() {
     println!(
         "{} worlds: {} tasks in {} runs, {} results not where they should be, {} workers lost, {} results written to \
          disk and {} read, {} words of no memory, {} results shared, {} schedulers dead, {} calls of actors and {} lost, \
-         {} happenings",
+         {} gangs begun, {} happenings",
         all.len(),
         sum(|s| s.n_tasks as u64),
         sum(|s| s.n_runs as u64),
@@ -83,6 +83,7 @@ fn nothing_wrong_is_said_under_faults_and_everything_ends_when_they_heal() {
         sum(|s| u64::from(s.n_deaths)),
         sum(|s| s.n_calls as u64),
         sum(|s| s.n_actors_lost),
+        sum(|s| s.n_gangs),
         sum(|s| s.n_happenings),
     );
     // The worlds are worth living in: things were lost, and found again.

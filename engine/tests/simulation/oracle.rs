@@ -15,12 +15,13 @@ use phalanx_engine::{
 use serde::{Deserialize, Serialize};
 
 /// Everything that tasks can call; a value depends on the function's name, so a wrong translation of ids shows.
-pub(crate) const FUNCTIONS: [&str; 10] = [
+pub(crate) const FUNCTIONS: [&str; 11] = [
     "sim.actor",
     "sim.big",
     "sim.call",
     "sim.fail",
     "sim.flaky",
+    "sim.member",
     "sim.mix",
     "sim.panic",
     "sim.quick",
@@ -56,6 +57,8 @@ pub(crate) struct Known {
     constants: Vec<u64>,
     options: TaskOptions,
     inputs: Vec<TaskId>,
+    /// Who runs with it, itself among them.
+    mates: Vec<TaskId>,
     /// What it must give; nothing where it or something before it always fails.
     pub(crate) payload: Option<Payload>,
 }
@@ -153,6 +156,8 @@ impl Oracle {
     /// Takes in a submission, by the table of the client's program.
     pub(crate) fn submitted(&mut self, graph: &Graph, table: &[&'static str], task_of: impl Fn(u32) -> TaskId) {
         let constants: Vec<u64> = graph.constants.iter().map(number).collect();
+        let gang = graph.gang().expect("people submit whole gangs").unwrap_or_default();
+        let members: Vec<TaskId> = gang.iter().map(|node| task_of(*node)).collect();
         for node in 0..graph.len() as u32 {
             let function = table[graph.functions[node as usize].0 as usize];
             let translate = |code: &ArgumentCode| match *code {
@@ -173,7 +178,8 @@ impl Oracle {
             });
             let constants = constants.collect();
             let options = graph.options_of(node).clone();
-            self.tasks.insert(task_of(node), Known { function, arguments, constants, options, inputs, payload });
+            let mates = if gang.contains(&node) { members.clone() } else { Vec::new() };
+            self.tasks.insert(task_of(node), Known { function, arguments, constants, options, inputs, mates, payload });
         }
     }
 
@@ -206,6 +212,16 @@ impl Oracle {
         let payload = evaluate(function, arguments, input, |place| number(&constants[place as usize]));
         assert_eq!(payload, known.payload, "{task} ran on wrong inputs");
         payload
+    }
+
+    /// How many run together with a task, itself among them.
+    pub(crate) fn n_mates(&self, task: TaskId) -> usize {
+        self.tasks[&task].mates.len()
+    }
+
+    /// Whether several members of a task's gang may be on one worker.
+    pub(crate) fn may_share(&self, task: TaskId) -> bool {
+        self.tasks[&task].options.gang.is_some_and(|seat| seat.share_workers)
     }
 
     /// What a run gives its worker.
@@ -301,7 +317,8 @@ impl Oracle {
         let is_true = match error {
             TaskError::Failed { function, tries, message, .. }
             | TaskError::Panicked { function, tries, message, .. } => cause(function, &|task| {
-                let failures = count(&self.failures, task);
+                let mates = self.tasks[task].mates.iter().filter(|mate| *mate != task);
+                let failures: u32 = mates.chain([task]).map(|mate| count(&self.failures, mate)).sum();
                 *message == format!("{task} says so") && failures >= *tries && *tries > self.tasks[task].options.retries
             }),
             TaskError::KilledWorkers { function, deaths } => {
@@ -340,6 +357,14 @@ impl Oracle {
                 function == "sim.call"
                     && (is_missed(task) || known.inputs.iter().any(is_missed) || self.stored.contains(task))
             }),
+            TaskError::MemberLost { function, rank } => cause(function, &|task| {
+                self.tasks[task].mates.get(*rank as usize) == Some(task) && self.stored.contains(task)
+            }),
+            TaskError::GangMember { rank, n_members, error } => {
+                let is_one = |mates: &Vec<TaskId>| mates.len() == *n_members as usize && rank < n_members;
+                assert!(before.iter().any(|task| is_one(&self.tasks[task].mates)), "{task} is in no such gang");
+                return self.check_error(task, error, allowed_failures, allowed_misses);
+            }
             TaskError::Cancelled => before.iter().any(|task| self.cancelled.contains(task)),
             _ => false,
         };
@@ -352,6 +377,7 @@ impl Oracle {
         while let Some(task) = work.pop() {
             if all.insert(task) {
                 work.extend(&self.tasks[&task].inputs);
+                work.extend(&self.tasks[&task].mates);
             }
         }
         all

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_engine::{
     client::{Client, Event},
-    graph::{ArgumentCode, Graph, TaskOptions},
+    graph::{ArgumentCode, GangSeat, Graph, TaskOptions},
     id::{ClientId, TaskId},
     request::Request,
     value::Value,
@@ -242,16 +242,19 @@ impl User {
 
     fn submit(&mut self, world: &mut World, machine: &Client, client: ClientId) -> Event {
         let held: Vec<TaskId> = self.held.difference(&self.actors).copied().collect();
-        let graph = match world.dice.chance(20) {
-            true => self.draw_calls(&mut world.dice, &held),
-            false => self.draw_graph(&mut world.dice, &held),
+        let graph = match world.dice.below(100) {
+            0..20 => self.draw_calls(&mut world.dice, &held),
+            20..28 => self.draw_gang(&mut world.dice, &held),
+            _ => self.draw_graph(&mut world.dice, &held),
         };
         let first = machine.first_of_next();
         let task_of = |node: u32| TaskId::new(client, first + u64::from(node));
         world.oracle.submitted(&graph, &self.table, task_of);
         let last = graph.len() as u32 - 1;
+        let members = graph.gang().expect("gangs are whole").unwrap_or_default();
         let percent = world.dice.pick(&[0, 10, 60]);
-        let wanted: Vec<u32> = (0..=last).filter(|node| *node == last || world.dice.chance(percent)).collect();
+        let wanted: Vec<u32> =
+            (0..=last).filter(|node| *node == last || members.contains(node) || world.dice.chance(percent)).collect();
         if !self.is_lost {
             let makes_one = |node: &u32| graph.options_of(*node).actor;
             self.actors.extend((0..=last).filter(makes_one).map(task_of));
@@ -296,6 +299,39 @@ impl User {
                 let function = dice.pick(&["sim.mix", "sim.big", "sim.slow"]);
                 self.push(&mut graph, function);
             }
+        }
+        graph
+    }
+
+    /// Tasks that run together, what they take, and one that takes what they give.
+    fn draw_gang(&self, dice: &mut Dice, held: &[TaskId]) -> Graph {
+        let mut graph = Graph::default();
+        let n_before = dice.between(0, 2) as u32;
+        for _ in 0..n_before {
+            self.push(&mut graph, "sim.mix");
+        }
+        let n_members = dice.between(1, 3) as u32;
+        let (share_workers, retries) = (dice.chance(30), dice.between(0, 4) as u32);
+        let wait_timeout = dice.chance(20).then(|| dice.micros(1, 5_000_000));
+        let resources = if dice.chance(15) { [("gpu".into(), 1)].into() } else { [].into() };
+        for rank in 0..n_members {
+            graph.arguments.push(ArgumentCode::Constant(graph.constants.len() as u32));
+            graph.constants.push(Value::new(u64::from(rank)));
+            if n_before > 0 && dice.chance(50) {
+                graph.arguments.push(ArgumentCode::Node(dice.below(n_before as usize) as u32));
+            }
+            if !held.is_empty() && dice.chance(30) {
+                graph.arguments.push(ArgumentCode::Task(dice.pick(held)));
+            }
+            let gang = Some(GangSeat { rank, n_members, share_workers });
+            let resources = std::collections::BTreeMap::clone(&resources);
+            let options = TaskOptions { gang, retries, wait_timeout, resources, ..TaskOptions::default() };
+            graph.push_options(n_before + rank, options);
+            self.push(&mut graph, "sim.member");
+        }
+        if dice.chance(50) {
+            graph.arguments.extend((n_before..n_before + n_members).map(ArgumentCode::Node));
+            self.push(&mut graph, "sim.mix");
         }
         graph
     }
@@ -346,6 +382,7 @@ impl User {
                 retries: if function == "sim.flaky" { dice.between(0, 5) as u32 } else { 0 },
                 expected_bytes: dice.chance(20).then(|| dice.pick(&[0, 100, 2_000, 50_000])),
                 actor: false,
+                gang: None,
             };
             if options != TaskOptions::default() {
                 graph.push_options(node, options);

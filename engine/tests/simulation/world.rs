@@ -241,6 +241,8 @@ pub(crate) struct World {
     n_pauses: u64,
     /// Results of others that users were given by key or by name.
     n_shared: u64,
+    /// How often all members of a gang began together.
+    n_gangs: u64,
     slowness: Duration,
     /// How long people and faults are busy.
     pub(crate) busy_for: Duration,
@@ -302,6 +304,8 @@ pub(crate) struct Summary {
     pub(crate) n_calls: usize,
     /// How often somebody was told that his actor was lost.
     pub(crate) n_actors_lost: u64,
+    /// How often all members of a gang began together.
+    pub(crate) n_gangs: u64,
     pub(crate) ended: Time,
 }
 
@@ -342,6 +346,7 @@ pub(crate) fn live(seed: u64, trace: Trace) -> Summary {
         n_deaths: world.n_deaths,
         n_calls: world.oracle.n_calls(),
         n_actors_lost: world.oracle.n_actors_lost,
+        n_gangs: world.n_gangs,
         ended: world.now,
     }
 }
@@ -394,6 +399,7 @@ impl World {
             n_unspills: 0,
             n_pauses: 0,
             n_shared: 0,
+            n_gangs: 0,
             slowness: Duration::from_micros(slowness),
             busy_for,
             sociability,

@@ -100,6 +100,7 @@ fn some_messages() -> Vec<ToWorker> {
             arguments: vec![ArgumentCode::Constant(0), ArgumentCode::Task(task(1))],
             fetch: vec![],
             n_constants: u32::try_from(constants.len()).unwrap(),
+            gang: None,
             constants,
             expected_bytes: 0,
         })

@@ -14,6 +14,7 @@ use std::{
 use phalanx_engine::{
     actor,
     id::{Attempt, TaskId},
+    message::GangCall,
     worker::Event,
 };
 use tokio::{runtime::Handle, sync::Mutex as Turnstile};
@@ -39,6 +40,7 @@ struct Context {
     session: Weak<Session>,
     task: TaskId,
     attempt: Attempt,
+    gang: Option<Box<GangCall>>,
     /// Waits within waits: only the outermost gives the place back.
     n_waits: Cell<u32>,
     waited: Cell<Duration>,
@@ -106,6 +108,11 @@ pub(crate) fn current_task() -> Option<TaskId> {
     current().map(|context| context.task)
 }
 
+/// What the task that this thread runs was told of its gang.
+pub(crate) fn current_gang() -> Option<GangCall> {
+    current()?.gang.as_deref().cloned()
+}
+
 fn current() -> Option<Rc<Context>> {
     TASK.try_with(|task| task.borrow().clone()).ok().flatten()
 }
@@ -115,10 +122,11 @@ pub(super) fn run<R>(
     session: &Weak<Session>,
     task: TaskId,
     attempt: Attempt,
+    gang: Option<Box<GangCall>>,
     call: impl FnOnce() -> R,
 ) -> (R, Duration) {
     let (n_waits, waited) = (Cell::new(0), Cell::new(Duration::ZERO));
-    let context = Rc::new(Context { session: Weak::clone(session), task, attempt, n_waits, waited });
+    let context = Rc::new(Context { session: Weak::clone(session), task, attempt, gang, n_waits, waited });
     TASK.set(Some(Rc::clone(&context)));
     let result = call();
     TASK.set(None);

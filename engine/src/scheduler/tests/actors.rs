@@ -28,15 +28,6 @@ fn call_of(sequence: u64) -> Graph {
     }
 }
 
-/// The tasks that were sent, and to whom.
-fn sent(commands: &[Command]) -> Vec<(u64, u32)> {
-    let compute = |command: &Command| match command {
-        Command::ToWorker { worker, message: ToWorker::Compute(compute) } => Some((compute.task.sequence(), worker.0)),
-        _ => None,
-    };
-    commands.iter().filter_map(compute).collect()
-}
-
 fn lost(sequence: u64) -> Command {
     let error = TaskError::ActorLost { function: "inc".into() };
     Command::ToClient { client: CLIENT, message: ToClient::Failed { task: task(sequence), error } }

@@ -4,6 +4,7 @@ mod actors;
 mod deaths;
 mod demand;
 mod forget;
+mod gangs;
 mod life;
 mod load;
 mod memory;
@@ -189,6 +190,7 @@ fn compute_of(
             fetch,
             constants: vec![],
             n_constants: 0,
+            gang: None,
             expected_bytes: 0,
         }),
     )
@@ -222,6 +224,15 @@ fn done(sequence: u64, n_bytes: u64, holders: &[u32]) -> Command {
 
 fn failed(sequence: u64, error: TaskError) -> Command {
     Command::ToClient { client: CLIENT, message: ToClient::Failed { task: task(sequence), error } }
+}
+
+/// The tasks that were sent, and to whom.
+fn sent(commands: &[Command]) -> Vec<(u64, u32)> {
+    let compute = |command: &Command| match command {
+        Command::ToWorker { worker, message: ToWorker::Compute(compute) } => Some((compute.task.sequence(), worker.0)),
+        _ => None,
+    };
+    commands.iter().filter_map(compute).collect()
 }
 
 fn release(sequences: &[u64]) -> FromClient {

@@ -32,6 +32,7 @@ impl World {
         // Written down before anybody learns of it.
         let log = self.scheduler.take_log();
         self.journal.extend(programs::bytes(&log));
+        self.check_gangs(&commands);
         for command in commands {
             self.trace.note(|| format!("    scheduler: {command:?}"));
             self.carry_out_for_scheduler(command);
@@ -44,6 +45,26 @@ impl World {
                 let late = self.dice.micros(0, 2_000);
                 self.plan_at(due.max(self.now) + late, Happening::SchedulerTick(due));
             }
+        }
+    }
+
+    /// Who is told to run with others: all of them at once, each where there is no other.
+    fn check_gangs(&mut self, commands: &[scheduler::Command]) {
+        let mut begun: BTreeMap<(TaskId, u32), BTreeMap<u32, WorkerId>> = BTreeMap::new();
+        for command in commands {
+            if let scheduler::Command::ToWorker { worker, message: ToWorker::Compute(compute) } = command
+                && let Some(gang) = &compute.gang
+            {
+                let ranks = begun.entry((gang.gang, gang.run)).or_default();
+                assert!(ranks.insert(gang.rank, *worker).is_none(), "rank {} begins twice", gang.rank);
+                assert_eq!(gang.members.len(), self.oracle.n_mates(compute.task), "who runs with {}", compute.task);
+            }
+        }
+        for ((gang, run), ranks) in begun {
+            assert_eq!(ranks.len(), self.oracle.n_mates(gang), "run {run} of {gang} begins with {ranks:?}");
+            let places: BTreeSet<&WorkerId> = ranks.values().collect();
+            assert!(places.len() == ranks.len() || self.oracle.may_share(gang), "run {run} of {gang}: {ranks:?}");
+            self.n_gangs += 1;
         }
     }
 
@@ -247,7 +268,7 @@ impl World {
     }
 
     pub(super) fn run(&mut self, place: usize, run: worker::Run) {
-        let worker::Run { task, attempt, function, arguments, constants } = run;
+        let worker::Run { task, attempt, function, arguments, constants, gang } = run;
         let shell = &mut self.workers[place];
         // Who does not know yet that the scheduler died runs what it was told before; tries count anew after that.
         let is_heard = self.connections[shell.connection].open;
@@ -257,6 +278,7 @@ impl World {
         assert!(n_on_threads <= shell.config.n_threads as usize, "worker {place} has no thread for {task}");
         let function = shell.table[function.0 as usize];
         let payload = self.oracle.run(task, function, &arguments, &constants, &shell.store);
+        assert_eq!(gang.is_some(), function == "sim.member", "whether {task} is told of its gang");
         self.oracle.call_begins(task, &shell.store, &shell.running);
         self.oracle.check_place(task, &shell.name, &shell.resources);
         self.oracle.check_resources(shell.running.iter().map(|(task, _)| *task), &shell.resources);
@@ -274,6 +296,7 @@ impl World {
                 *self.oracle.moves.entry(task).or_default() += 1;
                 Err(Failure::Reschedule)
             }
+            Some(_) if function == "sim.member" && self.dice.chance(10) => Err(Failure::Error(says)),
             Some(_) if function == "sim.flaky" && self.dice.chance(40) => Err(Failure::Error(says)),
             Some(payload) => Ok(self.oracle.value(task, payload)),
         };

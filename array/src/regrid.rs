@@ -113,6 +113,9 @@ struct Source {
     place: (usize, usize, usize),
 }
 
+/// A piece, and what it is taken from.
+type Taker<'a> = (&'a mut Piece, &'a mut Source);
+
 impl Plan {
     fn described(self, constants: &mut Shared<Assembly>) -> Delayed<Block> {
         match self {
@@ -165,7 +168,7 @@ fn plan(shape: Vec<usize>, rows: &Range<usize>, cols: &Range<usize>, parts: &[Pa
 
 /// Where chunks take little of much, has what they take cut out of the sources before.
 fn cut_first(plans: &mut [Plan]) {
-    let mut wanted: BTreeMap<(usize, usize, usize), Vec<(&mut Piece, &mut Source)>> = BTreeMap::new();
+    let mut wanted: BTreeMap<_, Vec<Taker<'_>>> = BTreeMap::new();
     for plan in plans {
         let Plan::Made { shape, pieces, sources } = plan else { continue };
         let n_bytes: u64 = sources.iter().map(|source| bytes_of(&source.shape)).sum();
@@ -186,7 +189,7 @@ fn cut_first(plans: &mut [Plan]) {
 
 /// Gives each of those that take from one block a block of what it takes. Many do not all take from the block itself,
 /// but from a few large pieces of it: so it need not be kept, or read from disk again, for each of them.
-fn cut_out(takers: &mut [(&mut Piece, &mut Source)], constants: &mut Shared<Assembly>) {
+fn cut_out(takers: &mut [Taker<'_>], constants: &mut Shared<Assembly>) {
     let n_groups = takers.len().min(FAN_OUT);
     for group in takers.chunks_mut(takers.len().div_ceil(n_groups.max(1)).max(1)) {
         let Some((first, source)) = group.first() else { continue };

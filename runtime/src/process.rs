@@ -33,6 +33,8 @@ const ARGUMENT: &str = "phalanx-worker";
 const ENVIRONMENT: &str = "PHALANX_WORKER";
 /// How many separate heaps glibc's allocator makes.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
+/// From which size on glibc's allocator asks the system for each block, and gives it back when it is free.
+const MAPPED: &str = "MALLOC_MMAP_THRESHOLD_";
 
 /// How long a child may take to notice that its pipe is closed.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -182,10 +184,15 @@ impl Orders {
         // Ctrl-C is for the program, which ends its workers itself.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        // An arena for each thread keeps freed blocks that another thread's results could have had: where somebody said
-        // how much memory a worker may take, that is a quarter of a small budget.
-        if matches!(self.options.memory_limit, MemoryLimit::Bytes(_)) && std::env::var_os(ARENAS).is_none() {
-            command.env(ARENAS, "1");
+        // An arena for each thread keeps freed blocks that another thread's results could have had, and between small
+        // results on the heap large freed ones stay: where somebody said how much memory a worker may take, either is
+        // a quarter of a small budget.
+        if matches!(self.options.memory_limit, MemoryLimit::Bytes(_)) {
+            for (name, value) in [(ARENAS, "1"), (MAPPED, "131072")] {
+                if std::env::var_os(name).is_none() {
+                    command.env(name, value);
+                }
+            }
         }
         let mut child = command.spawn().map_err(failed)?;
         drop(command);

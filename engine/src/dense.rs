@@ -287,7 +287,7 @@ mod tests {
         let mut state = 1_u64;
         for step in 0..20_000_u64 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let number = (state >> 60) % 3 << 40 | (state >> 33) % 1_500;
+            let number = ((state >> 60) % 3) * 1_000_000 + (state >> 33) % 1_500;
             if state >> 20 & 1 == 0 {
                 assert_eq!(map.insert(number, step), tree.insert(number, step));
             } else {

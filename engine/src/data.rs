@@ -157,8 +157,11 @@ impl BufferMut {
     /// Makes room for `len` bytes in all, zeroed beyond what there was; shorter than now changes nothing.
     pub fn grow(&mut self, len: usize) {
         if len > self.len {
-            self.words.resize(len.div_ceil(8), 0);
-            self.len = len;
+            // New memory is zero already and not touched before it is filled; writing zeros over it would cost as much
+            // as receiving it.
+            let mut words = vec![0; len.div_ceil(8)];
+            words[..self.words.len()].copy_from_slice(&self.words);
+            *self = Self { words, len };
         }
     }
 

@@ -282,6 +282,10 @@ impl Fetches {
     /// Ends an event: asks idle peers, the most urgent results first, and finds out what nobody has.
     pub(crate) fn settle(&mut self, now: Time) -> Settled {
         let mut settled = Settled::default();
+        if self.fresh.is_empty() && self.offers.is_empty() {
+            self.is_full = false;
+            return settled;
+        }
         for (priority, task) in std::mem::take(&mut self.fresh) {
             let Some(wanted) = self.wanted.get_mut(&task) else { continue };
             if !wanted.holders.is_empty() {

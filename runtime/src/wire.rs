@@ -31,8 +31,11 @@ const COPIED: usize = 4 << 10;
 const READ: usize = 64 << 10;
 /// A value that still needs this many bytes gets them straight into its own memory.
 const DIRECT: usize = 16 << 10;
-/// Memory that a claim alone can reserve; beyond it, four times what has arrived.
+/// Memory that a claim alone can reserve, beyond which it is [`GROWTH`] times what has arrived. The system gives it
+/// when it is written to, so a claim alone costs nothing.
 const CLAIM: usize = 64 << 20;
+/// What has arrived is copied when its memory grows: rarely, then.
+const GROWTH: usize = 16;
 
 /// A message with its number on the wire.
 pub(crate) trait Wire: Message {
@@ -482,7 +485,7 @@ impl Bulk {
     /// Room for the next bytes, no longer than is missing.
     fn space(&mut self) -> &mut [u8] {
         let (filled, wanted) = (self.filled, self.wanted);
-        let grown = wanted.min(CLAIM.max(4 * filled));
+        let grown = wanted.min(CLAIM.max(GROWTH * filled));
         match &mut self.target {
             Target::Header(bytes) => {
                 if bytes.len() == filled {

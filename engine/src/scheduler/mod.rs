@@ -26,6 +26,7 @@
 //! | `coordinate` | locks, events, queues: what [`crate::coordination`] decides, told to clients |
 //! | `deaths` | which task is to blame for a worker's death, and what its supervisor saw |
 //! | `load` | how much there is to do, for those who add and remove workers |
+//! | `touched` | workers whose room changed during one event |
 //! | `record` | what is counted, kept for a while, and told to who subscribes |
 //! | `inspect` | what can be asked: a task's story, who is there, what waits for what |
 //! | `check` | what must be true after every event |
@@ -61,6 +62,7 @@ mod submit;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod touched;
 mod trim;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +95,7 @@ use sharing::Sharing;
 use stragglers::Stragglers;
 use submit::Submissions;
 use tasks::Tasks;
+use touched::Touched;
 
 /// What can happen to the scheduler.
 #[derive(Debug, Clone, PartialEq)]
@@ -313,7 +316,7 @@ pub struct Scheduler {
     /// Results to forget, collected during one event.
     drops: BTreeMap<WorkerId, Vec<TaskId>>,
     /// Workers whose room changed during one event.
-    touched: BTreeSet<WorkerId>,
+    touched: Touched,
     /// Clients whose connection broke and who may come back.
     away: BTreeSet<ClientId>,
     /// Who is waited for after a restart, until all of them are there.
@@ -364,7 +367,7 @@ impl Scheduler {
             workers: Workers::default(),
             shared: Queue::default(),
             drops: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: Touched::default(),
             away: BTreeSet::new(),
             recovering: None,
             log,

@@ -114,7 +114,7 @@ impl Scheduler {
             self.dispatch_calls(out);
         }
         if !self.workers.eased.is_empty() {
-            self.touched.append(&mut self.workers.eased);
+            self.touched.extend(std::mem::take(&mut self.workers.eased));
         }
         if self.recovering.is_some() {
             self.touched.clear();
@@ -124,7 +124,8 @@ impl Scheduler {
             self.place_gangs(out);
         }
         // What became ready or ended in this event changed these workers only; each first takes what is its own.
-        for worker in std::mem::take(&mut self.touched) {
+        let touched = self.touched.take();
+        for worker in touched.iter().copied() {
             if !self.demands.is_unused() {
                 self.reopen(worker);
             }
@@ -166,7 +167,7 @@ impl Scheduler {
                 self.assign(slot, worker, out);
             }
         }
-        self.touched.clear();
+        self.touched.end(touched);
     }
 
     /// Puts all that waits in the shared queue through placement again: a worker came that may not know it all.

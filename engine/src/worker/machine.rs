@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Command, Config, Event, Reason, Run, StopReason,
+    attempts::Attempts,
     memory::{Loan, Memory},
     record::{Counters, Recorder},
 };
@@ -59,7 +60,7 @@ mod rejoin;
 pub struct Worker {
     pub(super) config: Config,
     address: Address,
-    pub(super) attempts: BTreeMap<Key, Work>,
+    pub(super) attempts: Attempts,
     /// What is held, in memory and on disk, with its sizes in bytes.
     pub(super) memory: Memory,
     /// Who has to have an input before it can run: every attempt that does not run yet, by each of its inputs.
@@ -132,6 +133,11 @@ pub(super) enum Turn {
 }
 
 impl Work {
+    /// Its place among those that are ready.
+    pub(super) const fn place(&self, key: Key) -> (Priority, u64, Key) {
+        (self.priority, self.arrival, key)
+    }
+
     /// The results it takes, each once.
     pub(super) fn inputs(&self) -> BTreeSet<TaskId> {
         let input = |code: &ArgumentCode| match code {
@@ -154,7 +160,7 @@ impl Worker {
             memory: Memory::new(config.memory_limit, config.spill_from),
             config,
             address,
-            attempts: BTreeMap::new(),
+            attempts: Attempts::default(),
             needed_by: BTreeMap::new(),
             acquiring: BTreeSet::new(),
             ready: BTreeSet::new(),
@@ -415,7 +421,7 @@ impl Worker {
     /// Lets an attempt wait for inputs, or for a thread where there are none to wait for.
     fn wait_for(&mut self, key: Key, missing: BTreeSet<TaskId>) {
         let Some(work) = self.attempts.get_mut(&key) else { return };
-        let place = (work.priority, work.arrival, key);
+        let place = work.place(key);
         if missing.is_empty() {
             work.state = State::Ready;
             self.ready.insert(place);
@@ -432,7 +438,7 @@ impl Worker {
             *cancelled = true;
             return;
         }
-        self.ready.remove(&(work.priority, work.arrival, key));
+        self.ready.remove(&work.place(key));
         self.unstage(key);
         self.leave_inputs(key);
         self.attempts.remove(&key);
@@ -469,8 +475,9 @@ impl Worker {
             return;
         };
         let (cancelled, turn, wanted) = (*cancelled, *turn, *wanted);
-        self.end_loans(key);
-        self.attempts.remove(&key);
+        if let Some(work) = self.attempts.remove(&key) {
+            self.end_loans(work.expected_bytes, work.loans);
+        }
         if self.awaited_ends.remove(&key) {
             out.push(Command::ToScheduler(FromWorker::Ended { task, attempt }));
         }
@@ -630,14 +637,14 @@ impl Worker {
         self.fetches.check_invariants();
         let (mut needed_by, mut ready, mut turns) = (BTreeMap::new(), BTreeSet::new(), [0; 3]);
         let mut missing_somewhere = BTreeSet::new();
-        for (key, work) in &self.attempts {
+        for (key, work) in self.attempts.iter() {
             let missing: BTreeSet<TaskId> = match &work.state {
                 State::Fetching(missing) => {
                     assert!(!missing.is_empty(), "{key:?} fetches nothing");
                     missing.clone()
                 }
                 State::Ready => {
-                    ready.insert((work.priority, work.arrival, *key));
+                    ready.insert(work.place(*key));
                     BTreeSet::new()
                 }
                 State::Running { turn, .. } => {

@@ -32,6 +32,7 @@ const RETRY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Memory {
     limit: Option<u64>,
+    shares: Shares,
     /// Smaller results always stay in memory.
     smallest: u64,
     held: TaskMap<Held>,
@@ -58,6 +59,20 @@ pub(super) struct Memory {
     n_staying: usize,
     /// What was last told to the scheduler.
     told: (u64, bool),
+}
+
+/// [`SPILL`] and [`PAUSE`] in bytes.
+#[derive(Debug)]
+struct Shares {
+    spill: [u64; 2],
+    pause: [u64; 2],
+}
+
+impl Shares {
+    fn of(limit: Option<u64>) -> Self {
+        let share = |percent| limit.map_or(u64::MAX, |limit| limit / 100 * percent + limit % 100 * percent / 100);
+        Self { spill: SPILL.map(share), pause: PAUSE.map(share) }
+    }
 }
 
 /// One result.
@@ -123,6 +138,7 @@ impl Memory {
     pub(super) fn new(limit: Option<u64>, smallest: u64) -> Self {
         Self {
             limit,
+            shares: Shares::of(limit),
             smallest,
             held: TaskMap::default(),
             cold: BTreeSet::new(),
@@ -278,7 +294,13 @@ impl Memory {
 
     /// Whether something of this size can be begun now.
     pub(super) fn has_room(&self, n_bytes: u64) -> bool {
-        !self.is_paused && self.usage().saturating_add(n_bytes) <= self.share(PAUSE[0])
+        !self.is_paused && self.usage().saturating_add(n_bytes) <= self.shares.pause[0]
+    }
+
+    /// Whether after so many bytes more there is still nothing to do about memory.
+    pub(super) fn is_at_ease(&self, n_bytes: u64) -> bool {
+        let is_still = !self.is_spilling && !self.is_paused && self.writing.is_empty() && self.awaited.is_empty();
+        is_still && self.spilled == 0 && self.usage().saturating_add(n_bytes) <= self.shares.spill[1]
     }
 
     /// Whether memory will become free when a write ends.
@@ -295,7 +317,7 @@ impl Memory {
     pub(super) fn make_room(&mut self, now: Time, extra: u64) -> Going {
         let mut going = Going::default();
         let Some(limit) = self.limit else { return going };
-        let [high, low] = SPILL.map(|percent| self.share(percent));
+        let [high, low] = self.shares.spill;
         if self.usage() > high {
             self.is_spilling = true;
         } else if self.usage() <= low {
@@ -303,7 +325,7 @@ impl Memory {
         }
         let may_write = self.disk_failed_until.is_none_or(|until| now >= until);
         let goal = if self.is_spilling { low } else { high };
-        let goal = goal.min(self.share(PAUSE[0]).saturating_sub(extra));
+        let goal = goal.min(self.shares.pause[0].saturating_sub(extra));
         while self.usage().saturating_sub(self.n_leaving()) > goal {
             let free =
                 self.cold.range((Rank::Copied, 0, TaskId(0))..).next().filter(|(rank, ..)| *rank == Rank::Copied);
@@ -380,7 +402,7 @@ impl Memory {
 
     /// Finds out whether tasks may start.
     pub(super) fn look(&mut self) {
-        let [high, low] = PAUSE.map(|percent| self.share(percent));
+        let [high, low] = self.shares.pause;
         self.is_paused = self.usage() > if self.is_paused { low } else { high };
     }
 
@@ -400,11 +422,6 @@ impl Memory {
 
     fn usage(&self) -> u64 {
         self.resident.saturating_add(self.reserved)
-    }
-
-    /// A part of the budget.
-    fn share(&self, percent: u64) -> u64 {
-        self.limit.map_or(u64::MAX, |limit| limit / 100 * percent + limit % 100 * percent / 100)
     }
 
     /// Whether a result may ever leave memory while it is here.
@@ -469,7 +486,7 @@ impl Memory {
             };
         }
         if held.in_memory && held.n_loans == 0 && self.may_leave(held) {
-            let rank = if n_bytes > self.share(SPILL[0]) && !held.on_disk {
+            let rank = if n_bytes > self.shares.spill[0] && !held.on_disk {
                 Rank::TooLarge
             } else if held.is_needed {
                 Rank::Needed

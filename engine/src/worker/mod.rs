@@ -11,6 +11,7 @@ use crate::{
     value::Value,
 };
 
+mod attempts;
 mod machine;
 mod memory;
 mod record;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use super::{
     Command, Event, MemoryUse, Worker,
     machine::{Key, State, Work},
-    memory::Written,
+    memory::{Loan, Written},
 };
 use crate::{graph::ArgumentCode, id::TaskId, message::FromWorker, time::Time};
 
@@ -58,14 +58,34 @@ impl Worker {
 
     /// Fills threads as far as memory allows, and makes room for who comes next.
     pub(super) fn start_within_budget(&mut self, now: Time, out: &mut Vec<Command>) {
-        let next = self.ready.iter().map(|(_, _, key)| *key).find(|key| !self.is_staged(*key));
-        let extra = if self.may_stage() { next.map_or(0, |key| self.cost(key)) } else { 0 };
+        if self.n_staged == 0 && self.start_at_ease(out) {
+            return self.report_memory(false, out);
+        }
+        let may_stage = self.may_stage();
+        let next = || self.ready.iter().map(|(_, _, key)| *key).find(|key| !self.is_staged(*key));
+        let extra = if may_stage { next().map_or(0, |key| self.cost(key)) } else { 0 };
         self.make_room(now, extra, out);
         self.memory.look();
         self.start_staged(out);
         self.make_room(now, 0, out);
         out.extend(self.memory.take_reads().into_iter().map(|task| Command::Unspill { task }));
         self.report_memory(false, out);
+    }
+
+    /// Starts what there are threads for while memory is far from short, which takes no thought. False where it may be
+    /// short for the next one.
+    fn start_at_ease(&mut self, out: &mut Vec<Command>) -> bool {
+        while self.n_running < self.config.n_threads.max(1)
+            && let Some((_, _, key)) = self.ready.first().copied()
+        {
+            let expected = self.attempts.get(&key).map_or(0, |work| work.expected_bytes);
+            if !self.memory.is_at_ease(expected) {
+                return false;
+            }
+            self.stage(key);
+            self.run_staged(key, out);
+        }
+        self.memory.is_at_ease(0)
     }
 
     /// Whether inputs may be asked for: a paused worker asks only where it has nothing else to do.
@@ -86,17 +106,15 @@ impl Worker {
         let Some(work) = self.attempts.get_mut(&key) else { return };
         if std::mem::replace(&mut work.is_staged, false) {
             self.n_staged -= 1;
-            self.end_loans(key);
+            let (expected_bytes, loans) = (work.expected_bytes, std::mem::take(&mut work.loans));
+            self.end_loans(expected_bytes, loans);
         }
     }
 
     /// An attempt uses nothing any more.
-    pub(super) fn end_loans(&mut self, key: Key) {
-        if self.memory.limit().is_some()
-            && let Some(work) = self.attempts.get_mut(&key)
-        {
-            let loans = std::mem::take(&mut work.loans);
-            self.memory.release(work.expected_bytes);
+    pub(super) fn end_loans(&mut self, expected_bytes: u64, loans: Vec<Loan>) {
+        if self.memory.limit().is_some() {
+            self.memory.release(expected_bytes);
             loans.into_iter().for_each(|loan| self.memory.give_back(loan));
         }
     }
@@ -104,7 +122,7 @@ impl Worker {
     /// Checks the budget, and says whether ready attempts may wait beside an idle thread.
     pub(super) fn check_memory(&self, needed: impl Fn(TaskId) -> bool) -> bool {
         let (mut expected, mut n_staged, mut loans) = (0, 0, BTreeMap::new());
-        for (key, work) in &self.attempts {
+        for (key, work) in self.attempts.iter() {
             let is_running = matches!(work.state, State::Running { .. });
             assert!(!work.is_staged || work.state == State::Ready, "{key:?} is staged and not ready");
             assert!(is_running || work.is_staged || work.loans.is_empty(), "{key:?} uses inputs too early");
@@ -158,14 +176,19 @@ impl Worker {
             }
             let may_run = self.n_running < n_threads && (self.n_running == 0 || !self.memory.is_paused());
             if may_run && self.is_loaded(key) {
-                self.ready.remove(&place);
-                if let Some(work) = self.attempts.get_mut(&key) {
-                    work.is_staged = false;
-                    self.n_staged -= 1;
-                }
-                self.start(key, out);
+                self.run_staged(key, out);
             }
         }
+    }
+
+    /// Starts a staged attempt that has everything.
+    fn run_staged(&mut self, key: Key, out: &mut Vec<Command>) {
+        if let Some(work) = self.attempts.get_mut(&key) {
+            self.ready.remove(&work.place(key));
+            work.is_staged = false;
+            self.n_staged -= 1;
+        }
+        self.start(key, out);
     }
 
     /// Whether another attempt should be prepared at all.

@@ -1,10 +1,14 @@
 //! The client for programs without async: one more method.
 
 use std::{
+    cell::RefCell,
     fmt,
     ops::Deref,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
     thread::Thread,
 };
@@ -15,6 +19,7 @@ use crate::{
     client::{Client as AsyncClient, ClientOptions},
     error::{Error, Result},
     local::LocalOptions,
+    patience::Patience,
     worker::Away,
 };
 
@@ -146,13 +151,16 @@ pub(crate) fn park_on<F: Future>(handle: &Handle, future: F) -> F::Output {
 /// Asks `future` until it is ready; in between, `park` returns when it should be asked again.
 fn park_until<F: Future>(future: F, mut park: impl FnMut()) -> F::Output {
     let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let unpark = Arc::new(Unpark { thread: std::thread::current(), is_due: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&unpark));
     let mut context = Context::from_waker(&waker);
     loop {
+        unpark.is_due.store(false, Ordering::Release);
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return output;
         }
-        park();
+        let is_due = || unpark.is_due.swap(false, Ordering::AcqRel).then_some(());
+        PATIENCE.with_borrow_mut(|patience| patience.wait_here(is_due, &mut park));
     }
 }
 
@@ -167,10 +175,20 @@ impl Drop for Waiting {
     }
 }
 
-struct Unpark(Thread);
+struct Unpark {
+    thread: Thread,
+    /// Whether the future was woken since it was looked at last.
+    is_due: AtomicBool,
+}
+
+thread_local! {
+    /// What this thread has learnt from its waits.
+    static PATIENCE: RefCell<Patience> = RefCell::default();
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.is_due.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }

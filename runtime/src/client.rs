@@ -24,7 +24,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use crate::{
     error::{Error, Result},
     handshake::{hello, instruction_set},
-    io::{IoThread, Spawned, lock, random},
+    io::{IoThread, PATIENCE, Spawned, lock, random},
     local::{LocalCluster, LocalOptions},
     remote::{AsCompleted, Held, Hold, Remote, identity},
     security::Security,
@@ -209,7 +209,7 @@ impl Client {
         let on = handle.clone();
         let join = async move {
             let joined = scheduler.join::<FromClient, ToClient>(hello.clone(), patience, Line::Client).await;
-            let _ = done.send(joined.and_then(|(greeting, sender, receiver)| {
+            let connected = joined.and_then(|(greeting, sender, receiver)| {
                 let (client, heartbeat_ms, again) = match (greeting, session) {
                     (Greeting::Client { client, heartbeat_ms }, None) => (client, heartbeat_ms, None),
                     (Greeting::Session { client, heartbeat_ms, cluster, life, .. }, Some(session)) => {
@@ -223,11 +223,25 @@ impl Client {
                 };
                 let heartbeat = Duration::from_millis(heartbeat_ms.max(1));
                 let shell = Shell::new(client, heartbeat, sender, travels, again.is_some(), on.clone(), guard);
+                let known = shell.workers.subscribe();
                 let hear = Spawned::on(&on, hear(Lost(Arc::clone(&shell)), receiver, again));
                 let tick = Spawned::on(&on, tick(Arc::clone(&shell)));
                 let goodbye = Goodbye(Arc::clone(&shell));
-                Ok(Connection { _goodbye: goodbye, shell, handle: on, _tasks: [hear, tick], _io: None, _cluster: None })
-            }));
+                let tasks = [hear, tick];
+                let connection =
+                    Connection { _goodbye: goodbye, shell, handle: on, _tasks: tasks, _io: None, _cluster: None };
+                Ok((connection, known))
+            });
+            let connected = match connected {
+                Ok((connection, mut known)) => {
+                    // The scheduler says right after its greeting who is there: whoever asks for workers finds them. One
+                    // that says nothing shows in what is asked of it.
+                    let _ = tokio::time::timeout(PATIENCE, known.changed()).await;
+                    Ok(connection)
+                }
+                Err(error) => Err(error),
+            };
+            let _ = done.send(connected);
         };
         let _joining = Spawned::on(&handle, join);
         let connection = joined.await.map_err(|_| Error::SchedulerLost)??;

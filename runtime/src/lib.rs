@@ -67,6 +67,7 @@ mod mailbox;
 mod memory;
 mod metrics;
 mod opening;
+mod patience;
 mod peers;
 mod pool;
 mod process;

@@ -21,6 +21,7 @@ use phalanx_engine::{
 use crate::{
     error::{Error, Result},
     io::lock,
+    patience::Patience,
 };
 
 /// Spare threads that stay when nobody needs them, for the next job that waits.
@@ -124,8 +125,9 @@ impl<J: Send + 'static> Crew<J> {
 
     /// On a thread: does jobs until nobody can give any, or there are threads enough without this one.
     fn run(&self) {
+        let mut patience = Patience::default();
         while !self.leave()
-            && let Ok(job) = self.queue.recv()
+            && let Some(job) = patience.wait_here(|| self.queue.try_recv().ok().map(Some), || self.queue.recv().ok())
         {
             let mut next = Some(job);
             while let Some(job) = next {

@@ -35,6 +35,7 @@ use crate::{
     journal::Journal,
     mailbox::{Giver, Taker, mailbox},
     metrics::{self, MetricsPage, ShellCounters},
+    patience::Patience,
     security::{Guard, Security},
     transport::{Answer, Arrival, Destination, Line, Receiver, Sender, listen},
     wire::Wire,
@@ -324,6 +325,15 @@ struct Peer<M> {
     unsent: bool,
 }
 
+/// What the scheduler has waited for.
+enum Next {
+    Arrival(Option<Box<Arrival>>),
+    Events,
+    Alarm,
+    /// Somebody wants to know how it goes.
+    Sample(oneshot::Sender<Sample>),
+}
+
 #[derive(Clone, Copy)]
 enum Who {
     Client(ClientId),
@@ -341,6 +351,7 @@ impl Shell {
         let mut batch = Vec::new();
         // What was taken and not handled yet: answers are written, and time is looked at, between its parts.
         let mut pending = VecDeque::new();
+        let mut patience = Patience::default();
         loop {
             let mut deadline = self.machine.deadline();
             // Looked at before events are, of which there may always be some.
@@ -359,10 +370,19 @@ impl Shell {
                 tokio::task::yield_now().await;
                 continue;
             }
-            tokio::select! {
-                biased;
-                arrival = arrivals.recv() => {
-                    if let Some(Arrival { hello, answer, line }) = arrival {
+            let next = patience.wait(async {
+                tokio::select! {
+                    biased;
+                    arrival = arrivals.recv() => Next::Arrival(arrival.map(Box::new)),
+                    _ = events.take(&mut batch) => Next::Events,
+                    () = alarm.wait() => Next::Alarm,
+                    Some(ask) = samples.recv() => Next::Sample(ask),
+                }
+            });
+            match next.await {
+                Next::Arrival(arrival) => {
+                    if let Some(arrival) = arrival {
+                        let Arrival { hello, answer, line } = *arrival;
                         self.now = self.clock.now();
                         self.n_connections += 1;
                         let connection = ConnectionId(self.n_connections);
@@ -371,9 +391,9 @@ impl Shell {
                         self.greeted.clear();
                     }
                 }
-                _ = events.take(&mut batch) => pending.extend(batch.drain(..)),
-                () = alarm.wait() => {}
-                Some(ask) = samples.recv() => {
+                Next::Events => pending.extend(batch.drain(..)),
+                Next::Alarm => {}
+                Next::Sample(ask) => {
                     let counters = std::mem::take(&mut self.counters.longest_turn);
                     let counters = ShellCounters { longest_turn: counters, ..self.counters };
                     let _ = ask.send((self.machine.overview(), counters));

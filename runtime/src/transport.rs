@@ -30,6 +30,7 @@ use crate::{
     io::{PATIENCE, lock},
     mailbox::{Giver, Taker, mailbox},
     opening::{Channel, Refusal},
+    patience::Patience,
     security::Guard,
     socket::{self, ReadHalf, WriteHalf},
     wire::{Decoder, FrameError, Limits, Parts, Wire},
@@ -126,6 +127,17 @@ impl<M: Wire> Receiver<M> {
         match self {
             Self::Tcp(incoming) => incoming.recv(into).await,
             Self::InProcess(taker) => Ok(taker.take(into).await),
+        }
+    }
+
+    /// As [`recv`](Self::recv), awake at first where the thread is this receiver's alone, as it is with a socket.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn recv_with(&mut self, patience: &mut Patience, into: &mut Vec<M>) -> Result<bool, FrameError> {
+        match self {
+            Self::Tcp(incoming) => patience.wait(incoming.recv(into)).await,
+            Self::InProcess(_) => self.recv(into).await,
         }
     }
 }

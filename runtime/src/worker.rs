@@ -36,6 +36,7 @@ use crate::{
     handshake::{hello, instruction_set},
     io::{Alarm, Checks, Clock, Spawned, lock},
     memory::MemoryLimit,
+    patience::Patience,
     peers::{Peers, Report, Told, serve},
     pool::{self, Pool},
     security::{Guard, Security},
@@ -350,9 +351,9 @@ impl Life {
         let Self { session, receiver, ended, .. } = self;
         let mut told = ended.clone();
         let hear = async {
-            let mut messages = Vec::new();
+            let (mut messages, mut patience) = (Vec::new(), Patience::default());
             loop {
-                match receiver.recv(&mut messages).await {
+                match receiver.recv_with(&mut patience, &mut messages).await {
                     Ok(true) if messages.is_empty() => session.apply_all([Event::Scheduler(ToWorker::Heartbeat)]),
                     Ok(true) => session.apply_all(messages.drain(..).map(Event::Scheduler)),
                     Ok(false) => break,

@@ -33,6 +33,7 @@ use crate::{
     error::Result,
     events::{Batch, Events},
     io::{Alarm, Checks, Clock, lock},
+    patience::Patience,
     peers::{Peers, Report, Told},
     security::Guard,
     transport::{Receiver, Sender},
@@ -546,9 +547,9 @@ pub(super) async fn hear(lost: Lost, mut receiver: Receiver<ToClient>, mut again
 
 #[tracing::instrument(name = "connection", level = "debug", skip_all)]
 async fn hear_out(lost: &Lost, mut receiver: Receiver<ToClient>) {
-    let mut messages = Vec::new();
+    let (mut messages, mut patience) = (Vec::new(), Patience::default());
     loop {
-        match receiver.recv(&mut messages).await {
+        match receiver.recv_with(&mut patience, &mut messages).await {
             Ok(true) if messages.is_empty() => messages.push(ToClient::Heartbeat),
             Ok(true) => {}
             Ok(false) => return,

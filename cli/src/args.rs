@@ -385,7 +385,7 @@ pub struct RetireArguments {
 /// `phalanx cluster published`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   phalanx cluster published tcp://127.0.0.1:8786
 
 One name a line, sorted. Programs publish with `client.publish` and get what is published with `client.get_published`.")]

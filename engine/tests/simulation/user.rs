@@ -102,7 +102,10 @@ impl User {
             95..98 => {
                 let question = if world.dice.chance(30) { self.news.question() } else { None };
                 let request = question.map(|question| Request::Inspect { question });
-                if let Some(request) = request.or_else(|| world.draw_request(&held)) {
+                // An actor's state cannot leave its worker, and no program can publish one.
+                let actors = &self.actors;
+                let copied: Vec<TaskId> = held.iter().filter(|task| !actors.contains(task)).copied().collect();
+                if let Some(request) = request.or_else(|| world.draw_request(&held, &copied)) {
                     let ticket = self.open(Ask::Cluster(request.clone()));
                     acts.now.push(Event::Ask { request, ticket });
                 }

@@ -7,8 +7,8 @@ use crate::news::News;
 use crate::user::Question;
 
 impl World {
-    /// Something that people ask about a cluster.
-    pub(crate) fn draw_request(&mut self, held: &[TaskId]) -> Option<Request> {
+    /// Something that people ask about a cluster: about what they hold, and of that what others can have too.
+    pub(crate) fn draw_request(&mut self, held: &[TaskId], copied: &[TaskId]) -> Option<Request> {
         let name = format!("name {}", self.dice.below(3));
         match self.dice.below(9) {
             0 if !held.is_empty() => {
@@ -16,8 +16,8 @@ impl World {
                 return Some(Request::Replicate { tasks, n_copies: self.dice.between(0, 5) as u32 });
             }
             1 => return Some(Request::Rebalance),
-            2..4 if !held.is_empty() => {
-                let tasks: Vec<TaskId> = (0..self.dice.between(1, 3)).map(|_| self.dice.pick(held)).collect();
+            2..4 if !copied.is_empty() => {
+                let tasks: Vec<TaskId> = (0..self.dice.between(1, 3)).map(|_| self.dice.pick(copied)).collect();
                 let shape = Some(Value::new(tasks.len() as u64));
                 return Some(Request::Publish { name, tasks, shape, replace: self.dice.chance(30) });
             }

@@ -32,7 +32,7 @@ use crate::{
 /// let graph = Graph { functions: vec![FunctionId(0)], ends: vec![0], ..Graph::default() };
 /// let mut commands = Vec::new();
 /// client.handle(Time::ZERO, Event::Submit { graph: Box::new(graph.clone()), wanted: vec![0], parent: None }, &mut commands);
-/// client.handle(Time::ZERO, Event::Gather { task, ticket: 1 }, &mut commands);
+/// client.handle(Time::ZERO, Event::Gather { tasks: vec![task], ticket: 1 }, &mut commands);
 /// let value = Value::new(42);
 /// let finished = ToClient::finished(task, value.n_bytes(), vec![], Some(value.clone()));
 /// client.handle(Time::ZERO, Event::Scheduler(finished), &mut commands);

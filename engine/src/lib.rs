@@ -63,7 +63,7 @@ pub mod worker;
 /// ```compile_fail
 /// # use phalanx_engine::task;
 /// #[task]
-/// fn clear(values: &mut Vec<f64>) { values.clear() } // arguments are shared
+/// fn push(value: f64, values: &mut Vec<f64>) { values.push(value) } // only an actor, the first argument, is changed
 /// ```
 ///
 /// ```compile_fail

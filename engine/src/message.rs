@@ -31,7 +31,7 @@ mod priority;
 mod values;
 
 pub use priority::Priority;
-pub(crate) use values::{attach_one, expect};
+pub(crate) use values::Carried;
 
 /// The version of everything in this file. Programs of different versions refuse each other.
 pub const PROTOCOL: u32 = 1;

@@ -10,7 +10,7 @@ use crate::{
     graph::Graph,
     id::{TaskId, WorkerId},
     inspect::{Answer, Question},
-    message::{AttachError, attach_one, expect},
+    message::Carried,
     value::Value,
 };
 
@@ -158,24 +158,14 @@ impl Request {
         )
     }
 
-    /// Takes the values out; see [`Message`](crate::message::Message).
-    pub(crate) fn detach(&mut self) -> Vec<Value> {
+    /// Where its values belong.
+    pub(crate) const fn carried(&mut self) -> Carried<'_> {
         match self {
-            Self::Share { graph, .. } => std::mem::take(&mut graph.constants),
-            Self::Publish { shape, .. } => shape.take().into_iter().collect(),
-            _ => Vec::new(),
+            // `Graph::check` compares them with what its arguments name.
+            Self::Share { graph, .. } => Carried::All { values: &mut graph.constants, n: None },
+            Self::Publish { shape, .. } => Carried::One { value: shape, is_there: true },
+            _ => Carried::Nothing,
         }
-    }
-
-    /// Puts the values back.
-    pub(crate) fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
-        match self {
-            // Any number: `Graph::check` compares them with what its arguments name.
-            Self::Share { graph, .. } => graph.constants = values,
-            Self::Publish { shape, .. } => attach_one(shape, true, values)?,
-            _ => expect(0, &values)?,
-        }
-        Ok(())
     }
 }
 
@@ -191,19 +181,11 @@ impl Reply {
         matches!(self, Self::Granted { .. } | Self::Done | Self::Denied { .. } | Self::Names { .. })
     }
 
-    /// Takes the values out; see [`Message`](crate::message::Message).
-    pub(crate) fn detach(&mut self) -> Vec<Value> {
+    /// Where its values belong.
+    pub(crate) const fn carried(&mut self) -> Carried<'_> {
         match self {
-            Self::Granted { shape, .. } => shape.take().into_iter().collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Puts the values back.
-    pub(crate) fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
-        match self {
-            Self::Granted { shape, has_shape, .. } => attach_one(shape, *has_shape, values),
-            _ => expect(0, &values),
+            Self::Granted { shape, has_shape, .. } => Carried::One { value: shape, is_there: *has_shape },
+            _ => Carried::Nothing,
         }
     }
 }

@@ -414,7 +414,7 @@ impl Client {
     fn start(&self, outputs: &[AnyDelayed]) -> Result<(Vec<Output>, Submitted)> {
         let (graph, places) = self.lay_out(outputs)?;
         if graph.is_empty() {
-            return Ok((places, Submitted { client: ClientId(0), first: 0, nodes: Vec::new() }));
+            return Ok((places, Submitted { client: ClientId(0), first: 0, nodes: Vec::new(), generation: 0 }));
         }
         let mut wanted: Vec<u32> = places
             .iter()
@@ -427,17 +427,18 @@ impl Client {
         wanted.dedup();
         let nodes = wanted.clone();
         let parent = self.shell().parent();
-        let (client, first) = self.shell().apply(|core, events| {
+        let submitted = self.shell().apply(|core, events| {
             events.push(Event::Submit { graph: Box::new(graph), wanted, parent });
-            (core.client, core.machine.first_of_next())
+            let (client, first) = (core.client, core.machine.first_of_next());
+            // Asked for here: a moment later it may be another client's.
+            Submitted { client, first, nodes, generation: self.shell().generation() }
         });
-        Ok((places, Submitted { client, first, nodes }))
+        Ok((places, submitted))
     }
 
     /// A handle on each result.
     fn hold(&self, submitted: &Submitted) -> Vec<Arc<Hold>> {
-        let generation = self.shell().generation();
-        submitted.tasks().map(|task| Hold::owned(self.clone(), task, generation)).collect()
+        submitted.tasks().map(|task| Hold::owned(self.clone(), task, submitted.generation)).collect()
     }
 
     /// Describes what `outputs` need, ready to be sent.
@@ -458,7 +459,7 @@ impl Client {
 
     /// All results as one.
     fn batch(&self, submitted: &Submitted) -> Batch<'_> {
-        Batch { client: self, tasks: submitted.tasks().collect(), generation: self.shell().generation() }
+        Batch { client: self, tasks: submitted.tasks().collect(), generation: submitted.generation }
     }
 
     /// Submits what `outputs` need and brings their values home.
@@ -537,6 +538,8 @@ struct Submitted {
     first: u64,
     /// The wanted nodes, rising.
     nodes: Vec<u32>,
+    /// Which handles these are; see [`Shell::generation`].
+    generation: u64,
 }
 
 impl Submitted {

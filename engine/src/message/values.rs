@@ -2,188 +2,127 @@
 
 use super::*;
 
-/// A message without values.
-macro_rules! bare {
-    ($($message:ty),+) => {
+/// Where in a message its values belong.
+pub(crate) enum Carried<'a> {
+    Nothing,
+    /// One, where it is there, which the body has to say: a value cannot be seen in it.
+    One {
+        value: &'a mut Option<Value>,
+        is_there: bool,
+    },
+    /// So many; none said means any number, which whoever uses them compares with what names them.
+    All {
+        values: &'a mut Vec<Value>,
+        n: Option<usize>,
+    },
+}
+
+impl Carried<'_> {
+    fn take(self) -> Vec<Value> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::One { value, .. } => value.take().into_iter().collect(),
+            Self::All { values, .. } => std::mem::take(values),
+        }
+    }
+
+    fn give(self, came: Vec<Value>) -> Result<(), AttachError> {
+        let found = came.len();
+        let expected = match &self {
+            Self::Nothing => 0,
+            Self::One { is_there, .. } => usize::from(*is_there),
+            Self::All { n, .. } => n.unwrap_or(found),
+        };
+        if found != expected {
+            return Err(AttachError { expected, found });
+        }
+        match self {
+            Self::Nothing => {}
+            Self::One { value, .. } => *value = came.into_iter().next(),
+            Self::All { values, .. } => *values = came,
+        }
+        Ok(())
+    }
+}
+
+/// Messages whose values are where `$carried` says.
+macro_rules! carry {
+    ($($message:ty: |$it:ident| $carried:expr;)+) => {
         $(impl Message for $message {
             fn detach(&mut self) -> Vec<Value> {
-                Vec::new()
+                let $it = self;
+                $carried.take()
             }
 
             fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
-                expect(0, &values)
+                let $it = self;
+                $carried.give(values)
             }
         })+
     };
 }
 
-bare!(Hello, Greeting, FromPeer);
-
-impl Message for FromClient {
-    fn detach(&mut self) -> Vec<Value> {
-        match self {
-            Self::Submit { graph, .. } => std::mem::take(&mut graph.constants),
-            Self::Release { .. }
-            | Self::Cancel { .. }
-            | Self::Locate { .. }
-            | Self::Heartbeat
-            | Self::Goodbye
-            | Self::Subscribe { .. }
-            | Self::EventsSeen { .. } => Vec::new(),
-            Self::Ask { request, .. } => request.detach(),
-            Self::Coordinate { value, .. } => value.take().into_iter().collect(),
+carry! {
+    Hello: |_it| Carried::Nothing;
+    Greeting: |_it| Carried::Nothing;
+    FromPeer: |_it| Carried::Nothing;
+    FromClient: |it| match it {
+        // `Graph::check` compares them with what its arguments name.
+        FromClient::Submit { graph, .. } => Carried::All { values: &mut graph.constants, n: None },
+        FromClient::Ask { request, .. } => request.carried(),
+        FromClient::Coordinate { value, has_value, .. } => Carried::One { value, is_there: *has_value },
+        FromClient::Release { .. }
+        | FromClient::Cancel { .. }
+        | FromClient::Locate { .. }
+        | FromClient::Heartbeat
+        | FromClient::Goodbye
+        | FromClient::Subscribe { .. }
+        | FromClient::EventsSeen { .. } => Carried::Nothing,
+    };
+    ToClient: |it| match it {
+        ToClient::Finished { value, has_value, .. } | ToClient::Coordinated { value, has_value, .. } => {
+            Carried::One { value, is_there: *has_value }
         }
-    }
-
-    /// A submission takes any number of constants; `Graph::check` compares them with what its arguments name.
-    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
-        match self {
-            Self::Submit { graph, .. } => {
-                graph.constants = values;
-                Ok(())
-            }
-            Self::Release { .. }
-            | Self::Cancel { .. }
-            | Self::Locate { .. }
-            | Self::Heartbeat
-            | Self::Goodbye
-            | Self::Subscribe { .. }
-            | Self::EventsSeen { .. } => expect(0, &values),
-            Self::Ask { request, .. } => request.attach(values),
-            Self::Coordinate { value, has_value, .. } => attach_one(value, *has_value, values),
+        ToClient::Reply { reply, .. } => reply.carried(),
+        ToClient::Failed { .. }
+        | ToClient::Workers { .. }
+        | ToClient::Waiting { .. }
+        | ToClient::Heartbeat
+        | ToClient::Received { .. }
+        | ToClient::Events { .. } => Carried::Nothing,
+    };
+    ToWorker: |it| match it {
+        ToWorker::Compute(Compute { constants, n_constants, .. }) => {
+            Carried::All { values: constants, n: Some(*n_constants as usize) }
         }
-    }
-}
-
-impl Message for ToClient {
-    fn detach(&mut self) -> Vec<Value> {
-        match self {
-            Self::Finished { value, .. } | Self::Coordinated { value, .. } => value.take().into_iter().collect(),
-            Self::Failed { .. }
-            | Self::Workers { .. }
-            | Self::Waiting { .. }
-            | Self::Heartbeat
-            | Self::Received { .. }
-            | Self::Events { .. } => Vec::new(),
-            Self::Reply { reply, .. } => reply.detach(),
-        }
-    }
-
-    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
-        match self {
-            Self::Finished { value, has_value, .. } | Self::Coordinated { value, has_value, .. } => {
-                attach_one(value, *has_value, values)
-            }
-            Self::Failed { .. }
-            | Self::Workers { .. }
-            | Self::Waiting { .. }
-            | Self::Heartbeat
-            | Self::Received { .. }
-            | Self::Events { .. } => expect(0, &values),
-            Self::Reply { reply, .. } => reply.attach(values),
-        }
-    }
-}
-
-impl Message for ToWorker {
-    fn detach(&mut self) -> Vec<Value> {
-        match self {
-            Self::Compute(compute) => std::mem::take(&mut compute.constants),
-            Self::Located { .. }
-            | Self::Drop { .. }
-            | Self::Cancel { .. }
-            | Self::Shutdown
-            | Self::Heartbeat
-            | Self::Acquire { .. }
-            | Self::Record { .. }
-            | Self::AwaitEnd { .. } => Vec::new(),
-        }
-    }
-
-    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
-        match self {
-            Self::Compute(compute) => {
-                expect(compute.n_constants as usize, &values)?;
-                compute.constants = values;
-                Ok(())
-            }
-            Self::Located { .. }
-            | Self::Drop { .. }
-            | Self::Cancel { .. }
-            | Self::Shutdown
-            | Self::Heartbeat
-            | Self::Acquire { .. }
-            | Self::Record { .. }
-            | Self::AwaitEnd { .. } => expect(0, &values),
-        }
-    }
-}
-
-impl Message for FromWorker {
-    fn detach(&mut self) -> Vec<Value> {
-        match self {
-            Self::Finished { value, .. } => value.take().into_iter().collect(),
-            Self::Started { .. }
-            | Self::Failed { .. }
-            | Self::Holds { .. }
-            | Self::Missing { .. }
-            | Self::Heartbeat
-            | Self::Seceded { .. }
-            | Self::Rejoined { .. }
-            | Self::Announce { .. }
-            | Self::Memory { .. }
-            | Self::NotKept { .. }
-            | Self::Seeks { .. }
-            | Self::Recording { .. }
-            | Self::Spans { .. }
-            | Self::Ended { .. } => Vec::new(),
-        }
-    }
-
-    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
-        match self {
-            Self::Finished { value, has_value, .. } => attach_one(value, *has_value, values),
-            Self::Started { .. }
-            | Self::Failed { .. }
-            | Self::Holds { .. }
-            | Self::Missing { .. }
-            | Self::Heartbeat
-            | Self::Seceded { .. }
-            | Self::Rejoined { .. }
-            | Self::Announce { .. }
-            | Self::Memory { .. }
-            | Self::NotKept { .. }
-            | Self::Seeks { .. }
-            | Self::Recording { .. }
-            | Self::Spans { .. }
-            | Self::Ended { .. } => expect(0, &values),
-        }
-    }
-}
-
-impl Message for ToPeer {
-    fn detach(&mut self) -> Vec<Value> {
-        match self {
-            Self::Got { value, .. } => value.take().into_iter().collect(),
-            Self::Missing { .. } | Self::Busy { .. } => Vec::new(),
-        }
-    }
-
-    fn attach(&mut self, values: Vec<Value>) -> Result<(), AttachError> {
-        match self {
-            Self::Got { value, .. } => attach_one(value, true, values),
-            Self::Missing { .. } | Self::Busy { .. } => expect(0, &values),
-        }
-    }
-}
-
-/// Puts back the one value there may be.
-pub(crate) fn attach_one(place: &mut Option<Value>, is_there: bool, values: Vec<Value>) -> Result<(), AttachError> {
-    expect(usize::from(is_there), &values)?;
-    *place = values.into_iter().next();
-    Ok(())
-}
-
-pub(crate) fn expect(expected: usize, values: &[Value]) -> Result<(), AttachError> {
-    if values.len() == expected { Ok(()) } else { Err(AttachError { expected, found: values.len() }) }
+        ToWorker::Located { .. }
+        | ToWorker::Drop { .. }
+        | ToWorker::Cancel { .. }
+        | ToWorker::Shutdown
+        | ToWorker::Heartbeat
+        | ToWorker::Acquire { .. }
+        | ToWorker::Record { .. }
+        | ToWorker::AwaitEnd { .. } => Carried::Nothing,
+    };
+    FromWorker: |it| match it {
+        FromWorker::Finished { value, has_value, .. } => Carried::One { value, is_there: *has_value },
+        FromWorker::Started { .. }
+        | FromWorker::Failed { .. }
+        | FromWorker::Holds { .. }
+        | FromWorker::Missing { .. }
+        | FromWorker::Heartbeat
+        | FromWorker::Seceded { .. }
+        | FromWorker::Rejoined { .. }
+        | FromWorker::Announce { .. }
+        | FromWorker::Memory { .. }
+        | FromWorker::NotKept { .. }
+        | FromWorker::Seeks { .. }
+        | FromWorker::Recording { .. }
+        | FromWorker::Spans { .. }
+        | FromWorker::Ended { .. } => Carried::Nothing,
+    };
+    ToPeer: |it| match it {
+        ToPeer::Got { value, .. } => Carried::One { value, is_there: true },
+        ToPeer::Missing { .. } | ToPeer::Busy { .. } => Carried::Nothing,
+    };
 }

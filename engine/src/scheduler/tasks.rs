@@ -22,6 +22,13 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot(u32);
 
+impl Slot {
+    /// The place so many further in the table.
+    pub(super) const fn after(self, n: u32) -> Self {
+        Self(self.0 + n)
+    }
+}
+
 /// Where a task is in its life.
 ///
 /// ```text
@@ -59,21 +66,33 @@ impl State {
     }
 }
 
-/// One attribute of all tasks.
+/// One attribute of all tasks, in blocks that stay where they are: to grow never copies, and takes no more than is used.
 #[derive(Debug, Default)]
-pub(super) struct Column<T>(Vec<T>);
+pub(super) struct Column<T>(Vec<Box<[T; BLOCK]>>);
+
+/// Slots that a column makes room for at once.
+const BLOCK: usize = 4096;
+
+impl<T: Copy + Default> Column<T> {
+    /// Makes room for so many slots in all.
+    fn grow(&mut self, n_slots: usize) {
+        while self.0.len() * BLOCK < n_slots {
+            self.0.push(Box::new([T::default(); BLOCK]));
+        }
+    }
+}
 
 impl<T> Index<Slot> for Column<T> {
     type Output = T;
 
     fn index(&self, slot: Slot) -> &T {
-        &self.0[slot.0 as usize]
+        &self.0[slot.0 as usize / BLOCK][slot.0 as usize % BLOCK]
     }
 }
 
 impl<T> IndexMut<Slot> for Column<T> {
     fn index_mut(&mut self, slot: Slot) -> &mut T {
-        &mut self.0[slot.0 as usize]
+        &mut self.0[slot.0 as usize / BLOCK][slot.0 as usize % BLOCK]
     }
 }
 
@@ -299,7 +318,7 @@ impl Tasks {
 
     /// The tasks from a place in the table on.
     pub(super) fn slots_from(&self, place: u32) -> impl Iterator<Item = Slot> + '_ {
-        (place..self.state.0.len() as u32).map(Slot).filter(|slot| self.state[*slot] != State::Absent)
+        (place..self.n_slots()).map(Slot).filter(|slot| self.state[*slot] != State::Absent)
     }
 
     /// Where in the table a task is.
@@ -310,14 +329,18 @@ impl Tasks {
     /// How many tasks are in each state but `Absent`, in the order of [`State`].
     pub(super) fn count_by_state(&self) -> [u64; 6] {
         let mut counts = [0; 7];
-        self.state.0.iter().for_each(|state| counts[*state as usize] += 1);
+        self.slots().for_each(|slot| counts[self.state[slot] as usize] += 1);
         let [_absent, rest @ ..] = counts;
         rest
     }
 
     /// All tasks in the table, by page and place.
     pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        (0..self.state.0.len() as u32).map(Slot).filter(|slot| self.state[*slot] != State::Absent)
+        (0..self.n_slots()).map(Slot).filter(|slot| self.state[*slot] != State::Absent)
+    }
+
+    fn n_slots(&self) -> u32 {
+        self.pages.len() as u32 * PAGE
     }
 
     fn open_page(&mut self, key: u64) -> u32 {
@@ -325,8 +348,8 @@ impl Tasks {
             let page = self.pages.len() as u32;
             self.pages.push((0, 0));
             let n_slots = (page as usize + 1) * PAGE as usize;
-            self.state.0.resize(n_slots, State::Absent);
-            self.wanted.0.resize(n_slots, 0);
+            self.state.grow(n_slots);
+            self.wanted.grow(n_slots);
             for column in [
                 &mut self.submission,
                 &mut self.n_missing,
@@ -339,9 +362,9 @@ impl Tasks {
                 &mut self.first_dependent,
                 &mut self.first_dependency,
             ] {
-                column.0.resize(n_slots, 0);
+                column.grow(n_slots);
             }
-            self.n_bytes.0.resize(n_slots, 0);
+            self.n_bytes.grow(n_slots);
             page
         });
         self.pages[page as usize] = (key, 0);

@@ -1,5 +1,8 @@
 //! The `phalanx` program.
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     phalanx::cli::main()
 }

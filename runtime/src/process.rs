@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    io::Running,
     memory::MemoryLimit,
     security::{Security, Tls, Token},
     spill,
@@ -35,6 +36,12 @@ const ENVIRONMENT: &str = "PHALANX_WORKER";
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 /// From which size on glibc's allocator asks the system for each block, and gives it back when it is free.
 const MAPPED: &str = "MALLOC_MMAP_THRESHOLD_";
+/// How glibc's allocator is told everything else.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+/// That it asks the system for huge pages where blocks are large: a block that is received or made is touched for the
+/// first time, and a page fault each 4 KiB takes longer than copying them (1.1 GB/s between two workers, and 2.3 to 3.3
+/// with huge pages).
+const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
 
 /// How long a child may take to notice that its pipe is closed.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -124,7 +131,11 @@ fn become_worker() -> ! {
             let supervision = Supervision { life, note: note.clone(), n_restarts };
             options.security.load().and_then(|guard| {
                 let scheduler = Destination::Tcp(url, guard);
-                runtime.block_on(live(&scheduler, &options, Access::Port, Some(&supervision), |_| {}))
+                runtime.block_on(async {
+                    let live =
+                        async move { live(&scheduler, &options, Access::Port, Some(&supervision), |_| {}).await };
+                    Running::start(live).ended().await
+                })
             })
         }
         (Err(error), _) | (_, Err(error)) => Err(Error::Start { what: "a worker".into(), reason: error.to_string() }),
@@ -193,6 +204,12 @@ impl Orders {
                     command.env(name, value);
                 }
             }
+        }
+        let tunables = std::env::var(TUNABLES).unwrap_or_default();
+        // Whoever says something about them himself has decided.
+        if !tunables.contains("hugetlb") {
+            let all = if tunables.is_empty() { HUGE_PAGES.into() } else { format!("{tunables}:{HUGE_PAGES}") };
+            command.env(TUNABLES, all);
         }
         let mut child = command.spawn().map_err(failed)?;
         drop(command);

@@ -150,7 +150,8 @@ pub(crate) fn park_on<F: Future>(handle: &Handle, future: F) -> F::Output {
 
 /// Asks `future` until it is ready; in between, `park` returns when it should be asked again.
 fn park_until<F: Future>(future: F, mut park: impl FnMut()) -> F::Output {
-    let mut future = pin!(future);
+    // Inside of async code tokio would stop it after some answers until that code awaits something, which it does not.
+    let mut future = pin!(tokio::task::unconstrained(future));
     let unpark = Arc::new(Unpark { thread: std::thread::current(), is_due: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&unpark));
     let mut context = Context::from_waker(&waker);

@@ -180,6 +180,40 @@ impl Drop for Spawned {
     }
 }
 
+/// A future that runs as a task of its own, whoever waits for it: what wakes the future that a runtime blocks on costs
+/// two system calls more. It ends when this is dropped, and has ended when [`end`](Self::end) returns.
+#[derive(Debug)]
+pub(crate) struct Running<T>(tokio::task::JoinHandle<T>);
+
+impl<T: Send + 'static> Running<T> {
+    /// Starts it. Needs a tokio runtime.
+    pub(crate) fn start(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(future))
+    }
+
+    /// Waits for it. Can be dropped and called again until it returns.
+    pub(crate) async fn ended(&mut self) -> T {
+        match (&mut self.0).await {
+            Ok(output) => output,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Only a runtime that is being dropped ends it, and this with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Ends it, wherever it is.
+    pub(crate) async fn end(mut self) {
+        self.0.abort();
+        let _ = (&mut self.0).await;
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A number that nobody can guess.
 ///
 /// # Errors

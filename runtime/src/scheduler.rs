@@ -31,7 +31,7 @@ use tokio::{
 use crate::{
     door,
     error::{Error, Result},
-    io::{Alarm, Checks, Clock, Spawned, random},
+    io::{Alarm, Checks, Clock, Running, Spawned, random},
     journal::Journal,
     mailbox::{Giver, Taker, mailbox},
     metrics::{self, MetricsPage, ShellCounters},
@@ -253,9 +253,10 @@ impl Scheduler {
         // Kept to the end, as without anybody who could ask there would always be news of that.
         let _asks = sample.clone();
         let _metrics = self.metrics.map(|page| Spawned::on(&Handle::current(), page.serve(sample)));
+        let mut running = Running::start(shell.run(self.arrivals, events, samples));
         tokio::select! {
-            () = shutdown => {}
-            () = shell.run(self.arrivals, events, samples) => {}
+            () = shutdown => running.end().await,
+            () = running.ended() => {}
         }
     }
 }
@@ -370,7 +371,7 @@ impl Shell {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let next = patience.wait(async {
+            let next = async {
                 tokio::select! {
                     biased;
                     arrival = arrivals.recv() => Next::Arrival(arrival.map(Box::new)),
@@ -378,8 +379,8 @@ impl Shell {
                     () = alarm.wait() => Next::Alarm,
                     Some(ask) = samples.recv() => Next::Sample(ask),
                 }
-            });
-            match next.await {
+            };
+            match patience.wait(next).await {
                 Next::Arrival(arrival) => {
                     if let Some(arrival) = arrival {
                         let Arrival { hello, answer, line } = *arrival;

@@ -1,8 +1,8 @@
 //! A worker's shell: its machine between the scheduler, the peers, the store and the threads that run tasks.
 //!
 //! Whoever brings an event turns the machine: a thread that has run a task tells it so itself and takes its next
-//! task from the answer, so between two small tasks no thread is woken. The machine's lock is held for its decision
-//! only, never while a task runs or a socket is waited for.
+//! task from the answer, so between two small tasks no thread is woken. Nobody waits for the machine: who finds it
+//! being turned leaves his events to whoever is at it, who looks again before he goes.
 
 mod context;
 mod page;
@@ -13,7 +13,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, RwLock, Weak,
+        Arc, Mutex, PoisonError, RwLock, TryLockError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -34,7 +34,7 @@ use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 use crate::{
     error::{Error, Result},
     handshake::{hello, instruction_set},
-    io::{Alarm, Checks, Clock, Spawned, lock},
+    io::{Alarm, Checks, Clock, Running, Spawned, lock},
     memory::MemoryLimit,
     patience::Patience,
     peers::{Peers, Report, Told, serve},
@@ -52,6 +52,8 @@ use page::Page;
 
 /// Results up to this size are tried before they count as results: whether they can be written at all.
 const TRIED: u64 = 64 << 10;
+/// How often a thread with a job tells the machine what others left, before another takes its job.
+const ROUNDS: u32 = 8;
 
 /// How a worker runs.
 ///
@@ -166,9 +168,14 @@ pub(crate) struct Supervision {
 /// When the scheduler is not there, refuses, or is lost and does not come back.
 pub async fn run_worker(url: &str, options: &WorkerOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
     let scheduler = Destination::Tcp(url.into(), options.security.load()?);
+    let options = options.clone();
+    let mut life = Running::start(async move { live(&scheduler, &options, Access::Port, None, |_| {}).await });
     tokio::select! {
-        () = shutdown => Ok(()),
-        ended = live(&scheduler, options, Access::Port, None, |_| {}) => ended,
+        () = shutdown => {
+            life.end().await;
+            Ok(())
+        }
+        ended = life.ended() => ended,
     }
 }
 
@@ -292,9 +299,10 @@ impl Life {
                 machine: Machine::new(config, address.clone(), clock.now()),
                 commands: Vec::new(),
                 events: VecDeque::new(),
-                over: false,
                 checks: Checks::default(),
             }),
+            inbox: Mutex::default(),
+            over: AtomicBool::new(false),
             scheduler: RwLock::new(sender),
             store,
             peers: Peers::new(Handle::current(), guard),
@@ -323,6 +331,8 @@ impl Life {
         // A client that tasks use is lost with the connection, and they with it: they are run again.
         let keeps_running = !self.session.inside.forget();
         self.session.apply_all([Event::SchedulerLost { keeps_running }]);
+        // Nothing that is said from here on is meant for the scheduler that was lost.
+        self.session.settle();
         let hello_again = WorkerHello::new(n_threads, self.address.clone(), &options.name);
         let memory_limit = options.memory_limit.bytes(options.n_threads);
         let (resources, rejoins) = (options.resources.clone(), Some(self.member));
@@ -365,7 +375,8 @@ impl Life {
             }
         };
         let tick = async {
-            session.arm();
+            // Sets the alarm.
+            session.settle();
             loop {
                 session.alarm.wait().await;
                 session.apply_all([Event::Tick]);
@@ -398,7 +409,10 @@ struct Over(Arc<Session>);
 
 impl Drop for Over {
     fn drop(&mut self) {
-        lock(&self.0.core).over = true;
+        self.0.over.store(true, Ordering::SeqCst);
+        // Whoever is at an event finishes that one.
+        drop(lock(&self.0.core));
+        drop(std::mem::take(&mut *lock(&self.0.inbox)));
         // The threads of the pool end when nobody can give them work any more.
         *lock(&self.0.jobs) = None;
         self.0.peers.close_all();
@@ -411,6 +425,10 @@ impl Drop for Over {
 pub(crate) struct Session {
     me: Weak<Self>,
     core: Mutex<Core>,
+    /// What the machine has not heard yet. Locked for moments only.
+    inbox: Mutex<Vec<Event>>,
+    /// Nothing is told or run any more.
+    over: AtomicBool,
     /// Another one after each rejoining.
     scheduler: RwLock<Sender<FromWorker>>,
     store: Arc<Store>,
@@ -433,8 +451,8 @@ pub(crate) struct Session {
 struct Core {
     machine: Machine,
     commands: Vec<Command>,
+    /// What is being told.
     events: VecDeque<Event>,
-    over: bool,
     checks: Checks,
 }
 
@@ -456,34 +474,34 @@ impl Session {
 
     /// Whether it has ended.
     pub(crate) fn is_over(&self) -> bool {
-        lock(&self.core).over
+        self.over.load(Ordering::SeqCst)
     }
 
     /// What its machine has counted.
     pub(crate) fn counters(&self) -> phalanx_engine::worker::Counters {
-        lock(&self.core).machine.counters()
+        let counters = lock(&self.core).machine.counters();
+        self.apply_all([]);
+        counters
     }
 
-    /// Tells the machine, carries out what it says, and hands new jobs to the threads.
+    /// Tells the machine, or leaves it to who is telling it something, and hands new jobs to the threads.
     fn apply_all(&self, events: impl IntoIterator<Item = Event>) {
-        let jobs = self.apply(events);
-        // First the scheduler: a function that ends its process at once must be known to have been started.
-        self.scheduler().flush();
-        self.hand_out(jobs);
+        self.apply(events, false);
     }
 
-    fn hand_out(&self, jobs: Vec<Job>) {
+    fn hand_out(&self, jobs: &mut Vec<Job>) {
         if !jobs.is_empty()
             && let Some(queue) = &*lock(&self.jobs)
         {
             // The threads end only after the last sender is gone.
-            jobs.into_iter().for_each(|job| drop(queue.send(job)));
+            jobs.drain(..).for_each(|job| drop(queue.send(job)));
         }
+        jobs.clear();
     }
 
     /// On a thread of the pool: runs a job, and returns the one to run next.
     fn work(&self, job: Job) -> Option<Job> {
-        if lock(&self.core).over {
+        if self.is_over() {
             return None;
         }
         if let Some(note) = &self.note {
@@ -503,17 +521,7 @@ impl Session {
             let (task, attempt, start) = (job.task, job.attempt, self.clock.at(start));
             Event::Timed { task, attempt, thread: pool::place(), start }
         });
-        let mut jobs = self.apply(timed.into_iter().chain([ran]));
-        let next = if jobs.is_empty() { None } else { Some(jobs.remove(0)) };
-        // In a stream of small tasks one write carries many answers. A task that was lost with a worker before is under
-        // suspicion: that it was started has to be said before it runs.
-        if jobs.is_empty() && next.as_ref().is_some_and(|job| job.attempt == Attempt(0)) {
-            self.scheduler().flush_soon();
-        } else {
-            self.scheduler().flush();
-        }
-        self.hand_out(jobs);
-        next
+        self.apply(timed.into_iter().chain([ran]), true)
     }
 
     /// A result that cannot be written would be a result that nobody can fetch. Types that fail to be written also
@@ -529,17 +537,55 @@ impl Session {
         Ok(value)
     }
 
-    fn apply(&self, events: impl IntoIterator<Item = Event>) -> Vec<Job> {
-        let mut jobs = Vec::new();
-        let mut dropped = Removed::default();
-        let mut core = lock(&self.core);
-        if core.over {
-            return jobs;
+    /// Tells the machine, or leaves it to who is telling it something, and hands new jobs to the threads; one comes back
+    /// where the thread is free for it.
+    fn apply(&self, events: impl IntoIterator<Item = Event>, is_free: bool) -> Option<Job> {
+        if self.is_over() {
+            return None;
         }
-        let core = &mut *core;
-        core.events.extend(events);
+        lock(&self.inbox).extend(events);
+        let (mut jobs, mut next) = (Vec::new(), None);
+        for round in 0.. {
+            if round == ROUNDS {
+                // Who goes on serving others must not keep his own job waiting.
+                jobs.extend(next.take());
+                self.hand_out(&mut jobs);
+            }
+            let dropped = match self.core.try_lock() {
+                Ok(mut core) => self.turn(&mut core, &mut jobs),
+                Err(TryLockError::Poisoned(core)) => self.turn(&mut core.into_inner(), &mut jobs),
+                Err(TryLockError::WouldBlock) => return next,
+            };
+            drop(dropped);
+            if is_free && round < ROUNDS && next.is_none() && !jobs.is_empty() {
+                next = Some(jobs.remove(0));
+            }
+            // First the scheduler: a function that ends its process at once must be known to have been started. In a stream
+            // of small tasks one write carries many answers, but for what is under suspicion: a task that was lost with
+            // a worker before.
+            if is_free && jobs.is_empty() && next.as_ref().is_some_and(|job| job.attempt == Attempt(0)) {
+                self.scheduler().flush_soon();
+            } else {
+                self.scheduler().flush();
+            }
+            self.hand_out(&mut jobs);
+            // Who left something meanwhile found the machine busy, and left it to this.
+            if lock(&self.inbox).is_empty() || self.is_over() {
+                break;
+            }
+        }
+        next
+    }
+
+    /// Tells the machine what it has not heard, and carries out what it says. What is returned is dropped when nobody
+    /// waits for it.
+    fn turn(&self, core: &mut Core, jobs: &mut Vec<Job>) -> Removed {
+        let mut dropped = Removed::default();
         let now = self.clock.now();
-        while let Some(event) = core.events.pop_front() {
+        core.events.extend(lock(&self.inbox).drain(..));
+        while !self.is_over()
+            && let Some(event) = core.events.pop_front()
+        {
             core.machine.handle(now, event, &mut core.commands);
             for command in core.commands.drain(..) {
                 match command {
@@ -560,7 +606,7 @@ impl Session {
                     Command::Unspill { task } => core.events.extend(self.unspill(task)),
                     Command::Stop { reason } => {
                         tracing::info!(?reason, "the connection to the scheduler ends");
-                        core.over |= reason == StopReason::Told;
+                        self.over.fetch_or(reason == StopReason::Told, Ordering::SeqCst);
                         let end = match reason {
                             StopReason::Told => End::Told,
                             StopReason::SchedulerSilent(_) => End::Lost,
@@ -573,7 +619,7 @@ impl Session {
         self.recording.store(core.machine.is_recording(), Ordering::Relaxed);
         core.checks.run(|| core.machine.check_invariants());
         self.alarm.set(core.machine.deadline().map(|(time, _)| time));
-        jobs
+        dropped
     }
 
     fn scheduler(&self) -> impl std::ops::Deref<Target = Sender<FromWorker>> + '_ {
@@ -599,8 +645,14 @@ impl Session {
         }
     }
 
-    fn arm(&self) {
-        self.alarm.set(lock(&self.core).machine.deadline().map(|(time, _)| time));
+    /// Returns when everything that it was to be told before is told.
+    fn settle(&self) {
+        let mut jobs = Vec::new();
+        let dropped = self.turn(&mut lock(&self.core), &mut jobs);
+        drop(dropped);
+        self.scheduler().flush();
+        self.hand_out(&mut jobs);
+        self.apply_all([]);
     }
 
     /// Puts a call's inputs together, while they are in the store.

@@ -5,13 +5,13 @@
 //! being turned leaves his events to whoever is at it, who looks again before he goes.
 
 mod context;
+mod options;
 mod page;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     fmt,
     net::SocketAddr,
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock, TryLockError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -28,18 +28,16 @@ use phalanx_engine::{
     value::Value,
     worker::{Command, Config, Event, Run, StopReason, Worker as Machine},
 };
-use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
 use crate::{
     error::{Error, Result},
-    handshake::{hello, instruction_set},
+    handshake::hello,
     io::{Alarm, Checks, Clock, Running, Spawned, lock},
-    memory::MemoryLimit,
     patience::Patience,
     peers::{Peers, Report, Told, serve},
     pool::{self, Pool},
-    security::{Guard, Security},
+    security::Guard,
     spill::{self, Disk, Done, Tell},
     store::{Found, Published, Removed, Store},
     supervisor::Note,
@@ -48,90 +46,14 @@ use crate::{
 
 pub(crate) use context::{Away, current_gang, current_task};
 pub use context::{secede, worker_client};
+pub use options::WorkerOptions;
+pub(crate) use options::n_cores;
 use page::Page;
 
 /// Results up to this size are tried before they count as results: whether they can be written at all.
 const TRIED: u64 = 64 << 10;
 /// How often a thread with a job tells the machine what others left, before another takes its job.
 const ROUNDS: u32 = 8;
-
-/// How a worker runs.
-///
-/// | name | default | purpose | range |
-/// |---|---|---|---|
-/// | `n_threads` | the machine's | tasks that run at once | 1 or more |
-/// | `name` | `worker-` and the process number | for people | text |
-/// | `instruction_set` | [`instruction_set()`] | compared with the other programs of the cluster | text |
-/// | `connect_for` | 10 s | how long the scheduler is looked for at the start | any |
-/// | `resources` | none | what it has for tasks that need resources | see [`parse_resources`](crate::parse_resources) |
-/// | `reconnect_for` | 60 s | how long a lost scheduler is looked for; results stay, and count again where it knows of them | any |
-/// | `security` | none | what scheduler and peers must know or have, and this worker too | [`Security`] |
-/// | `listen` | this machine's address on the way to the scheduler | where peers and clients fetch results, `tcp://10.0.0.5:0` | loopback, or any with `security` |
-/// | `memory_limit` | [`MemoryLimit::Auto`] | what results and running tasks may take; beyond, results go to disk | see there |
-/// | `metrics` | none | where Prometheus finds counters at `/metrics`: `HOST:PORT`, or a port of loopback. The page has no password | an address of this machine |
-/// | `spill_dir` | the system's folder for temporary files | where a folder for results on disk is made | a path |
-///
-/// ```
-/// use phalanx_runtime::WorkerOptions;
-/// let options = WorkerOptions { n_threads: 4, ..WorkerOptions::default() };
-/// assert_eq!(options.reconnect_for.as_secs(), 60);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerOptions {
-    /// Tasks that run at once.
-    pub n_threads: usize,
-    /// A name for people.
-    pub name: String,
-    /// What it has for tasks that need resources, by name.
-    pub resources: BTreeMap<String, u64>,
-    /// Compared with the other programs of the cluster.
-    pub instruction_set: String,
-    /// How long the scheduler is looked for at the start.
-    pub connect_for: Duration,
-    /// How long a lost scheduler is looked for.
-    pub reconnect_for: Duration,
-    /// What scheduler and peers must know or have, and this worker too. Not written by serde: it holds a secret.
-    #[serde(skip)]
-    pub security: Security,
-    /// Where peers and clients fetch results. Where that is every address of the machine, the others are told the one on
-    /// the way to the scheduler.
-    pub listen: Option<String>,
-    /// What results and running tasks may take.
-    pub memory_limit: MemoryLimit,
-    /// Where results go that memory has no room for.
-    pub spill_dir: Option<PathBuf>,
-    /// Where Prometheus finds counters.
-    pub metrics: Option<String>,
-}
-
-impl Default for WorkerOptions {
-    fn default() -> Self {
-        Self {
-            n_threads: n_cores(),
-            name: format!("worker-{}", std::process::id()),
-            resources: BTreeMap::new(),
-            instruction_set: instruction_set(),
-            connect_for: Duration::from_secs(10),
-            reconnect_for: Duration::from_secs(60),
-            security: Security::default(),
-            listen: None,
-            memory_limit: MemoryLimit::Auto,
-            spill_dir: None,
-            metrics: None,
-        }
-    }
-}
-
-impl WorkerOptions {
-    fn spill_dir(&self) -> PathBuf {
-        self.spill_dir.clone().unwrap_or_else(std::env::temp_dir)
-    }
-}
-
-/// Threads that the machine runs at once.
-pub(crate) fn n_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
 
 /// How others get at a worker's results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

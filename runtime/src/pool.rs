@@ -26,6 +26,8 @@ use crate::{
 
 /// Spare threads that stay when nobody needs them, for the next job that waits.
 const SPARE: usize = 4;
+/// What a function says of its failure is cut to so many bytes: the scheduler keeps it, and all who wait are sent it.
+const MAX_SAID: usize = 64 << 10;
 
 /// Threads that do jobs. Dropping it lets every thread finish the job it is at, and end.
 #[derive(Debug)]
@@ -172,12 +174,12 @@ pub(crate) fn call(def: &TaskDef, inputs: &[Input]) -> Result<Value, Failure> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| (def.run)(inputs)));
     IN_TASK.set(false);
     match outcome {
-        Ok(result) => result.map_err(failure),
+        Ok(result) => result.map_err(|said| failure(bounded(said))),
         Err(payload) => {
             let said = SAID.take().unwrap_or_else(|| text(&*payload).to_owned());
             // The payload may be anything, also something whose drop panics.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
-            Err(Failure::Panic(said))
+            Err(Failure::Panic(bounded(said)))
         }
     }
 }
@@ -204,6 +206,15 @@ fn listen_to_panics() {
 /// What a function said, as what it means.
 fn failure(said: String) -> Failure {
     if said == Reschedule.to_string() { Failure::Reschedule } else { Failure::Error(said) }
+}
+
+fn bounded(mut said: String) -> String {
+    let n_bytes = said.len();
+    if n_bytes > MAX_SAID {
+        said.truncate(said.floor_char_boundary(MAX_SAID));
+        said.push_str(&format!("... ({n_bytes} bytes in all)"));
+    }
+    said
 }
 
 fn text(payload: &(dyn std::any::Any + Send)) -> &str {
@@ -248,6 +259,15 @@ mod tests {
             }
         }
         assert!(matches!(call(&def(|_| panic::panic_any(Mine)), &[]), Err(Failure::Panic(_))));
+    }
+
+    #[test]
+    fn what_is_said_of_a_failure_has_a_bound() {
+        let long = |_: &[Input]| Err("ä".repeat(MAX_SAID));
+        let Err(Failure::Error(said)) = call(&def(long), &[]) else { panic!("it fails") };
+        assert_eq!(said.len(), MAX_SAID + "... (131072 bytes in all)".len());
+        assert!(said.ends_with("ä... (131072 bytes in all)"), "{}", &said[said.len() - 40..]);
+        assert_eq!(call(&def(|_| Err("x".repeat(MAX_SAID))), &[]), Err(Failure::Error("x".repeat(MAX_SAID))));
     }
 
     #[test]

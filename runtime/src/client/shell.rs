@@ -578,3 +578,27 @@ pub(super) async fn tick(shell: Arc<Shell>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::pair;
+
+    #[test]
+    fn handles_from_before_a_restart_are_on_nothing() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let (sender, _receiver) = pair();
+        let (handle, guard) = (runtime.handle().clone(), Arc::default());
+        let shell = Shell::new(ClientId(0), Duration::from_secs(1), sender, false, true, handle, guard);
+        let (task, before) = (TaskId::new(ClientId(0), 3), shell.generation());
+        let released = || lock(&shell.released).tasks.clone();
+        shell.release([task], before);
+        assert_eq!(released(), [task]);
+        shell.begins_anew();
+        assert_eq!(released(), [], "the scheduler that knew it is gone");
+        shell.release([task], before);
+        assert_eq!(released(), [], "that number may be another's by now");
+        shell.release([task], shell.generation());
+        assert_eq!(released(), [task]);
+    }
+}

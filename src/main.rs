@@ -1,8 +1,5 @@
 //! The `phalanx` program.
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> std::process::ExitCode {
     phalanx::cli::main()
 }

@@ -11,7 +11,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -40,6 +40,8 @@ use crate::{
 const STILL_COMING: Duration = Duration::from_millis(500);
 /// At most so many messages are taken at once, so that everybody's turn comes.
 const BATCH: usize = 1_024;
+/// How long who has other work keeps what he has to say.
+const LATER: Duration = Duration::from_millis(1);
 
 /// One direction out. Clones send to the same place; the connection's direction ends with the last one.
 #[derive(Debug)]
@@ -85,6 +87,19 @@ impl<M: Wire> Sender<M> {
     pub(crate) fn flush_soon(&self) {
         match self {
             Self::Tcp(tcp) => tcp.0.waiting.notify_one(),
+            Self::InProcess(giver) => giver.flush(),
+        }
+    }
+
+    /// Leaves what is queued for a while, a millisecond or two, since whoever sends it has other work until then: what is
+    /// queued meanwhile goes together.
+    pub(crate) fn flush_later(&self) {
+        match self {
+            Self::Tcp(tcp) => {
+                if !tcp.0.is_timed.swap(true, Ordering::Relaxed) {
+                    tcp.0.later.notify_one();
+                }
+            }
             Self::InProcess(giver) => giver.flush(),
         }
     }
@@ -177,6 +192,8 @@ impl Link {
             writing: Mutex::new(Parts::default()),
             n_unwritten: AtomicUsize::new(0),
             waiting: Notify::new(),
+            later: Notify::new(),
+            is_timed: AtomicBool::new(false),
             moved: Notify::new(),
         });
         tokio::spawn(Arc::clone(&outgoing).write());
@@ -239,6 +256,10 @@ struct Outgoing {
     n_unwritten: AtomicUsize,
     /// Tells the writing task that there is something the system did not take.
     waiting: Notify,
+    /// Tells the writing task that something is to be written in a while.
+    later: Notify,
+    /// Whether it was told.
+    is_timed: AtomicBool,
     /// Tells who waits for the queue to become shorter.
     moved: Notify,
 }
@@ -335,7 +356,13 @@ impl Outgoing {
             }
             rest.await;
             self.moved.notify_waiters();
-            self.waiting.notified().await;
+            tokio::select! {
+                () = self.waiting.notified() => {}
+                () = self.later.notified() => {
+                    let _ = tokio::time::timeout(LATER, self.waiting.notified()).await;
+                    self.is_timed.store(false, Ordering::Relaxed);
+                }
+            }
         }
     }
 

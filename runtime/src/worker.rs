@@ -54,6 +54,9 @@ use page::Page;
 const TRIED: u64 = 64 << 10;
 /// How often a thread with a job tells the machine what others left, before another takes its job.
 const ROUNDS: u32 = 8;
+/// A worker process whose threads have at least so much more to do may be slow to say what they have done: the scheduler
+/// sends more (it lets them have 4 ms) long before they run dry.
+const IN_HAND_NS: u64 = 1_500_000;
 
 /// How others get at a worker's results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -473,7 +476,7 @@ impl Session {
                 jobs.extend(next.take());
                 self.hand_out(&mut jobs);
             }
-            let dropped = match self.core.try_lock() {
+            let (dropped, in_hand_ns) = match self.core.try_lock() {
                 Ok(mut core) => self.turn(&mut core, &mut jobs),
                 Err(TryLockError::Poisoned(core)) => self.turn(&mut core.into_inner(), &mut jobs),
                 Err(TryLockError::WouldBlock) => return next,
@@ -485,11 +488,16 @@ impl Session {
             // First the scheduler: a function that ends its process at once must be known to have been started. In a stream
             // of small tasks one write carries many answers, but for what is under suspicion: a task that was lost with
             // a worker before.
-            if is_free && jobs.is_empty() && next.as_ref().is_some_and(|job| job.attempt == Attempt(0)) {
-                self.scheduler().flush_soon();
+            let scheduler = self.scheduler();
+            if !is_free || !jobs.is_empty() || next.as_ref().is_none_or(|job| job.attempt != Attempt(0)) {
+                scheduler.flush();
+            } else if in_hand_ns >= IN_HAND_NS && self.note.is_some() {
+                // The supervisor can read what runs.
+                scheduler.flush_later();
             } else {
-                self.scheduler().flush();
+                scheduler.flush_soon();
             }
+            drop(scheduler);
             self.hand_out(&mut jobs);
             // Who left something meanwhile found the machine busy, and left it to this.
             if lock(&self.inbox).is_empty() || self.is_over() {
@@ -499,9 +507,9 @@ impl Session {
         next
     }
 
-    /// Tells the machine what it has not heard, and carries out what it says. What is returned is dropped when nobody
-    /// waits for it.
-    fn turn(&self, core: &mut Core, jobs: &mut Vec<Job>) -> Removed {
+    /// Tells the machine what it has not heard, and carries out what it says. Returns what is dropped when nobody waits
+    /// for it, and how long the threads have work without hearing more.
+    fn turn(&self, core: &mut Core, jobs: &mut Vec<Job>) -> (Removed, u64) {
         let mut dropped = Removed::default();
         let now = self.clock.now();
         core.events.extend(lock(&self.inbox).drain(..));
@@ -541,7 +549,7 @@ impl Session {
         self.recording.store(core.machine.is_recording(), Ordering::Relaxed);
         core.checks.run(|| core.machine.check_invariants());
         self.alarm.set(core.machine.deadline().map(|(time, _)| time));
-        dropped
+        (dropped, core.machine.in_hand_ns())
     }
 
     fn scheduler(&self) -> impl std::ops::Deref<Target = Sender<FromWorker>> + '_ {

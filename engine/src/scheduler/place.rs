@@ -29,8 +29,9 @@ pub(super) const UNIT_NS: u64 = 128;
 const FETCH_LATENCY: u64 = 200_000 / UNIT_NS;
 /// What a task of a function that never ran is taken to need: 10 ms, long enough to send each thread one only.
 pub(super) const UNKNOWN: u32 = (10_000_000 / UNIT_NS) as u32;
-/// Expected work that a worker's thread has in hand at most beside the task it runs: 1 ms.
-const PREFILL: u64 = 1_000_000 / UNIT_NS;
+/// Expected work that a worker's thread has in hand at most beside the task it runs: 4 ms. So much is enough where the
+/// scheduler, on a core that others want, comes to its turn late; what is in hand is not stolen.
+const PREFILL: u64 = 4_000_000 / UNIT_NS;
 /// Tasks that a worker's thread has in hand at most.
 const PREFILL_TASKS: usize = 256;
 /// Entries at the end of a long queue that an idle worker looks at.

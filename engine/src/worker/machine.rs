@@ -85,6 +85,8 @@ pub struct Worker {
     counters: Counters,
     /// Running attempts whose end the scheduler wants to know, whatever comes of them.
     awaited_ends: BTreeSet<Key>,
+    /// How long functions ran lately, in nanoseconds: a mean in which the last eight or so count.
+    recent_ns: u64,
 }
 
 /// An attempt's name.
@@ -174,6 +176,7 @@ impl Worker {
             recorder: Recorder::default(),
             counters: Counters::default(),
             awaited_ends: BTreeSet::new(),
+            recent_ns: 0,
         }
     }
 
@@ -281,6 +284,11 @@ impl Worker {
     /// Results that are held, in memory or on disk.
     pub fn n_held(&self) -> usize {
         self.memory.len()
+    }
+
+    /// How long what is ready here keeps the threads busy, in nanoseconds, if it takes as long as what ran lately.
+    pub fn in_hand_ns(&self) -> u64 {
+        self.recent_ns.saturating_mul(self.ready.len() as u64) / u64::from(self.config.n_threads.max(1))
     }
 
     /// What has been counted until now.
@@ -475,6 +483,7 @@ impl Worker {
             return;
         };
         let (cancelled, turn, wanted) = (*cancelled, *turn, *wanted);
+        self.recent_ns = self.recent_ns - self.recent_ns / 8 + run_ns / 8;
         if let Some(work) = self.attempts.remove(&key) {
             self.end_loans(work.expected_bytes, work.loans);
         }

@@ -1,6 +1,7 @@
 //! The worker machine as a specification: what it is told, and all that it answers, so silence is tested too.
 
 mod fetch;
+mod in_hand;
 mod memory;
 mod seceded;
 

@@ -59,6 +59,29 @@ async fn large_values_and_small_messages_keep_their_order() {
 }
 
 #[tokio::test]
+async fn what_may_go_later_goes_without_being_asked_for_again() {
+    let (here, there) = ends().await;
+    let (sender, _unread): (Sender<ToPeer>, Receiver<FromPeer>) = here.typed();
+    let (_back, mut receiver): (Sender<FromPeer>, Receiver<ToPeer>) = there.typed();
+    // Also the second time, and where somebody else was in a hurry in between.
+    for (round, is_hurried) in [false, false, true, false].into_iter().enumerate() {
+        let messages: Vec<ToPeer> = (0..3).map(|n| ToPeer::Missing { task: task(10 * round as u64 + n) }).collect();
+        for message in messages.clone() {
+            sender.send(message).unwrap();
+            sender.flush_later();
+        }
+        if is_hurried {
+            sender.flush();
+        }
+        let mut received = Vec::new();
+        while received.len() < messages.len() {
+            assert!(receiver.recv(&mut received).await.unwrap());
+        }
+        assert_eq!(received, messages);
+    }
+}
+
+#[tokio::test]
 async fn who_hangs_up_in_the_middle_of_a_message_is_an_error() {
     let (listener, url) = any_port().await;
     let opening = [&b"PHALANX\n\x01\x02\0\0\0\0\0\0"[..], &[7; 32]].concat();

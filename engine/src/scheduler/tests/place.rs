@@ -51,10 +51,10 @@ fn short_tasks_are_sent_ahead_and_long_ones_are_not() {
 }
 
 #[test]
-fn as_many_roots_are_in_hand_as_keep_threads_busy_for_a_millisecond() {
+fn as_many_roots_are_in_hand_as_keep_threads_busy_for_four_milliseconds() {
     // test_scheduler: saturation_factor. How long a task takes says how many a worker of 2 threads and one of 1 have.
     let table =
-        [(None, [2, 1]), (Some(10_000), [2, 1]), (Some(1_000), [2, 1]), (Some(400), [5, 3]), (Some(90), [23, 12])];
+        [(None, [2, 1]), (Some(10_000), [2, 1]), (Some(3_000), [3, 2]), (Some(1_000), [8, 4]), (Some(200), [40, 20])];
     for (micros, expected) in table {
         let mut world = World::new(&[2, 1]);
         if let Some(micros) = micros {

@@ -18,6 +18,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{
     data::DataError,
@@ -64,7 +65,8 @@ impl<T: Portable> Delayed<T> {
     }
 
     /// A call of a registered function; what `#[task]`'s `delayed` does.
-    pub fn call(def: &'static TaskDef, arguments: Vec<Argument>) -> Self {
+    pub fn call(def: &'static TaskDef, arguments: impl IntoIterator<Item = Argument>) -> Self {
+        let arguments = arguments.into_iter().collect();
         let options = T::STAYS.then(|| Arc::new(TaskOptions { actor: true, ..TaskOptions::default() }));
         Self::from_any(AnyDelayed::new(Kind::Call { def, arguments, options }))
     }
@@ -228,7 +230,7 @@ struct Node {
 enum Kind {
     Call {
         def: &'static TaskDef,
-        arguments: Vec<Argument>,
+        arguments: SmallVec<[Argument; 2]>,
         /// Where they are not the default.
         options: Option<Arc<TaskOptions>>,
     },
@@ -385,20 +387,21 @@ impl Drop for Node {
     fn drop(&mut self) {
         let mut pending = Vec::new();
         take_arguments(self, &mut pending);
-        while let Some(AnyDelayed(node)) = pending.pop() {
-            if let Some(mut node) = Arc::into_inner(node) {
-                take_arguments(&mut node, &mut pending);
-            }
+        while let Some(mut node) = pending.pop() {
+            take_arguments(&mut node, &mut pending);
         }
     }
 }
 
-fn take_arguments(node: &mut Node, into: &mut Vec<AnyDelayed>) {
+/// Takes away the calls that nobody else has.
+fn take_arguments(node: &mut Node, into: &mut Vec<Node>) {
+    let is_call = |node: &Node| matches!(node.kind, Kind::Call { .. });
+    let mut take = |AnyDelayed(node)| into.extend(Arc::into_inner(node).filter(is_call));
     if let Kind::Call { arguments, .. } = &mut node.kind {
         for argument in arguments.drain(..) {
             match argument {
-                Argument::One(node) => into.push(node),
-                Argument::Many(nodes) => into.extend(nodes),
+                Argument::One(node) => take(node),
+                Argument::Many(nodes) => nodes.into_iter().for_each(&mut take),
             }
         }
     }
@@ -412,11 +415,29 @@ pub trait Collection {
     /// The results it is made of.
     fn outputs(&self) -> Vec<AnyDelayed>;
 
+    /// Adds the results it is made of to those of others.
+    fn add_outputs(&self, to: &mut Vec<AnyDelayed>) {
+        to.extend(self.outputs());
+    }
+
+    /// How many results it is made of.
+    fn n_outputs(&self) -> usize {
+        self.outputs().len()
+    }
+
     /// Puts the values of the outputs together, in the same order.
     ///
     /// # Errors
     /// When a value is not of the expected type.
     fn assemble(&self, values: Vec<Value>) -> Result<Self::Output, DataError>;
+
+    /// As [`assemble`](Self::assemble), of the first of these values.
+    ///
+    /// # Errors
+    /// As there.
+    fn assemble_first(&self, values: &mut std::vec::IntoIter<Value>) -> Result<Self::Output, DataError> {
+        self.assemble(values.take(self.n_outputs()).collect())
+    }
 
     /// The same thing over outputs that were submitted: what `persist` gives back.
     #[must_use]
@@ -432,8 +453,20 @@ impl<T: Portable + Clone> Collection for Delayed<T> {
         vec![self.node.clone()]
     }
 
-    fn assemble(&self, mut values: Vec<Value>) -> Result<T, DataError> {
-        let value = values.pop().ok_or(DataError::Type { expected: "one value", found: "none" })?;
+    fn add_outputs(&self, to: &mut Vec<AnyDelayed>) {
+        to.push(self.node.clone());
+    }
+
+    fn n_outputs(&self) -> usize {
+        1
+    }
+
+    fn assemble(&self, values: Vec<Value>) -> Result<T, DataError> {
+        self.assemble_first(&mut values.into_iter())
+    }
+
+    fn assemble_first(&self, values: &mut std::vec::IntoIter<Value>) -> Result<T, DataError> {
+        let value = values.next().ok_or(DataError::Type { expected: "one value", found: "none" })?;
         Ok(Arc::unwrap_or_clone(value.take::<T>()?))
     }
 
@@ -446,17 +479,30 @@ impl<C: Collection> Collection for Vec<C> {
     type Output = Vec<C::Output>;
 
     fn outputs(&self) -> Vec<AnyDelayed> {
-        self.iter().flat_map(C::outputs).collect()
+        let mut all = Vec::with_capacity(self.len());
+        self.add_outputs(&mut all);
+        all
+    }
+
+    fn add_outputs(&self, to: &mut Vec<AnyDelayed>) {
+        self.iter().for_each(|part| part.add_outputs(to));
+    }
+
+    fn n_outputs(&self) -> usize {
+        self.iter().map(C::n_outputs).sum()
     }
 
     fn assemble(&self, values: Vec<Value>) -> Result<Self::Output, DataError> {
-        let mut values = values.into_iter();
-        self.iter().map(|part| part.assemble(values.by_ref().take(part.outputs().len()).collect())).collect()
+        self.assemble_first(&mut values.into_iter())
+    }
+
+    fn assemble_first(&self, values: &mut std::vec::IntoIter<Value>) -> Result<Self::Output, DataError> {
+        self.iter().map(|part| part.assemble_first(values)).collect()
     }
 
     fn rebuild(&self, outputs: Vec<AnyDelayed>) -> Self {
         let mut outputs = outputs.into_iter();
-        self.iter().map(|part| part.rebuild(outputs.by_ref().take(part.outputs().len()).collect())).collect()
+        self.iter().map(|part| part.rebuild(outputs.by_ref().take(part.n_outputs()).collect())).collect()
     }
 }
 
@@ -467,18 +513,18 @@ macro_rules! tuple_collection {
 
             fn outputs(&self) -> Vec<AnyDelayed> {
                 let mut all = Vec::new();
-                $(all.extend(self.$place.outputs());)+
+                $(self.$place.add_outputs(&mut all);)+
                 all
             }
 
             fn assemble(&self, values: Vec<Value>) -> Result<Self::Output, DataError> {
                 let mut values = values.into_iter();
-                Ok(($(self.$place.assemble(values.by_ref().take(self.$place.outputs().len()).collect())?,)+))
+                Ok(($(self.$place.assemble_first(&mut values)?,)+))
             }
 
             fn rebuild(&self, outputs: Vec<AnyDelayed>) -> Self {
                 let mut outputs = outputs.into_iter();
-                ($(self.$place.rebuild(outputs.by_ref().take(self.$place.outputs().len()).collect()),)+)
+                ($(self.$place.rebuild(outputs.by_ref().take(self.$place.n_outputs()).collect()),)+)
             }
         }
     };

@@ -38,6 +38,7 @@ pub mod death;
 pub mod dense;
 pub mod event;
 mod fetch;
+mod few;
 pub mod graph;
 pub mod id;
 pub mod inspect;

@@ -14,6 +14,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use smallvec::SmallVec;
 
 use crate::{
     coordination::{self, Answer},
@@ -436,6 +437,11 @@ pub enum ToWorker {
     },
 }
 
+/// The arguments of a task; mostly so few that they need no memory of their own.
+pub type Arguments = SmallVec<[ArgumentCode; 2]>;
+/// The values that a task's arguments name.
+pub type Constants = SmallVec<[Value; 1]>;
+
 /// One attempt at a task, with all that a worker needs for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Compute {
@@ -451,12 +457,13 @@ pub struct Compute {
     pub wanted: bool,
     /// Its arguments: [`ArgumentCode::Task`], [`ArgumentCode::Constant`] (a place in `constants`) and
     /// [`ArgumentCode::List`]; never [`ArgumentCode::Node`].
-    pub arguments: Vec<ArgumentCode>,
+    #[serde(with = "crate::few")]
+    pub arguments: Arguments,
     /// The inputs that the worker does not hold yet as far as the scheduler knows, each once.
     pub fetch: Vec<Remote>,
     /// The values that arguments name.
     #[serde(skip)]
-    pub constants: Vec<Value>,
+    pub constants: Constants,
     /// How many `constants` are attached.
     pub n_constants: u32,
     /// Its place in its gang, where it is a member of one.

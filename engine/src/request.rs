@@ -162,7 +162,7 @@ impl Request {
     pub(crate) const fn carried(&mut self) -> Carried<'_> {
         match self {
             // `Graph::check` compares them with what its arguments name.
-            Self::Share { graph, .. } => Carried::All { values: &mut graph.constants, n: None },
+            Self::Share { graph, .. } => Carried::All(&mut graph.constants),
             Self::Publish { shape, .. } => Carried::One { value: shape, is_there: true },
             _ => Carried::Nothing,
         }

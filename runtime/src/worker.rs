@@ -28,6 +28,7 @@ use phalanx_engine::{
     value::Value,
     worker::{Command, Config, Event, Run, StopReason, Worker as Machine},
 };
+use smallvec::SmallVec;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
 use crate::{
@@ -381,13 +382,16 @@ struct Core {
     checks: Checks,
 }
 
+/// What a function is called with; mostly little.
+type Inputs = SmallVec<[Input; 2]>;
+
 /// A function call on its way to a thread.
 struct Job {
     session: Weak<Session>,
     task: TaskId,
     attempt: Attempt,
     gang: Option<Box<GangCall>>,
-    call: Result<(&'static TaskDef, Vec<Input>), Failure>,
+    call: Result<(&'static TaskDef, Inputs), Failure>,
 }
 
 impl Session {
@@ -596,8 +600,8 @@ impl Session {
         Job { session, task: run.task, attempt: run.attempt, gang: run.gang, call }
     }
 
-    fn inputs(&self, run: &Run) -> Result<Vec<Input>, String> {
-        let mut inputs = Vec::new();
+    fn inputs(&self, run: &Run) -> Result<Inputs, String> {
+        let mut inputs = Inputs::new();
         let mut codes = run.arguments.iter();
         while let Some(code) = codes.next() {
             inputs.push(match code {

@@ -121,7 +121,7 @@ fn expand(name: Option<LitStr>, function: &ItemFn) -> Result<Tokens, Error> {
                 /// Describes a call; nothing runs.
                 #many
                 pub fn delayed(#(#names: #accepted),*) -> #engine::graph::Delayed<#output> {
-                    #engine::graph::Delayed::call(&DEF, ::std::vec![#(#converted),*])
+                    #engine::graph::Delayed::call(&DEF, [#(#converted),*])
                 }
             }
 

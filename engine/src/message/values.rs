@@ -10,10 +10,12 @@ pub(crate) enum Carried<'a> {
         value: &'a mut Option<Value>,
         is_there: bool,
     },
-    /// So many; none said means any number, which whoever uses them compares with what names them.
-    All {
-        values: &'a mut Vec<Value>,
-        n: Option<usize>,
+    /// Any number, which whoever uses them compares with what names them.
+    All(&'a mut Vec<Value>),
+    /// So many, mostly one.
+    Few {
+        values: &'a mut Constants,
+        n: usize,
     },
 }
 
@@ -22,7 +24,8 @@ impl Carried<'_> {
         match self {
             Self::Nothing => Vec::new(),
             Self::One { value, .. } => value.take().into_iter().collect(),
-            Self::All { values, .. } => std::mem::take(values),
+            Self::All(values) => std::mem::take(values),
+            Self::Few { values, .. } => std::mem::take(values).into_vec(),
         }
     }
 
@@ -31,7 +34,8 @@ impl Carried<'_> {
         let expected = match &self {
             Self::Nothing => 0,
             Self::One { is_there, .. } => usize::from(*is_there),
-            Self::All { n, .. } => n.unwrap_or(found),
+            Self::All(_) => found,
+            Self::Few { n, .. } => *n,
         };
         if found != expected {
             return Err(AttachError { expected, found });
@@ -39,7 +43,8 @@ impl Carried<'_> {
         match self {
             Self::Nothing => {}
             Self::One { value, .. } => *value = came.into_iter().next(),
-            Self::All { values, .. } => *values = came,
+            Self::All(values) => *values = came,
+            Self::Few { values, .. } => *values = came.into(),
         }
         Ok(())
     }
@@ -68,7 +73,7 @@ carry! {
     FromPeer: |_it| Carried::Nothing;
     FromClient: |it| match it {
         // `Graph::check` compares them with what its arguments name.
-        FromClient::Submit { graph, .. } => Carried::All { values: &mut graph.constants, n: None },
+        FromClient::Submit { graph, .. } => Carried::All(&mut graph.constants),
         FromClient::Ask { request, .. } => request.carried(),
         FromClient::Coordinate { value, has_value, .. } => Carried::One { value, is_there: *has_value },
         FromClient::Release { .. }
@@ -93,7 +98,7 @@ carry! {
     };
     ToWorker: |it| match it {
         ToWorker::Compute(Compute { constants, n_constants, .. }) => {
-            Carried::All { values: constants, n: Some(*n_constants as usize) }
+            Carried::Few { values: constants, n: *n_constants as usize }
         }
         ToWorker::Located { .. }
         | ToWorker::Drop { .. }

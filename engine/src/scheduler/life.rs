@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{
     Command, Scheduler,
     tasks::{NONE, Slot, State},
@@ -17,17 +19,20 @@ use crate::{
     value::Value,
 };
 
+/// A task's neighbours, and work lists: mostly so few that they need no memory of their own.
+type Few = SmallVec<[Slot; 8]>;
+
 impl Scheduler {
     /// A needed task leaves `Released`; so do the inputs it must have again.
     pub(super) fn activate(&mut self, slot: Slot, out: &mut Vec<Command>) {
-        let mut work = vec![slot];
+        let mut work: Few = smallvec![slot];
         while let Some(slot) = work.pop() {
             if self.tasks.state[slot] != State::Released || !self.is_needed(slot) {
                 continue;
             }
             self.tasks.state[slot] = State::Waiting;
             self.count_active(slot, 1);
-            let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
+            let inputs: Few = self.tasks.dependencies(slot).collect();
             let mut failed = None;
             let mut n_missing = 0;
             for input in inputs {
@@ -223,7 +228,7 @@ impl Scheduler {
     /// Attempts on a worker that cannot run before an input is made again wait here instead: there they would keep a
     /// thread that making the input may need.
     fn take_back(&mut self, input: Slot, worker: WorkerId, out: &mut Vec<Command>) {
-        let dependents: Vec<Slot> = self.tasks.dependents(input).collect();
+        let dependents: Few = self.tasks.dependents(input).collect();
         for slot in dependents {
             let is_there = self.tasks.state[slot] == State::Assigned && self.tasks.worker[slot] == worker.0;
             let is_running = self.is_running_on(worker, slot);
@@ -359,7 +364,7 @@ impl Scheduler {
 
     /// Takes a task out of the table when nobody can want it again, and then those that were kept for it.
     pub(super) fn forget_if_done(&mut self, slot: Slot) {
-        let mut work = vec![slot];
+        let mut work: Few = smallvec![slot];
         while let Some(slot) = work.pop() {
             let tasks = &self.tasks;
             let at_rest = matches!(tasks.state[slot], State::Released | State::Failed);
@@ -393,7 +398,7 @@ impl Scheduler {
 
     /// An active task goes to `Failed`, and every active task that needs it with it.
     pub(super) fn fail(&mut self, slot: Slot, error: Arc<TaskError>, out: &mut Vec<Command>) {
-        let mut work = vec![slot];
+        let mut work: Few = smallvec![slot];
         let mut mates = Vec::new();
         while let Some(slot) = work.pop() {
             if !self.tasks.state[slot].is_active() {
@@ -453,7 +458,7 @@ impl Scheduler {
             let message = ToClient::finished(task, n_bytes, holders, value);
             self.tell_wanting(slot, message, out);
         }
-        let dependents: Vec<Slot> = self.tasks.dependents(slot).collect();
+        let dependents: Few = self.tasks.dependents(slot).collect();
         for dependent in dependents {
             if self.tasks.state[dependent] == State::Waiting {
                 self.tasks.n_missing[dependent] -= 1;
@@ -472,7 +477,7 @@ impl Scheduler {
             self.tasks.state[*slot] = State::Released;
             self.tasks.worker[*slot] = NONE;
             self.record(*slot, Step::Lost);
-            let dependents: Vec<Slot> = self.tasks.dependents(*slot).collect();
+            let dependents: Few = self.tasks.dependents(*slot).collect();
             for dependent in dependents {
                 match self.tasks.state[dependent] {
                     State::Waiting => self.tasks.n_missing[dependent] += 1,
@@ -513,7 +518,7 @@ impl Scheduler {
     fn start_over(&mut self, slot: Slot, out: &mut Vec<Command>) {
         self.leave_place(slot);
         self.tasks.state[slot] = State::Waiting;
-        let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
+        let inputs: Few = self.tasks.dependencies(slot).collect();
         let missing = inputs.iter().filter(|input| self.tasks.state[**input] != State::Memory);
         self.tasks.n_missing[slot] = missing.count() as u32;
         if self.tasks.n_missing[slot] == 0 {
@@ -528,7 +533,7 @@ impl Scheduler {
 
     /// A task's inputs are needed by one active task less.
     pub(super) fn release_inputs(&mut self, slot: Slot, out: &mut Vec<Command>) {
-        let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
+        let inputs: Few = self.tasks.dependencies(slot).collect();
         for input in inputs {
             self.tasks.n_pending[input] -= 1;
             self.let_go(input, out);
@@ -537,7 +542,7 @@ impl Scheduler {
 
     /// Where nobody needs a task any more: its result is dropped, its running stopped, its record forgotten.
     pub(super) fn let_go(&mut self, slot: Slot, out: &mut Vec<Command>) {
-        let mut work = vec![slot];
+        let mut work: Few = smallvec![slot];
         while let Some(slot) = work.pop() {
             if self.is_needed(slot) {
                 continue;
@@ -568,7 +573,7 @@ impl Scheduler {
                     }
                     self.record(slot, Step::Released);
                     self.count_active(slot, -1);
-                    let inputs: Vec<Slot> = self.tasks.dependencies(slot).collect();
+                    let inputs: Few = self.tasks.dependencies(slot).collect();
                     for input in inputs {
                         self.tasks.n_pending[input] -= 1;
                         work.push(input);

@@ -18,9 +18,8 @@ use crate::{
     event::Step,
     graph::ArgumentCode,
     id::{Attempt, WorkerId},
-    message::{Compute, Priority, Remote, ToWorker},
+    message::{Compute, Constants, Priority, Remote, ToWorker},
     task::TaskError,
-    value::Value,
 };
 
 /// Times in placement are counted in units of 128 ns, which is also how long 128 bytes take at 1 GB/s.
@@ -266,7 +265,7 @@ impl Scheduler {
         let expected_bytes = self.expected_bytes(slot, function);
         let Some((submission, node)) = self.recipe(slot) else { return };
         let graph = &submission.graph;
-        let mut constants: Vec<Value> = Vec::new();
+        let mut constants = Constants::new();
         let arguments = graph
             .arguments_of(node)
             .iter()

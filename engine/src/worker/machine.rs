@@ -19,7 +19,7 @@ use crate::{
     fetch::{Fetches, hash},
     graph::ArgumentCode,
     id::{Attempt, FunctionId, TaskId},
-    message::{Address, Compute, Failure, FromWorker, GangCall, Priority, Remote, ToWorker},
+    message::{Address, Arguments, Compute, Constants, Failure, FromWorker, GangCall, Priority, Remote, ToWorker},
     time::Time,
     value::Value,
 };
@@ -31,7 +31,7 @@ mod rejoin;
 /// ```
 /// use phalanx_engine::{
 ///     id::{Attempt, ClientId, FunctionId, TaskId},
-///     message::{Address, Compute, FromWorker, Priority, ToWorker},
+///     message::{Address, Arguments, Compute, Constants, FromWorker, Priority, ToWorker},
 ///     time::Time,
 ///     worker::{Command, Config, Event, Run, Worker},
 /// };
@@ -44,16 +44,17 @@ mod rejoin;
 ///     function,
 ///     priority: Priority::default(),
 ///     wanted: true,
-///     arguments: vec![],
+///     arguments: Arguments::new(),
 ///     fetch: vec![],
-///     constants: vec![],
+///     constants: Constants::new(),
 ///     n_constants: 0,
 ///     gang: None,
 ///     expected_bytes: 0,
 /// };
 /// let mut commands = Vec::new();
 /// worker.handle(Time::ZERO, Event::Scheduler(ToWorker::Compute(compute)), &mut commands);
-/// let run = Run { task, attempt, function, arguments: vec![], constants: vec![], gang: None };
+/// let (arguments, constants) = (Arguments::new(), Constants::new());
+/// let run = Run { task, attempt, function, arguments, constants, gang: None };
 /// assert_eq!(commands, [Command::ToScheduler(FromWorker::Started { task, attempt }), Command::Run(run)]);
 /// ```
 #[derive(Debug)]
@@ -100,8 +101,8 @@ pub(super) struct Work {
     /// Its place among everything that ever arrived.
     arrival: u64,
     wanted: bool,
-    pub(super) arguments: Vec<ArgumentCode>,
-    constants: Vec<Value>,
+    pub(super) arguments: Arguments,
+    constants: Constants,
     gang: Option<Box<GangCall>>,
     pub(super) state: State,
     /// The expected size of its result.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     id::{Attempt, FunctionId, TaskId},
-    message::{Address, Failure, FromWorker, ToWorker},
+    message::{Address, Arguments, Constants, Failure, FromWorker, ToWorker},
     time::Time,
     value::Value,
 };
@@ -216,9 +216,9 @@ pub struct Run {
     /// The function, by this program's table.
     pub function: FunctionId,
     /// As in [`Compute`](crate::message::Compute).
-    pub arguments: Vec<crate::graph::ArgumentCode>,
+    pub arguments: Arguments,
     /// The values that arguments name.
-    pub constants: Vec<Value>,
+    pub constants: Constants,
     /// Its place in its gang, where it is a member of one.
     pub gang: Option<Box<crate::message::GangCall>>,
 }

@@ -12,7 +12,7 @@ use crate::{
     actor::ActorState,
     graph::ArgumentCode,
     id::{Attempt, ClientId, FunctionId, TaskId},
-    message::{Address, Compute, Failure, FromWorker, Priority, Remote, ToWorker},
+    message::{Address, Compute, Constants, Failure, FromWorker, Priority, Remote, ToWorker},
     time::Time,
     value::Value,
 };
@@ -138,7 +138,7 @@ fn compute(sequence: u64, attempt: u32, inputs: &[(u64, &[u32])]) -> Compute {
         wanted: false,
         arguments: inputs.iter().map(|(input, _)| ArgumentCode::Task(task(*input))).collect(),
         fetch: elsewhere.map(|(i, h)| Remote { task: task(*i), n_bytes: 8, holders: peers(h) }).collect(),
-        constants: vec![],
+        constants: Constants::new(),
         n_constants: 0,
         gang: None,
         expected_bytes: 0,
@@ -162,7 +162,7 @@ fn started(sequence: u64, attempt: u32) -> Command {
 fn run(sequence: u64, attempt: u32, inputs: &[u64]) -> Command {
     let arguments = inputs.iter().map(|input| ArgumentCode::Task(task(*input))).collect();
     let (task, attempt) = (task(sequence), Attempt(attempt));
-    Command::Run(Run { task, attempt, function: FunctionId(3), arguments, constants: vec![], gang: None })
+    Command::Run(Run { task, attempt, function: FunctionId(3), arguments, constants: Constants::new(), gang: None })
 }
 
 fn store(sequence: u64) -> Command {

@@ -97,11 +97,11 @@ fn some_messages() -> Vec<ToWorker> {
             function: FunctionId(3),
             priority: Priority::default(),
             wanted: true,
-            arguments: vec![ArgumentCode::Constant(0), ArgumentCode::Task(task(1))],
+            arguments: [ArgumentCode::Constant(0), ArgumentCode::Task(task(1))].into(),
             fetch: vec![],
             n_constants: u32::try_from(constants.len()).unwrap(),
             gang: None,
-            constants,
+            constants: constants.into(),
             expected_bytes: 0,
         })
     };

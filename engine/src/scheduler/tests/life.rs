@@ -20,8 +20,8 @@ fn constants_travel_with_the_task_that_names_them() {
     graph.constants = vec![Value::new(1.0), Value::new(2.0)];
     let commands = world.submits(graph, &[0]);
     let [Command::ToWorker { message: ToWorker::Compute(compute), .. }] = &*commands else { panic!("{commands:?}") };
-    assert_eq!(compute.arguments, [ArgumentCode::List(2), ArgumentCode::Constant(0), ArgumentCode::Constant(0)]);
-    assert_eq!((&compute.constants, compute.n_constants), (&vec![Value::new(2.0)], 1));
+    assert_eq!(*compute.arguments, [ArgumentCode::List(2), ArgumentCode::Constant(0), ArgumentCode::Constant(0)]);
+    assert_eq!((&*compute.constants, compute.n_constants), (&[Value::new(2.0)][..], 1));
 }
 
 #[test]

@@ -279,6 +279,11 @@ impl Fetches {
         self.rests.first().map(|(at, _, address)| (*at, address.clone()))
     }
 
+    /// Bytes on their way here.
+    pub(crate) const fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
     /// Ends an event: asks idle peers, the most urgent results first, and finds out what nobody has.
     pub(crate) fn settle(&mut self, now: Time) -> Settled {
         let mut settled = Settled::default();

@@ -25,7 +25,7 @@ use crate::{
     io::{Spawned, lock},
     opening::Channel,
     security::Guard,
-    spill::SpillFile,
+    spill::{Pieces, SpillFile},
     store::{self, Found, Store},
     transport::{Connect, Link, Receiver, Sender},
     wire::FrameError,
@@ -33,6 +33,8 @@ use crate::{
 
 /// A data port stops reading results out of its store while so many bytes wait to be sent.
 const WINDOW: usize = 8 << 20;
+/// As much of a file is in memory at a time, and as much again on its way.
+const PIECE: usize = 1 << 20;
 /// A peer that takes nothing of what is sent to it for so long is hung up on; it has given up before.
 const STANDSTILL: Duration = Duration::from_secs(30);
 /// Values of at least this size are sent to few peers at once, and are made bytes of on a thread where nobody waits for it.
@@ -270,17 +272,26 @@ async fn answer(
     while let Ok(true) = receiver.recv(&mut requests).await {
         for FromPeer::Get { tasks } in requests.drain(..) {
             for task in tasks {
-                let value = load(&store, task).await;
-                let is_large = value.as_ref().is_some_and(|value| value.n_bytes() >= LARGE);
+                let found = find(&store, task).await;
+                let is_large = found.as_ref().is_some_and(|found| found.n_bytes() >= LARGE);
                 if is_large && !lock(&serves).begin(task) {
                     let _ = sender.send(ToPeer::Busy { task });
                     continue;
                 }
                 let _serve = is_large.then(|| Serve { serves: Arc::clone(&serves), task });
-                if !say(&sender, task, value).await {
+                let is_said = match found {
+                    None => false,
+                    Some(Content::Memory(value)) => say(&sender, task, value).await,
+                    Some(Content::Disk(file, pieces)) => match say_file(&sender, task, &file, pieces).await {
+                        Some(is_said) => is_said,
+                        // In the middle of a message nothing else can be said.
+                        None => return,
+                    },
+                };
+                if !is_said {
                     let _ = sender.send(ToPeer::Missing { task });
                 }
-                if !drained(&sender).await {
+                if !drained(&sender, WINDOW).await {
                     return;
                 }
             }
@@ -289,25 +300,38 @@ async fn answer(
     }
 }
 
-/// A result, from memory or disk.
-async fn load(store: &Store, task: TaskId) -> Option<Value> {
-    match store.find(task)? {
-        Found::Memory(value) => Some(value),
-        Found::Disk(file) => {
-            let read = tokio::task::spawn_blocking(move || file.read()).await.ok()?;
-            read.inspect_err(|error| tracing::warn!(%task, %error, "a result cannot be read from disk"))
-                .ok()
-                .map(Value::from_data)
+/// A result where it lies.
+enum Content {
+    Memory(Value),
+    Disk(Arc<SpillFile>, Pieces),
+}
+
+impl Content {
+    fn n_bytes(&self) -> u64 {
+        match self {
+            Self::Memory(value) => value.n_bytes(),
+            Self::Disk(_, pieces) => pieces.n_left() as u64,
         }
     }
 }
 
-/// Waits until little of what was sent is still on its way. False where the peer takes nothing for too long: others
-/// wait for their turn.
-async fn drained(sender: &Sender<ToPeer>) -> bool {
+async fn find(store: &Store, task: TaskId) -> Option<Content> {
+    match store.find(task)? {
+        Found::Memory(value) => Some(Content::Memory(value)),
+        Found::Disk(file) => {
+            let open = move || file.pieces().map(|pieces| Content::Disk(file, pieces));
+            let opened = tokio::task::spawn_blocking(open).await.ok()?;
+            opened.inspect_err(|error| tracing::warn!(%task, %error, "a result cannot be read from disk")).ok()
+        }
+    }
+}
+
+/// Waits until at most `window` bytes of what was sent are still on their way. False where the peer takes nothing for too
+/// long: others wait for their turn.
+async fn drained(sender: &Sender<ToPeer>, window: usize) -> bool {
     loop {
         let left = sender.n_unwritten();
-        if left <= WINDOW {
+        if left <= window {
             return true;
         }
         if tokio::time::timeout(STANDSTILL, sender.drained(left - 1)).await.is_err() {
@@ -317,10 +341,9 @@ async fn drained(sender: &Sender<ToPeer>) -> bool {
     }
 }
 
-/// Sends a result. False where there is none to send.
-#[tracing::instrument(name = "transfer", level = "debug", skip_all, fields(%task, n_bytes = value.as_ref().map_or(0, |value| value.n_bytes())))]
-async fn say(sender: &Sender<ToPeer>, task: TaskId, value: Option<Value>) -> bool {
-    let Some(mut value) = value else { return false };
+/// Sends a result out of memory. False where it cannot be sent.
+#[tracing::instrument(name = "transfer", level = "debug", skip_all, fields(%task, n_bytes = value.n_bytes()))]
+async fn say(sender: &Sender<ToPeer>, task: TaskId, mut value: Value) -> bool {
     if value.n_bytes() >= LARGE {
         let Ok(Ok(data)) = tokio::task::spawn_blocking(move || value.to_data()).await else { return false };
         value = Value::from_data(data);
@@ -331,4 +354,29 @@ async fn say(sender: &Sender<ToPeer>, task: TaskId, value: Option<Value>) -> boo
     }
     sender.flush();
     sent.is_ok()
+}
+
+/// Sends a result out of its file, a piece at a time: it went to disk because memory is short. False where it cannot be
+/// sent, none where the file ends before it does.
+#[tracing::instrument(name = "transfer", level = "debug", skip_all, fields(%task, n_bytes = pieces.n_left()))]
+async fn say_file(sender: &Sender<ToPeer>, task: TaskId, file: &SpillFile, mut pieces: Pieces) -> Option<bool> {
+    let is_open = sender.open(&ToPeer::Got { task, value: None }, file.shape());
+    if let Err(error) = &is_open {
+        tracing::warn!(%task, %error, "a result cannot be sent");
+    }
+    if !is_open.unwrap_or(false) {
+        return Some(false);
+    }
+    loop {
+        let read = move || (pieces.next(PIECE), pieces);
+        let (piece, rest) = tokio::task::spawn_blocking(read).await.ok()?;
+        pieces = rest;
+        let piece = piece.inspect_err(|error| tracing::warn!(%task, %error, "a result cannot be read from disk"));
+        let Some(piece) = piece.ok()? else { return Some(true) };
+        sender.add(piece);
+        sender.flush();
+        if !drained(sender, PIECE).await {
+            return None;
+        }
+    }
 }

@@ -228,15 +228,7 @@ impl SpillFile {
     /// When the file is gone, changed, or cannot be read.
     #[tracing::instrument(name = "unspill", level = "debug", skip_all, fields(path = %self.path.display()))]
     pub(crate) fn read(&self) -> io::Result<Data> {
-        let changed = || io::Error::new(io::ErrorKind::InvalidData, "the file is not what was written");
-        let mut file = File::open(&self.path)?;
-        let mut shape = vec![0; self.shape.len()];
-        file.read_exact(&mut shape)?;
-        if shape != self.shape {
-            return Err(changed());
-        }
-        // These lengths were taken from a value that was in memory.
-        let (header_len, buffer_lens) = wire::lengths(&self.shape).ok_or_else(changed)?;
+        let (mut file, header_len, buffer_lens) = self.open()?;
         let mut header = vec![0; header_len];
         file.read_exact(&mut header)?;
         let mut buffers = Vec::with_capacity(buffer_lens.len());
@@ -246,6 +238,34 @@ impl SpillFile {
             buffers.push(buffer.freeze());
         }
         Ok(Data { header, buffers })
+    }
+
+    /// How the value begins on a wire and in the file.
+    pub(crate) fn shape(&self) -> &[u8] {
+        &self.shape
+    }
+
+    /// Reads what follows the shape, in pieces: all that it takes of memory.
+    ///
+    /// # Errors
+    /// When the file is gone, changed, or cannot be read.
+    pub(crate) fn pieces(&self) -> io::Result<Pieces> {
+        let (file, header_len, buffer_lens) = self.open()?;
+        Ok(Pieces { file, n_left: header_len + buffer_lens.iter().sum::<usize>() })
+    }
+
+    /// The file after its shape, and the lengths that the shape says.
+    fn open(&self) -> io::Result<(File, usize, Vec<usize>)> {
+        let changed = || io::Error::new(io::ErrorKind::InvalidData, "the file is not what was written");
+        let mut file = File::open(&self.path)?;
+        let mut shape = vec![0; self.shape.len()];
+        file.read_exact(&mut shape)?;
+        if shape != self.shape {
+            return Err(changed());
+        }
+        // These lengths were taken from a value that was in memory.
+        let (header_len, buffer_lens) = wire::lengths(&self.shape).ok_or_else(changed)?;
+        Ok((file, header_len, buffer_lens))
     }
 
     fn write(&self, data: &Data) -> io::Result<()> {
@@ -263,6 +283,31 @@ impl SpillFile {
             }
         }
         Ok(())
+    }
+}
+
+/// What is left to be read of a file.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    file: File,
+    n_left: usize,
+}
+
+impl Pieces {
+    /// Bytes in all that is left.
+    pub(crate) const fn n_left(&self) -> usize {
+        self.n_left
+    }
+
+    /// The next piece, of at most `max` bytes; none at the end.
+    ///
+    /// # Errors
+    /// When the file is shorter than it should be, or cannot be read.
+    pub(crate) fn next(&mut self, max: usize) -> io::Result<Option<Vec<u8>>> {
+        let mut piece = vec![0; self.n_left.min(max)];
+        self.file.read_exact(&mut piece)?;
+        self.n_left -= piece.len();
+        Ok((!piece.is_empty()).then_some(piece))
     }
 }
 

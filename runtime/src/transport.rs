@@ -74,6 +74,25 @@ impl<M: Wire> Sender<M> {
         }
     }
 
+    /// Queues the beginning of a message with one value of this shape (`wire::shape`). Whoever does this is the only one
+    /// who sends here, and [adds](Self::add) the value's bytes before anything else. False where values do not travel.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn open(&self, message: &M, shape: &[u8]) -> Result<bool, DataError> {
+        match self {
+            Self::Tcp(tcp) => tcp.0.queued(|parts| parts.push_opening(message, shape)).unwrap_or(Ok(())).map(|()| true),
+            Self::InProcess(_) => Ok(false),
+        }
+    }
+
+    /// Queues bytes of a value whose message was [opened](Self::open).
+    pub(crate) fn add(&self, bytes: Vec<u8>) {
+        if let Self::Tcp(tcp) = self {
+            tcp.0.queued(|parts| parts.push_bytes(bytes));
+        }
+    }
+
     /// Hands what is queued to the system, or wakes who receives it in this process.
     pub(crate) fn flush(&self) {
         match self {
@@ -273,14 +292,19 @@ struct Queue {
 
 impl Outgoing {
     fn send<M: Wire>(&self, message: M) -> Result<(), DataError> {
+        self.queued(|parts| parts.push(message)).unwrap_or(Ok(()))
+    }
+
+    /// Adds to the queue, where there still is one.
+    fn queued<R>(&self, push: impl FnOnce(&mut Parts) -> R) -> Option<R> {
         let mut queue = lock(&self.queue);
         if queue.broken {
-            return Ok(());
+            return None;
         }
         let before = queue.parts.n_bytes();
-        let pushed = queue.parts.push(message);
+        let pushed = push(&mut queue.parts);
         self.n_unwritten.fetch_add(queue.parts.n_bytes() - before, Ordering::Relaxed);
-        pushed
+        Some(pushed)
     }
 
     fn flush(&self) {

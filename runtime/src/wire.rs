@@ -147,7 +147,7 @@ impl Parts {
         let mut result = Ok(());
         self.gathered(|tail| {
             let start = tail.len();
-            result = push_head(tail, &message, &values);
+            result = push_head(tail, &message, values.iter().map(shape));
             if result.is_err() {
                 tail.truncate(start);
             }
@@ -165,6 +165,29 @@ impl Parts {
             }
         }
         Ok(())
+    }
+
+    /// Appends the beginning of a message with one value of this [`shape`], whose bytes have to follow before anything
+    /// else does.
+    ///
+    /// # Errors
+    /// When the message cannot be written; nothing is appended then.
+    pub(crate) fn push_opening<M: Wire>(&mut self, message: &M, shape: &[u8]) -> Result<(), DataError> {
+        let mut result = Ok(());
+        self.gathered(|tail| {
+            let start = tail.len();
+            result = push_head(tail, message, std::iter::once(Ok(shape)));
+            if result.is_err() {
+                tail.truncate(start);
+            }
+        });
+        result
+    }
+
+    /// Appends bytes of a value whose message was [opened](Self::push_opening).
+    pub(crate) fn push_bytes(&mut self, bytes: Vec<u8>) {
+        self.n_bytes += bytes.len();
+        self.parts.push_back(Part::Gathered(bytes));
     }
 
     /// How many bytes wait.
@@ -225,7 +248,11 @@ impl Parts {
     }
 }
 
-fn push_head<M: Wire>(tail: &mut Vec<u8>, message: &M, values: &[Data]) -> Result<(), DataError> {
+fn push_head<M: Wire>(
+    tail: &mut Vec<u8>,
+    message: &M,
+    shapes: impl ExactSizeIterator<Item = Result<impl AsRef<[u8]>, DataError>>,
+) -> Result<(), DataError> {
     let refused = |reason: String| DataError::Code { type_name: std::any::type_name::<M>(), message: reason };
     let start = tail.len();
     tail.extend_from_slice(&[0; 4]);
@@ -235,9 +262,9 @@ fn push_head<M: Wire>(tail: &mut Vec<u8>, message: &M, values: &[Data]) -> Resul
     *tail = postcard::to_extend(message, std::mem::take(tail)).map_err(|error| refused(error.to_string()))?;
     let body_len = tail.len() - body;
     let count = |n: usize| u32::try_from(n).map_err(|_| refused(format!("{n} is too large for one message")));
-    tail.extend_from_slice(&count(values.len())?.to_le_bytes());
-    for data in values {
-        tail.extend_from_slice(&shape(data)?);
+    tail.extend_from_slice(&count(shapes.len())?.to_le_bytes());
+    for shape in shapes {
+        tail.extend_from_slice(shape?.as_ref());
     }
     let head_len = count(tail.len() - start - 4)?;
     if head_len as usize > Limits::SESSION.max_head {

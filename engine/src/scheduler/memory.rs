@@ -19,6 +19,8 @@ use crate::{
 
 /// Percent of a worker's budget above which it is full.
 const FULL: u64 = 60;
+/// The percentage of a worker's limit up to which nobody has to think of its memory.
+const ROOMY: u64 = 25;
 /// A result below this part of the smallest budget is none that memory would be short of.
 const SMALL: u64 = 4096;
 /// Tasks of a full worker's queue that are looked at for one that frees memory.
@@ -130,8 +132,18 @@ impl Scheduler {
 impl Worker {
     /// Whether what it has in memory, and what it is expected to make, is more than it should.
     pub(super) fn is_full(&self) -> bool {
+        self.has_more_than(FULL)
+    }
+
+    /// Whether there is so much room that nobody has to think of memory.
+    pub(super) fn is_roomy(&self) -> bool {
+        !self.has_more_than(ROOMY)
+    }
+
+    /// Whether what it has in memory, and what it is expected to make, is more than this percentage of its limit.
+    fn has_more_than(&self, percentage: u64) -> bool {
         let Some(limit) = self.memory_limit else { return false };
-        self.n_stored.saturating_sub(self.spilled).saturating_add(self.promised) > limit / 100 * FULL
+        self.n_stored.saturating_sub(self.spilled).saturating_add(self.promised) > limit / 100 * percentage
     }
 
     /// Whether it takes tasks that any worker may run.

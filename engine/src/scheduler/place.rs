@@ -31,6 +31,8 @@ pub(super) const UNKNOWN: u32 = (10_000_000 / UNIT_NS) as u32;
 /// Expected work that a worker's thread has in hand at most beside the task it runs: 4 ms. So much is enough where the
 /// scheduler, on a core that others want, comes to its turn late; what is in hand is not stolen.
 const PREFILL: u64 = 4_000_000 / UNIT_NS;
+/// As much where memory is not plenty: what is in hand has its inputs in memory.
+const PREFILL_SHORT: u64 = 1_000_000 / UNIT_NS;
 /// Tasks that a worker's thread has in hand at most.
 const PREFILL_TASKS: usize = 256;
 /// Entries at the end of a long queue that an idle worker looks at.
@@ -435,6 +437,10 @@ impl Worker {
         self.accepts() && self.in_flight.len() + (self.reserved as usize) < self.n_threads as usize
     }
 
+    fn prefill(&self) -> u64 {
+        if self.is_roomy() { PREFILL } else { PREFILL_SHORT }
+    }
+
     /// Whether it should be sent more.
     pub(super) fn is_open(&self) -> bool {
         let n_threads = self.n_threads as usize;
@@ -442,6 +448,6 @@ impl Worker {
             || (self.accepts()
                 && self.reserved == 0
                 && self.in_flight.len() < n_threads * PREFILL_TASKS
-                && self.occupancy < PREFILL * u64::from(self.n_threads))
+                && self.occupancy < self.prefill() * u64::from(self.n_threads))
     }
 }

@@ -155,8 +155,9 @@ impl Worker {
     /// A worker that holds nothing yet, whose results peers find at `address`.
     pub fn new(config: Config, address: Address, now: Time) -> Self {
         let salt = hash(address.0.as_bytes());
-        let fetches =
-            Fetches::new(Some(address.clone()), salt, config.max_fetches, config.max_incoming, config.peer_silence);
+        // What is on its way takes memory here already, beside the budget.
+        let max_incoming = config.memory_limit.map_or(u64::MAX, |limit| limit / 32).min(config.max_incoming);
+        let fetches = Fetches::new(Some(address.clone()), salt, config.max_fetches, max_incoming, config.peer_silence);
         Self {
             heartbeat_at: now + config.heartbeat,
             heard_at: now,
@@ -287,8 +288,13 @@ impl Worker {
         self.memory.len()
     }
 
-    /// How long what is ready here keeps the threads busy, in nanoseconds, if it takes as long as what ran lately.
+    /// How long what is ready here keeps the threads busy, in nanoseconds, if it takes as long as what ran lately. None
+    /// where memory is not plenty: the sooner the scheduler hears of what is done the sooner it has inputs dropped,
+    /// on all workers.
     pub fn in_hand_ns(&self) -> u64 {
+        if !self.memory.is_plenty() {
+            return 0;
+        }
         self.recent_ns.saturating_mul(self.ready.len() as u64) / u64::from(self.config.n_threads.max(1))
     }
 
@@ -593,6 +599,7 @@ impl Worker {
 
     /// Fills threads and asks peers, once everything that the event changed is in its place.
     fn settle(&mut self, now: Time, out: &mut Vec<Command>) {
+        self.memory.set_incoming(self.fetches.n_bytes());
         if self.memory.limit().is_some() {
             self.start_within_budget(now, out);
         } else {
@@ -604,6 +611,7 @@ impl Worker {
         }
         self.fetches.set_held_back(!self.may_fetch());
         let settled = self.fetches.settle(now);
+        self.memory.set_incoming(self.fetches.n_bytes());
         for (peer, tasks) in &settled.requests {
             self.recorder.asked(peer, tasks, now);
         }

@@ -27,6 +27,8 @@ const PAUSE: [u64; 2] = [80, 70];
 const MAX_WRITES: usize = 8;
 /// How long a disk that failed is left alone while memory lasts.
 const RETRY: Duration = Duration::from_secs(10);
+/// A result of at most so many bytes is a small one.
+const SMALL: u64 = 64 << 10;
 
 /// The budget, and every result with its place.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(super) struct Memory {
     spilled: u64,
     /// Bytes that will be in memory: expected results, and inputs that come back from disk.
     reserved: u64,
+    /// Bytes of inputs on their way here, which take memory before they have come.
+    incoming: u64,
     /// Dropped while they were lent: their bytes, and to how many.
     orphans: BTreeMap<Loan, (u64, u32)>,
     writing: BTreeMap<TaskId, Write>,
@@ -146,6 +150,7 @@ impl Memory {
             resident: 0,
             spilled: 0,
             reserved: 0,
+            incoming: 0,
             orphans: BTreeMap::new(),
             writing: BTreeMap::new(),
             reading: BTreeMap::new(),
@@ -287,6 +292,11 @@ impl Memory {
         self.reserved = self.reserved.saturating_add(n_bytes);
     }
 
+    /// So many bytes are on their way here.
+    pub(super) const fn set_incoming(&mut self, n_bytes: u64) {
+        self.incoming = n_bytes;
+    }
+
     /// They are made, or will not be.
     pub(super) const fn release(&mut self, n_bytes: u64) {
         self.reserved -= n_bytes;
@@ -295,6 +305,13 @@ impl Memory {
     /// Whether something of this size can be begun now.
     pub(super) fn has_room(&self, n_bytes: u64) -> bool {
         !self.is_paused && self.usage().saturating_add(n_bytes) <= self.shares.pause[0]
+    }
+
+    /// Whether nobody has to think of memory, here or where else results lie that are used here: at most a quarter of
+    /// the limit is in use, and by results that are small.
+    pub(super) fn is_plenty(&self) -> bool {
+        let is_small = self.resident() <= SMALL.saturating_mul(self.len() as u64);
+        is_small && self.limit().is_none_or(|limit| self.usage() <= limit / 4)
     }
 
     /// Whether after so many bytes more there is still nothing to do about memory.
@@ -421,7 +438,7 @@ impl Memory {
     }
 
     fn usage(&self) -> u64 {
-        self.resident.saturating_add(self.reserved)
+        self.resident.saturating_add(self.reserved).saturating_add(self.incoming)
     }
 
     /// Whether a result may ever leave memory while it is here.

@@ -248,7 +248,7 @@ pub enum Reason {
 /// | `inline_bytes` | 64 KiB | wanted results up to this size are sent along with the answer | any |
 /// | `memory_limit` | none | bytes that results and running tasks may take; beyond, results go to disk | 1 or more |
 /// | `spill_from` | 4 KiB | smaller results never go to disk: a file costs more | any |
-/// | `max_incoming` | 64 MiB | bytes of inputs on their way at the same time; one input always may be | any |
+/// | `max_incoming` | 64 MiB | bytes of inputs on their way at the same time, at most a 32nd of the memory limit; one input always may be | any |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Tasks that run at once.

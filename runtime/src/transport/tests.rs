@@ -82,6 +82,31 @@ async fn what_may_go_later_goes_without_being_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_value_may_come_in_pieces() {
+    let (here, there) = ends().await;
+    let (sender, _unread): (Sender<ToPeer>, Receiver<FromPeer>) = here.typed();
+    let (_back, mut receiver): (Sender<FromPeer>, Receiver<ToPeer>) = there.typed();
+    let data =
+        Data { header: vec![7; 3], buffers: vec![Buffer::from_vec(vec![1.5; 300]), Buffer::from_vec(vec![2_u8; 5])] };
+    assert!(sender.open(&ToPeer::Got { task: task(1), value: None }, &crate::wire::shape(&data).unwrap()).unwrap());
+    let bytes = [&data.header[..], data.buffers[0].as_bytes(), data.buffers[1].as_bytes()].concat();
+    for piece in bytes.chunks(1_000) {
+        sender.add(piece.to_vec());
+        sender.flush();
+    }
+    sender.send(ToPeer::Missing { task: task(2) }).unwrap();
+    sender.flush();
+    let mut received = Vec::new();
+    while received.len() < 2 {
+        assert!(receiver.recv(&mut received).await.unwrap());
+    }
+    let [ToPeer::Got { task: got, value: Some(value) }, ToPeer::Missing { task: missing }] = &received[..] else {
+        panic!("{received:?}");
+    };
+    assert_eq!((*got, *missing, value.to_data().unwrap()), (task(1), task(2), data));
+}
+
+#[tokio::test]
 async fn who_hangs_up_in_the_middle_of_a_message_is_an_error() {
     let (listener, url) = any_port().await;
     let opening = [&b"PHALANX\n\x01\x02\0\0\0\0\0\0"[..], &[7; 32]].concat();

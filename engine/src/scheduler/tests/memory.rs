@@ -200,3 +200,19 @@ fn many_chains_never_hold_more_than_one_root_a_thread() {
     }
     assert_eq!((most, n_roots, world.scheduler.n_tasks()), (2, [0, 0], 0));
 }
+
+#[test]
+fn where_memory_is_not_plenty_less_is_sent_ahead() {
+    let mut n_sent = [0; 2];
+    for (n, size) in n_sent.iter_mut().zip([250, 260]) {
+        let mut world = World::new(&[]);
+        world.joins_budgeted(0, 1, 1_000);
+        let mut world = world.with_results(&[size]);
+        // A function of its own, whose tasks take a millisecond each and make nothing.
+        world.submits(graph(&[(SUM, &[])]), &[0]);
+        world.finishes_after(0, 1, 0, 0, 1_000_000);
+        let many: Vec<(FunctionId, &[ArgumentCode])> = vec![(SUM, &[]); 20];
+        *n = sent(&world.submits(graph(&many), &(0..20).collect::<Vec<_>>()), 0).len();
+    }
+    assert_eq!(n_sent, [4, 1]);
+}

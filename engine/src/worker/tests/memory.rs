@@ -260,3 +260,32 @@ fn what_stays_is_never_written_to_disk() {
     );
     assert_eq!(world.uses(), (900, 0, true));
 }
+
+#[test]
+fn what_is_on_its_way_counts_as_what_is_here() {
+    let mut world = short(1);
+    world.makes(0, 500);
+    // 500 and 200 that come are more than 600.
+    let mut told = world.computes(Compute {
+        fetch: vec![Remote { task: task(9), n_bytes: 200, holders: peers(&[1]) }],
+        ..compute(1, 0, &[(9, &[1])])
+    });
+    told.extend(world.ticks(Duration::from_millis(1)));
+    assert_eq!(told, [fetch(1, &[9]), Command::Spill { task: task(0) }]);
+}
+
+#[test]
+fn who_has_large_results_or_little_room_is_not_said_to_be_busy() {
+    for (first, n_more, is_busy) in [(100, 1, true), (260, 1, false), (0, 0, true)] {
+        let mut world = short(1);
+        world.makes(0, first);
+        (1..=2).for_each(|sequence| drop(world.computes(compute(sequence, 0, &[]))));
+        world.told(Event::Ran { task: task(1), attempt: Attempt(0), run_ns: 800, outcome: Ok(bulk(n_more)) });
+        world.computes(compute(3, 0, &[]));
+        assert_eq!(world.worker.in_hand_ns() > 0, is_busy, "{first} bytes");
+    }
+    let mut world = World::new(1);
+    world.makes(0, 100_000); // no budget, but others may be short of what this one is slow to let go
+    (1..=2).for_each(|sequence| drop(world.computes(compute(sequence, 0, &[]))));
+    assert_eq!(world.worker.in_hand_ns(), 0);
+}

@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
-    data::DataError,
     id::{FunctionId, TaskId},
     task::{Registry, TaskDef},
     value::{Portable, Value},

@@ -141,13 +141,14 @@ pub enum FitCommand {
 #[command(after_help = "\
 Examples:
   phalanx fit glm datasets/data/default.csv --target default --family binomial
-  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family poisson --features temp,hum,hr \\
-    --categorical hr --alpha 0.01 --l1-ratio 0.5
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family poisson \\
+    --features temp,hum,hr --categorical hr --alpha 0.01 --l1-ratio 0.5
   phalanx fit glm datasets/data/churn.csv --target churn --family binomial --drop total_charges \\
     --alpha 0.01 --output model.json --json
 
-Minimises mean half-deviance + alpha * (l1_ratio * |b|_1 + (1 - l1_ratio) / 2 * |b|_2^2); the intercept is
-never penalised. Text columns are categorical: one column a level, the first in sorted order dropped.")]
+Minimises mean half-deviance + alpha * (l1_ratio * |b|_1 + (1 - l1_ratio) / 2 * |b|_2^2); the
+intercept is never penalised. Text columns are categorical: one column a level, the first in sorted
+order dropped.")]
 pub struct FitGlmArguments {
     /// CSV files (plain or .gz), or patterns such as 'data/*.csv'
     #[arg(value_name = "DATA", required = true)]

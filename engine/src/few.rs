@@ -1,6 +1,7 @@
 //! Lists that are mostly so short that they need no memory of their own: a task's arguments, and work lists.
 //!
-//! A list that is made by one thread and dropped by another costs more than the rest of a small task's way.
+//! Small memory that one thread takes and another gives back is a good part of what a small task costs.
+//!
 //! They travel as every list does. Reading one takes no memory before elements are there, whatever length it claims.
 
 use std::{fmt, marker::PhantomData};

@@ -371,7 +371,10 @@ async fn say_file(sender: &Sender<ToPeer>, task: TaskId, file: &SpillFile, mut p
         let read = move || (pieces.next(PIECE), pieces);
         let (piece, rest) = tokio::task::spawn_blocking(read).await.ok()?;
         pieces = rest;
-        let piece = piece.inspect_err(|error| tracing::warn!(%task, %error, "a result cannot be read from disk"));
+        let piece = piece.inspect_err(|error| {
+            tracing::warn!(%task, %error, "a result cannot be read from disk");
+            file.set_broken();
+        });
         let Some(piece) = piece.ok()? else { return Some(true) };
         sender.add(piece);
         sender.flush();

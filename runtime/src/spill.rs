@@ -205,7 +205,7 @@ impl Writer {
         let path = folder.next_path();
         let shape = wire::shape(&data).map_err(|error| error.to_string())?;
         // Made first, so that what was begun is deleted where it fails.
-        let file = SpillFile { path, shape, shared: Arc::downgrade(&shared) };
+        let file = SpillFile { path, shape, shared: Arc::downgrade(&shared), is_broken: AtomicBool::new(false) };
         file.write(&data).map_err(failed)?;
         store.attach(task, number, file);
         Ok(())
@@ -219,6 +219,8 @@ pub(crate) struct SpillFile {
     /// How the file begins, and all that is to be known of its lengths.
     shape: Vec<u8>,
     shared: Weak<Shared>,
+    /// Whether reading it failed once, and would again.
+    is_broken: AtomicBool,
 }
 
 impl SpillFile {
@@ -251,12 +253,21 @@ impl SpillFile {
     /// When the file is gone, changed, or cannot be read.
     pub(crate) fn pieces(&self) -> io::Result<Pieces> {
         let (file, header_len, buffer_lens) = self.open()?;
-        Ok(Pieces { file, n_left: header_len + buffer_lens.iter().sum::<usize>() })
+        let n_left = header_len + buffer_lens.iter().sum::<usize>();
+        // A file that was cut short is known before the first piece is sent.
+        if self.is_broken.load(Ordering::Relaxed) || file.metadata()?.len() != (self.shape.len() + n_left) as u64 {
+            return Err(changed());
+        }
+        Ok(Pieces { file, n_left })
+    }
+
+    /// A piece could not be read: nobody is to be sent the beginning of it again.
+    pub(crate) fn set_broken(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
     }
 
     /// The file after its shape, and the lengths that the shape says.
     fn open(&self) -> io::Result<(File, usize, Vec<usize>)> {
-        let changed = || io::Error::new(io::ErrorKind::InvalidData, "the file is not what was written");
         let mut file = File::open(&self.path)?;
         let mut shape = vec![0; self.shape.len()];
         file.read_exact(&mut shape)?;
@@ -309,6 +320,10 @@ impl Pieces {
         self.n_left -= piece.len();
         Ok((!piece.is_empty()).then_some(piece))
     }
+}
+
+fn changed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the file is not what was written")
 }
 
 impl Drop for SpillFile {

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use crossbeam_channel::Receiver;
-use phalanx_engine::{data::Buffer, id::ClientId};
+use phalanx_engine::{
+    data::Buffer,
+    id::ClientId,
+    message::{FromPeer, ToPeer},
+};
 
 use super::*;
 use crate::store::{Found, Removed};
@@ -156,4 +160,69 @@ fn a_file_that_was_changed_is_not_read() {
     assert!(file.read().is_err());
     fs::write(&file.path, &file.shape).unwrap();
     assert!(file.read().is_err());
+}
+
+impl World {
+    /// A result that is on disk only, in a file.
+    fn on_disk(&self) -> (Arc<SpillFile>, File) {
+        self.store.insert(task(1), Value::from_data(array()));
+        self.spills(1);
+        self.store.evict(&[task(1)], &mut Removed::default());
+        let Some(Found::Disk(file)) = self.store.find(task(1)) else { panic!("it is on disk") };
+        let writable = File::options().write(true).open(&file.path).unwrap();
+        (file, writable)
+    }
+}
+
+#[test]
+fn pieces_are_all_that_follows_the_shape_and_nothing_of_what_cannot_be_read() {
+    let world = World::new("pieces");
+    let (file, writable) = world.on_disk();
+    let data = array();
+    let expected = [&data.header[..], data.buffers[0].as_bytes(), data.buffers[1].as_bytes()].concat();
+    let mut pieces = file.pieces().unwrap();
+    assert_eq!(pieces.n_left(), expected.len());
+    let mut found = Vec::new();
+    while let Some(piece) = pieces.next(30_000).unwrap() {
+        assert!(piece.len() <= 30_000);
+        found.extend(piece);
+    }
+    assert_eq!(found, expected);
+    // Cut short in the middle of reading, and before.
+    let mut pieces = file.pieces().unwrap();
+    writable.set_len(50_000).unwrap();
+    assert!(pieces.next(30_000).unwrap().is_some());
+    assert_eq!(pieces.next(30_000).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(file.pieces().unwrap_err().kind(), io::ErrorKind::InvalidData);
+}
+
+#[tokio::test]
+async fn who_asks_for_what_cannot_be_read_is_told_that_it_is_not_there() {
+    let guard = crate::security::Guard::default();
+    for is_cut in [false, true] {
+        let world = World::new(if is_cut { "cut" } else { "broken" });
+        let (file, writable) = world.on_disk();
+        let (listener, url) = crate::transport::listen("tcp://127.0.0.1:0", &guard).await.unwrap();
+        let serve = tokio::spawn(crate::peers::serve(listener, Arc::default(), Arc::clone(&world.store)));
+        let link = crate::transport::Link::to(&url, crate::opening::Channel::Data, &guard).await.unwrap();
+        let (sender, mut receiver) = link.typed::<FromPeer, ToPeer>();
+        let mut answers = Vec::new();
+        for n_asked in 1..=2 {
+            sender.send(FromPeer::Get { tasks: vec![task(1)] }).unwrap();
+            sender.flush();
+            while answers.len() < n_asked {
+                assert!(receiver.recv(&mut answers).await.unwrap());
+            }
+            if is_cut {
+                writable.set_len(50_000).unwrap();
+            } else {
+                file.set_broken();
+            }
+        }
+        let [ToPeer::Got { value: Some(value), .. }, ToPeer::Missing { task: missing }] = &answers[..] else {
+            panic!("{answers:?}");
+        };
+        assert_eq!((value.to_data().unwrap(), *missing), (array(), task(1)));
+        serve.abort();
+    }
 }

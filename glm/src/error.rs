@@ -18,6 +18,22 @@ pub enum Error {
         /// `column 3 of X`, or `y`.
         what: String,
     },
+    /// Every weight is 0.
+    #[error("the weights sum to 0, so no row is left to learn from; give at least one row a weight above 0")]
+    NoWeight,
+    /// The family has no mean where the solver would begin.
+    #[error(
+        "the {family} family has no mean at the linear predictor {intercept} under the {link} link; \
+         fit an intercept, or choose the log link"
+    )]
+    NoStart {
+        /// The family.
+        family: String,
+        /// The link.
+        link: String,
+        /// The linear predictor.
+        intercept: f64,
+    },
     /// The library that solves ADMM's blocks gave up.
     #[error("the rows {start}..{end} could not be solved: {message}")]
     Block {

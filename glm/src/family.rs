@@ -1,279 +1,287 @@
-//! How y scatters around its mean, as one row sees it: loss, derivative, deviance.
+//! How y scatters around its mean: the families, what y may be, variance and deviance.
 //!
-//! Each family comes with its canonical link, so the derivative of the loss by the linear predictor is always
-//! `mean - y`. Nothing here knows of columns, coefficients or penalties.
+//! Nothing here knows of columns, coefficients or penalties; what a family and a link are together is a
+//! [`Loss`](crate::loss::Loss).
 //!
-//! Formulas: P. McCullagh, J. A. Nelder, *Generalized Linear Models*, 2nd ed. (1989), table 2.1 and section 2.3.
+//! Formulas: P. McCullagh, J. A. Nelder, *Generalized Linear Models*, 2nd ed. (1989), table 2.1 and section 2.3;
+//! B. Jørgensen, *The Theory of Dispersion Models* (1997), chapter 4, for Tweedie's; J. M. Hilbe, *Negative Binomial
+//! Regression*, 2nd ed. (2011), chapter 8; P. J. Huber, "Robust estimation of a location parameter" (1964).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How y scatters around its mean, with the canonical link.
+use crate::link::Link;
+
+/// How y scatters around its mean.
 ///
-/// | family | y | link, eta = | unit deviance |
-/// |---|---|---|---|
-/// | `gaussian` | any number | mu | (y - mu)² |
-/// | `binomial` | 0 or 1 | ln(mu / (1 - mu)) | -2 ln mu for y = 1, -2 ln(1 - mu) for y = 0 |
-/// | `poisson` | 0 or more | ln mu | 2 (y ln(y / mu) - y + mu) |
+/// | family | y | canonical or usual link | unit deviance d(y, mu) | variance |
+/// |---|---|---|---|---|
+/// | `gaussian` | any number | identity | (y - mu)² | 1 |
+/// | `binomial` | 0 or 1, or a share of trials | logit | 2 (y ln(y/mu) + (1-y) ln((1-y)/(1-mu))) | mu (1 - mu) |
+/// | `poisson` | 0 or more | log | 2 (y ln(y/mu) - y + mu) | mu |
+/// | `gamma` | above 0 | log (canonical: inverse) | 2 (-ln(y/mu) + (y - mu)/mu) | mu² |
+/// | `tweedie` | 0 or more; above 0 from power 2 on; any number below power 0 | log | see below | mu^power |
+/// | `negative_binomial` | 0 or more | log | 2 (y ln(y/mu) - (y+theta) ln((y+theta)/(mu+theta))) | mu + mu²/theta |
+/// | `inverse_gaussian` | above 0 | log (canonical: mu^-2) | (y - mu)²/(y mu²) | mu³ |
+/// | `huber` | any number | identity | r² within delta, 2 delta abs(r) - delta² beyond, r = y - mu | 1 |
+///
+/// Tweedie's unit deviance is 2 (y^(2-p)/((1-p)(2-p)) - y mu^(1-p)/(1-p) + mu^(2-p)/(2-p)); its power p is 0
+/// (gaussian), 1 (Poisson), between 1 and 2 (sums of gamma sizes, with zeros), 2 (gamma), 3 (inverse gaussian) or any
+/// other number that is not between 0 and 1. `theta` is R's, 1/alpha of statsmodels. `delta` is in units of y.
 ///
 /// ```
 /// use phalanx_glm::Family;
-/// assert_eq!(Family::Binomial.mean(0.), 0.5);
 /// assert_eq!(Family::Gaussian.unit_deviance(1., 3.), 4.);
+/// assert_eq!(Family::Tweedie { power: 1.5 }.variance(4.), 8.);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Family {
-    /// Least squares: the identity link.
+    /// Least squares.
     #[default]
     Gaussian,
-    /// Logistic regression: y is 0 or 1, the logit link.
+    /// Two classes, y being 0 or 1, or successes of some trials.
     Binomial,
-    /// Counts: y is 0 or more, not necessarily whole, the log link.
+    /// Counts: y is 0 or more, not necessarily whole.
     Poisson,
-}
-
-/// What one row adds to the objective at one linear predictor.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct RowLoss {
-    /// Half the unit deviance, less [`Family::saturated`], which does not depend on the model.
-    pub(crate) loss: f64,
-    /// The derivative of the loss by the linear predictor, `mean - y`.
-    pub(crate) residual: f64,
+    /// Sizes: y is above 0, its standard deviation in proportion to its mean.
+    Gamma,
+    /// Between Poisson and gamma, or beyond: the variance is a power of the mean.
+    Tweedie {
+        /// The power of the mean.
+        power: f64,
+    },
+    /// Counts that scatter more than Poisson's.
+    NegativeBinomial {
+        /// The variance is mu + mu²/theta; R's theta.
+        theta: f64,
+    },
+    /// Sizes with a longer tail than gamma's.
+    InverseGaussian,
+    /// Least squares that large residuals pull on with bounded force.
+    Huber {
+        /// The residual beyond which the force is constant, in units of y.
+        delta: f64,
+    },
 }
 
 impl Family {
-    /// The mean of y at a linear predictor: the inverse link.
-    #[inline]
+    /// The link that is used where none is named: the canonical one, but log for gamma, Tweedie's families, the
+    /// negative binomial and the inverse gaussian, whose canonical links allow means that they cannot have.
+    pub const fn default_link(self) -> Link {
+        match self {
+            Self::Gaussian | Self::Huber { .. } => Link::Identity,
+            Self::Binomial => Link::Logit,
+            Self::Poisson
+            | Self::Gamma
+            | Self::Tweedie { .. }
+            | Self::NegativeBinomial { .. }
+            | Self::InverseGaussian => Link::Log,
+        }
+    }
+
+    /// The mean of y at a linear predictor under the [default link](Self::default_link).
     pub fn mean(self, eta: f64) -> f64 {
+        self.default_link().mean(eta)
+    }
+
+    /// The variance of y at a mean, but for the dispersion.
+    pub fn variance(self, mu: f64) -> f64 {
         match self {
-            Self::Gaussian => eta,
-            Self::Binomial => sigmoid(eta),
-            Self::Poisson => eta.exp(),
+            Self::Binomial => mu * (1. - mu),
+            Self::NegativeBinomial { theta } => mu + mu * mu / theta,
+            Self::Gaussian | Self::Huber { .. } => 1.,
+            Self::Poisson => mu,
+            Self::Gamma => mu * mu,
+            Self::InverseGaussian => mu * mu * mu,
+            Self::Tweedie { power } => mu.powf(power),
         }
     }
 
-    /// The linear predictor of a mean; infinite at a mean on the border.
-    pub fn link(self, mean: f64) -> f64 {
+    /// Twice what a row's log-likelihood lacks to that of a perfect fit, dispersion 1.
+    pub fn unit_deviance(self, y: f64, mu: f64) -> f64 {
+        // The limit of y ln(y / m) at y = 0.
+        let y_log = |y: f64, m: f64| if y > 0. { y * (y / m).ln() } else { 0. };
         match self {
-            Self::Gaussian => mean,
-            Self::Binomial => mean.ln() - (-mean).ln_1p(),
-            Self::Poisson => mean.ln(),
-        }
-    }
-
-    /// Twice what a row's log-likelihood lacks to that of a perfect fit.
-    pub fn unit_deviance(self, y: f64, mean: f64) -> f64 {
-        match self {
-            Self::Gaussian => (y - mean) * (y - mean),
-            Self::Binomial => -2. * if y > 0.5 { mean.ln() } else { (-mean).ln_1p() },
-            Self::Poisson => {
-                let ratio = if y > 0. { y * (y / mean).ln() } else { 0. };
-                2. * (ratio - y + mean)
+            Self::Gaussian => (y - mu) * (y - mu),
+            Self::Binomial => 2. * (y_log(y, mu) + if y < 1. { (1. - y) * ((-y).ln_1p() - (-mu).ln_1p()) } else { 0. }),
+            Self::Poisson => 2. * (y_log(y, mu) - y + mu),
+            Self::Gamma => 2. * ((y - mu) / mu - (y / mu).ln()),
+            Self::InverseGaussian => (y - mu) * (y - mu) / (y * mu * mu),
+            Self::NegativeBinomial { theta } => 2. * (y_log(y, mu) - (y + theta) * ((y + theta) / (mu + theta)).ln()),
+            Self::Tweedie { power } => match power {
+                0. => Self::Gaussian.unit_deviance(y, mu),
+                1. => Self::Poisson.unit_deviance(y, mu),
+                2. => Self::Gamma.unit_deviance(y, mu),
+                3. => Self::InverseGaussian.unit_deviance(y, mu),
+                p => {
+                    // Below power 0 a negative y has no such term.
+                    let of_y = y.max(0.).powf(2. - p) / ((1. - p) * (2. - p));
+                    2. * (of_y - y * mu.powf(1. - p) / (1. - p) + mu.powf(2. - p) / (2. - p))
+                }
+            },
+            Self::Huber { delta } => {
+                let r = (y - mu).abs();
+                if r <= delta { r * r } else { 2. * delta * r - delta * delta }
             }
         }
     }
 
-    /// Its name in parameters and messages.
+    /// Its name in parameters and messages, without its parameter.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gaussian => "gaussian",
             Self::Binomial => "binomial",
             Self::Poisson => "poisson",
+            Self::Gamma => "gamma",
+            Self::Tweedie { .. } => "tweedie",
+            Self::NegativeBinomial { .. } => "negative_binomial",
+            Self::InverseGaussian => "inverse_gaussian",
+            Self::Huber { .. } => "huber",
         }
     }
 
     /// What y may be, in words.
     pub const fn expects(self) -> &'static str {
         match self {
-            Self::Gaussian => "a finite number",
+            Self::Gaussian | Self::Huber { .. } => "a finite number",
             Self::Binomial => "0 or 1",
-            Self::Poisson => "0 or more",
+            Self::Poisson | Self::NegativeBinomial { .. } => "0 or more",
+            Self::Gamma | Self::InverseGaussian => "above 0",
+            Self::Tweedie { power } => {
+                if power <= 0. {
+                    "a finite number"
+                } else if power < 2. {
+                    "0 or more"
+                } else {
+                    "above 0"
+                }
+            }
         }
     }
 
-    /// Whether y is a value that the family can give.
+    /// Whether y is a value that the family can give; of the binomial family, a share of trials too.
     #[inline]
     pub fn allows(self, y: f64) -> bool {
+        y.is_finite()
+            && match self {
+                Self::Gaussian | Self::Huber { .. } => true,
+                Self::Binomial => (0. ..=1.).contains(&y),
+                Self::Poisson | Self::NegativeBinomial { .. } => y >= 0.,
+                Self::Gamma | Self::InverseGaussian => y > 0.,
+                Self::Tweedie { power } => power <= 0. || y > 0. || (power < 2. && y == 0.),
+            }
+    }
+
+    /// Whether the dispersion is 1 by definition: then statistics are z, elsewhere t.
+    pub const fn has_unit_dispersion(self) -> bool {
+        matches!(self, Self::Binomial | Self::Poisson | Self::NegativeBinomial { .. })
+    }
+
+    /// Whether a mean is one that the family can have.
+    #[inline]
+    pub(crate) fn allows_mean(self, mu: f64) -> bool {
         match self {
-            Self::Gaussian => y.is_finite(),
-            Self::Binomial => y == 0. || y == 1.,
-            Self::Poisson => y.is_finite() && y >= 0.,
+            Self::Gaussian | Self::Huber { .. } => mu.is_finite(),
+            Self::Binomial => mu > 0. && mu < 1.,
+            _ => mu > 0. && mu < f64::INFINITY,
         }
     }
 
-    /// Half the unit deviance and its derivative, without overflow where the answer is finite.
-    #[inline]
-    pub(crate) fn row_loss(self, y: f64, eta: f64) -> RowLoss {
+    /// The power of the mean that is the variance, where it is one.
+    pub(crate) const fn power(self) -> Option<f64> {
         match self {
-            Self::Gaussian => {
-                let residual = eta - y;
-                RowLoss { loss: 0.5 * residual * residual, residual }
-            }
-            Self::Binomial => {
-                // In the margin, neither class loses digits near its own certainty.
-                let sign = if y > 0.5 { 1. } else { -1. };
-                let margin = sign * eta;
-                let e = (-margin.abs()).exp();
-                let wrong = if margin > 0. { e / (1. + e) } else { 1. / (1. + e) };
-                RowLoss { loss: (-margin).max(0.) + e.ln_1p(), residual: -sign * wrong }
-            }
-            Self::Poisson => {
-                let mean = eta.exp();
-                RowLoss { loss: mean - y * eta, residual: mean - y }
-            }
+            Self::Gaussian => Some(0.),
+            Self::Poisson => Some(1.),
+            Self::Gamma => Some(2.),
+            Self::InverseGaussian => Some(3.),
+            Self::Tweedie { power } => Some(power),
+            Self::Binomial | Self::NegativeBinomial { .. } | Self::Huber { .. } => None,
         }
     }
 
-    /// The part of half the unit deviance that [`row_loss`](Self::row_loss) leaves out.
-    #[inline]
-    pub(crate) fn saturated(self, y: f64) -> f64 {
+    /// What is wrong with its parameter, as (name, value, what was expected).
+    pub(crate) fn problem(self) -> Option<(&'static str, f64, &'static str)> {
         match self {
-            Self::Gaussian | Self::Binomial => 0.,
-            Self::Poisson => {
-                if y > 0. {
-                    y * y.ln() - y
-                } else {
-                    0.
-                }
+            Self::Tweedie { power } if !power.is_finite() || (power > 0. && power < 1.) => {
+                Some(("power", power, "0 or less, or 1 or more"))
             }
-        }
-    }
-
-    /// The second derivative of the loss by the linear predictor: the variance of y.
-    #[inline]
-    pub(crate) fn curvature(self, eta: f64) -> f64 {
-        match self {
-            Self::Gaussian => 1.,
-            Self::Binomial => {
-                let e = (-eta.abs()).exp();
-                e / ((1. + e) * (1. + e))
+            Self::NegativeBinomial { theta } if !(theta > 0. && theta.is_finite()) => {
+                Some(("theta", theta, "a number above 0"))
             }
-            Self::Poisson => eta.exp(),
-        }
-    }
-
-    /// What the loss at `eta + delta` exceeds its tangent at `eta` by.
-    ///
-    /// For a small `delta` this is far below the rounding of the loss itself; it is computed to full relative
-    /// precision, so that a minimum can be found to full precision too.
-    #[inline]
-    pub(crate) fn remainder(self, eta: f64, delta: f64) -> f64 {
-        match self {
-            Self::Gaussian => 0.5 * delta * delta,
-            Self::Binomial => {
-                if delta.abs() < 1e-4 {
-                    let variance = self.curvature(eta);
-                    let skew = variance * -(0.5 * eta).tanh();
-                    delta * delta * (0.5 * variance + delta * skew / 6.)
-                } else if delta.abs() < 1. {
-                    (sigmoid(eta) * delta.exp_m1()).ln_1p() - sigmoid(eta) * delta
-                } else {
-                    softplus(eta + delta) - softplus(eta) - sigmoid(eta) * delta
-                }
-            }
-            Self::Poisson => {
-                let mean = eta.exp();
-                if delta.abs() < 1e-4 {
-                    mean * delta * delta * (0.5 + delta / 6.)
-                } else {
-                    mean * (delta.exp_m1() - delta)
-                }
-            }
+            Self::Huber { delta } if !(delta > 0. && delta.is_finite()) => Some(("delta", delta, "a number above 0")),
+            _ => None,
         }
     }
 }
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Self::Tweedie { power } => write!(f, "tweedie({power})"),
+            Self::NegativeBinomial { theta } => write!(f, "negative_binomial({theta})"),
+            Self::Huber { delta } => write!(f, "huber({delta})"),
+            other => f.write_str(other.name()),
+        }
     }
-}
-
-#[inline]
-fn sigmoid(eta: f64) -> f64 {
-    let e = (-eta.abs()).exp();
-    if eta > 0. { 1. / (1. + e) } else { e / (1. + e) }
-}
-
-/// ln(1 + exp(x)).
-#[inline]
-fn softplus(x: f64) -> f64 {
-    x.max(0.) + (-x.abs()).exp().ln_1p()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [Family; 3] = [Family::Gaussian, Family::Binomial, Family::Poisson];
-
-    fn close(a: f64, b: f64, tolerance: f64) -> bool {
-        (a - b).abs() <= tolerance * (1. + a.abs().max(b.abs()))
-    }
-
     #[test]
-    fn the_loss_is_half_the_unit_deviance() {
-        for (family, ys) in ALL.into_iter().zip([[-1.5, 2.], [0., 1.], [0., 3.]]) {
-            for y in ys {
-                for eta in [-2., -0.3, 0., 1.7] {
-                    let half = 0.5 * family.unit_deviance(y, family.mean(eta));
-                    let loss = family.row_loss(y, eta).loss + family.saturated(y);
-                    assert!(close(half, loss, 1e-14), "{family} y {y} eta {eta}: {half} {loss}");
-                }
+    fn tweedie_is_the_families_between_which_it_lies() {
+        for (power, family) in
+            [(0., Family::Gaussian), (1., Family::Poisson), (2., Family::Gamma), (3., Family::InverseGaussian)]
+        {
+            for (y, mu) in [(0.5, 2.), (3., 1.5), (2., 2.)] {
+                let (exact, near) = (family.unit_deviance(y, mu), Family::Tweedie { power: power + 1e-7 });
+                assert_eq!(Family::Tweedie { power }.unit_deviance(y, mu), exact, "{family}");
+                assert!((near.unit_deviance(y, mu) - exact).abs() < 1e-5, "{family} {y} {mu}");
             }
         }
     }
 
     #[test]
-    fn the_derivatives_are_those_of_the_loss() {
-        let h = 1e-5;
-        for family in ALL {
-            for eta in [-3., -0.2, 0.4, 2.5] {
-                let loss = |eta| family.row_loss(1., eta).loss;
-                let residual = |eta| family.row_loss(1., eta).residual;
-                let (slope, bend) =
-                    ((loss(eta + h) - loss(eta - h)) / (2. * h), (residual(eta + h) - residual(eta - h)) / (2. * h));
-                assert!(close(slope, residual(eta), 1e-8), "{family} {eta}");
-                assert!(close(bend, family.curvature(eta), 1e-8), "{family} {eta}");
-                assert!(close(residual(eta), family.mean(eta) - 1., 1e-15), "{family} {eta}");
-            }
+    fn deviances_are_zero_at_a_perfect_fit_and_variances_their_curvature_there() {
+        let families = [
+            Family::Gaussian,
+            Family::Poisson,
+            Family::Gamma,
+            Family::InverseGaussian,
+            Family::Binomial,
+            Family::Tweedie { power: 1.5 },
+            Family::Tweedie { power: 2.5 },
+            Family::Tweedie { power: -1. },
+            Family::NegativeBinomial { theta: 2.5 },
+            Family::Huber { delta: 1. },
+        ];
+        for family in families {
+            let (y, h) = (0.4, 1e-4);
+            let [low, at, high] = [y - h, y, y + h].map(|mu| family.unit_deviance(y, mu));
+            assert!(at.abs() < 1e-15, "{family}: {at}");
+            let curvature = (high - 2. * at + low) / (h * h) / 2.;
+            assert!((curvature * family.variance(y) - 1.).abs() < 1e-5, "{family}: {curvature}");
         }
     }
 
     #[test]
-    fn the_remainder_is_continuous_and_precise() {
-        for family in ALL {
-            for eta in [-2., 0.5, 3.] {
-                let base = family.row_loss(1., eta);
-                for delta in [-2.5, -0.7, -0.01, 0.02, 0.9, 1.1] {
-                    let plain = family.row_loss(1., eta + delta).loss - base.loss - base.residual * delta;
-                    assert!(close(plain, family.remainder(eta, delta), 1e-14), "{family} {eta} {delta}");
-                }
-                for (below, above) in [(0.999_999e-4, 1.000_001e-4), (0.999_999, 1.000_001)] {
-                    let ratio = family.remainder(eta, below) / family.remainder(eta, above);
-                    assert!(close(ratio, 1., 1e-5), "{family} {eta} {below}: {ratio}");
-                }
-                let tiny = family.remainder(eta, 1e-12) / (0.5 * family.curvature(eta) * 1e-24);
-                assert!(close(tiny, 1., 1e-9), "{family} {eta}: {tiny}");
-            }
-        }
+    fn y_is_held_to_its_range() {
+        let allows = |family: Family| [-1., 0., 0.5, 1., 2., f64::NAN].map(|y| family.allows(y));
+        assert_eq!(allows(Family::Gaussian), [true, true, true, true, true, false]);
+        assert_eq!(allows(Family::Binomial), [false, true, true, true, false, false]);
+        assert_eq!(allows(Family::Tweedie { power: 1.5 }), [false, true, true, true, true, false]);
+        assert_eq!(allows(Family::Gamma), [false, false, true, true, true, false]);
+        assert_eq!(allows(Family::Tweedie { power: 2. }), allows(Family::Gamma));
     }
 
     #[test]
-    fn far_predictors_neither_overflow_nor_lose_the_tail() {
-        let far = Family::Binomial.row_loss(0., 800.);
-        assert_eq!((far.loss, far.residual), (800., 1.));
-        let sure = Family::Binomial.row_loss(1., 40.);
-        assert_eq!((sure.loss, sure.residual), ((-40_f64).exp(), -(-40_f64).exp()));
-        assert_eq!(Family::Poisson.row_loss(0., -800.).loss, 0.);
-    }
-
-    #[test]
-    fn the_link_undoes_the_mean() {
-        for family in ALL {
-            assert!(close(family.link(family.mean(0.7)), 0.7, 1e-15), "{family}");
-        }
+    fn a_parameter_out_of_its_range_is_named() {
+        assert_eq!(Family::Tweedie { power: 0.5 }.problem(), Some(("power", 0.5, "0 or less, or 1 or more")));
+        assert_eq!(Family::NegativeBinomial { theta: 0. }.problem(), Some(("theta", 0., "a number above 0")));
+        assert_eq!(Family::Tweedie { power: -2. }.problem(), None);
     }
 }

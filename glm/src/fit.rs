@@ -1,50 +1,111 @@
-//! The shell that drives a solver over arrays in memory.
+//! The shell that drives a solver over arrays in memory, on as many threads as help.
 
-use std::borrow::Cow;
+use std::num::NonZero;
 
-use ndarray::{ArrayView1, ArrayView2};
+use phalanx_array::panel::{Combine, PANEL, Subtrees, n_panels};
 use phalanx_learn::{Error, Result};
 
 use crate::{
-    family::Family,
-    kernel::{Moments, Rows},
-    solver::{Answer, Ask, BlockProblem, Machine, Solution},
+    kernel::{BadValue, Place, Rows},
+    solver::{Answer, Ask, BlockProblem, Machine, Solution, Spec},
 };
 
-/// Fits over rows in memory, on the calling thread.
-pub(crate) fn fit_local(
-    mut machine: Machine,
-    family: Family,
-    x: ArrayView2<'_, f64>,
-    y: ArrayView1<'_, f64>,
-) -> Result<Solution> {
-    // Kernels want rows one after the other; other layouts are copied once.
-    let x_rows = x.to_slice().map_or_else(|| Cow::from(x.iter().copied().collect::<Vec<_>>()), Cow::from);
-    let y_rows = y.to_slice().map_or_else(|| Cow::from(y.to_vec()), Cow::from);
-    let rows = Rows { x: &x_rows, y: &y_rows, n_features: x.ncols(), first_panel: 0 };
+/// Numbers that one thread should have at least: below, starting it costs more than it brings.
+const NUMBERS_A_THREAD: usize = 1 << 17;
+
+/// Fits over rows in memory.
+pub(crate) fn fit_local(mut machine: Machine, rows: Rows<'_>) -> Result<Solution> {
     loop {
-        let answer = match machine.ask() {
+        match machine.ask() {
             Ask::Done(solution) => return Ok(solution),
-            Ask::Moments => Answer::Moments(checked(rows.moments(family).ok_or(NO_ROWS)?.finish(), family)?),
-            Ask::Evaluate { points } => Answer::Evaluations(rows.evaluate(family, &points).ok_or(NO_ROWS)?.finish().0),
-            Ask::BlockSolve { blocks } => {
-                let solve = |block: &BlockProblem| block.solve(rows.slice(block.rows.clone()));
-                Answer::Blocks(blocks.iter().map(solve).collect::<Result<_, _>>()?)
+            ask => {
+                if let Some(answer) = answer(rows, machine.spec(), &ask)? {
+                    machine.tell(answer)?;
+                }
             }
-        };
-        machine.tell(answer)?;
+        }
     }
+}
+
+/// The answer to a question, from rows in memory; none where nothing was asked.
+pub(crate) fn answer(rows: Rows<'_>, spec: &Spec, ask: &Ask) -> Result<Option<Answer>> {
+    let loss = spec.loss;
+    Ok(Some(match ask {
+        Ask::Done(_) => return Ok(None),
+        Ask::Moments => {
+            let found = on_threads(rows, |rows| rows.moments(loss, spec.shares))?;
+            checked(found.bad, spec)?;
+            Answer::Moments(found)
+        }
+        Ask::Scatter => {
+            let found = on_threads(rows, |rows| rows.scatter(loss))?;
+            checked(found.bad, spec)?;
+            Answer::Scatter(found)
+        }
+        Ask::Null { intercepts } => Answer::Null(on_threads(rows, |rows| rows.null(loss, intercepts))?.0),
+        Ask::Evaluate { coordinates, points, stride } => {
+            Answer::Evaluations(on_threads(rows, |rows| rows.evaluate(loss, coordinates, points, *stride))?.0)
+        }
+        Ask::Quadratic { coordinates, point, curvature, stride } => {
+            Answer::Quadratic(on_threads(rows, |rows| rows.quadratic(loss, coordinates, point, *curvature, *stride))?)
+        }
+        Ask::BlockSolve { blocks } => {
+            let solve = |block: &BlockProblem| block.solve(rows.slice(block.rows.clone()));
+            Answer::Blocks(blocks.iter().map(solve).collect::<Result<_, _>>()?)
+        }
+    }))
+}
+
+/// Cuts the rows on panel borders, one part a thread; the sums do not depend on where.
+fn on_threads<T: Combine + Send>(rows: Rows<'_>, pass: impl Fn(Rows<'_>) -> Option<Subtrees<T>> + Sync) -> Result<T> {
+    let panels = n_panels(rows.y.len());
+    let useful = (rows.y.len() * (rows.n_features + 1) / NUMBERS_A_THREAD).clamp(1, panels.max(1));
+    let n_threads = n_threads().min(useful);
+    if n_threads == 1 {
+        return Ok(pass(rows).ok_or(NO_ROWS)?.finish());
+    }
+    let parts = (0..n_threads).map(|part| {
+        let row = |part: usize| (part * panels / n_threads * PANEL).min(rows.y.len());
+        rows.slice(row(part)..row(part + 1))
+    });
+    let pass = &pass;
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = parts.map(|part| scope.spawn(move || pass(part))).collect();
+        // A thread that panicked panics here too, as it would have without threads.
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    Ok(Subtrees::merge_all(found.into_iter().flatten()).ok_or(NO_ROWS)?.finish())
+}
+
+/// As many as there are processors, and one inside of a task, whose worker has given the others something to do.
+fn n_threads() -> usize {
+    if phalanx_runtime::is_in_task() {
+        return 1;
+    }
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 pub(crate) const NO_ROWS: Error = Error::Empty { what: "X" };
 
 /// Refuses data that no model can be fitted to, naming the first bad value.
-pub(crate) fn checked(moments: Moments, family: Family) -> Result<Moments> {
-    let Some(bad) = moments.bad else { return Ok(moments) };
-    let what = if bad.column.is_some() { "X" } else { "y" };
-    if bad.value.is_finite() {
-        let (row, value, expected) = (bad.row, bad.value, family.expects());
-        return Err(Error::Domain { metric: family.name(), what, row, value, expected });
+pub(crate) fn checked(bad: Option<BadValue>, spec: &Spec) -> Result<()> {
+    let Some(BadValue { row, place, value }) = bad else { return Ok(()) };
+    let (what, column) = match place {
+        Place::X(column) => ("X", Some(column)),
+        Place::Y => ("y", None),
+        Place::Weight => ("the sample weight", None),
+        Place::Offset => ("the offset", None),
+    };
+    if !value.is_finite() {
+        return Err(Error::NotFinite { what, row, column, value });
     }
-    Err(Error::NotFinite { what, row: bad.row, column: bad.column, value: bad.value })
+    let family = spec.loss.family;
+    let expected = match place {
+        Place::Weight => "0 or more",
+        _ => family.expects(),
+    };
+    Err(Error::Domain { metric: family.name(), what, row, value, expected })
 }

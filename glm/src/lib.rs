@@ -48,15 +48,23 @@ pub mod error;
 pub mod family;
 mod fit;
 mod kernel;
+pub mod link;
+mod loss;
 pub mod model;
 pub mod params;
 mod penalty;
 pub mod report;
+pub mod response;
 pub mod solver;
 
 pub use error::Error;
 pub use family::Family;
-pub use kernel::{BadValue, Evaluation, Moments, Spread};
+pub use kernel::{BadValue, Place, Spread};
+pub use link::Link;
 pub use model::GlmModel;
-pub use params::{Glm, LinearRegression, LogisticRegression, PoissonRegression, Solver};
+pub use params::{
+    GammaRegression, Glm, HuberRegression, InverseGaussianRegression, LinearRegression, LogisticRegression,
+    NegativeBinomialRegression, PoissonRegression, Solver, TweedieRegression,
+};
 pub use report::{Report, StopReason};
+pub use response::{ChunkedResponse, Response};

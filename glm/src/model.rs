@@ -5,7 +5,7 @@ use phalanx_array::{ChunkedArray, simd};
 use phalanx_learn::{Error, Model, Predict, Result, lazy, validate};
 use serde::{Deserialize, Serialize};
 
-use crate::{family::Family, kernel::predict, report::Report, solver::Solution};
+use crate::{family::Family, kernel::predict, link::Link, loss::Loss, report::Report, solver::Solution};
 
 /// A fitted generalised linear model: mean of y = inverse link(intercept + x · coef).
 ///
@@ -27,20 +27,27 @@ use crate::{family::Family, kernel::predict, report::Report, solver::Solution};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GlmModel {
     family: Family,
+    link: Link,
     coef: Vec<f64>,
     intercept: f64,
     report: Report,
 }
 
 impl GlmModel {
-    pub(crate) fn new(family: Family, solution: Solution) -> Self {
-        let Solution { coef, intercept, report } = solution;
-        Self { family, coef, intercept, report }
+    pub(crate) fn new(loss: Loss, solution: Solution, chosen: String) -> Self {
+        let Solution { coef, intercept, mut report } = solution;
+        report.solver = chosen;
+        Self { family: loss.family, link: loss.link, coef, intercept, report }
     }
 
     /// The distribution of y.
     pub const fn family(&self) -> Family {
         self.family
+    }
+
+    /// How the mean hangs on the linear predictor.
+    pub const fn link(&self) -> Link {
+        self.link
     }
 
     /// One coefficient a column, in the columns' own units.
@@ -77,7 +84,12 @@ impl GlmModel {
     pub fn predict_proba(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
         self.expect_binomial()?;
         let eta = self.decision_function(x)?;
-        let [zero, one] = [-1., 1.].map(|sign| eta.mapv(|eta| self.family.mean(sign * eta)));
+        // A symmetric link's other tail keeps its digits.
+        let zero = match self.link {
+            Link::Logit | Link::Probit => eta.mapv(|eta| self.link.mean(-eta)),
+            link => eta.mapv(|eta| 1. - link.mean(eta)),
+        };
+        let one = eta.mapv(|eta| self.link.mean(eta));
         stack(Axis(1), &[zero.view(), one.view()]).map_err(Error::other)
     }
 
@@ -87,7 +99,9 @@ impl GlmModel {
     /// As [`predict_proba`](Self::predict_proba).
     pub fn predict_class(&self, x: ArrayView2<'_, f64>) -> Result<Array1<f64>> {
         self.expect_binomial()?;
-        Ok(self.decision_function(x)?.mapv(|eta| f64::from(eta > 0.)))
+        // Half is at 0 for the symmetric links, and where a mean of a half is for others.
+        let half = if matches!(self.link, Link::Logit | Link::Probit) { 0. } else { self.link.of_mean(0.5) };
+        Ok(self.decision_function(x)?.mapv(|eta| f64::from(eta > half)))
     }
 
     fn expect_binomial(&self) -> Result<()> {
@@ -103,7 +117,7 @@ impl Predict<ArrayView2<'_, f64>> for GlmModel {
 
     /// The mean of y for each row; for the binomial family the probability of 1.
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Array1<f64>> {
-        Ok(self.decision_function(x)?.mapv(|eta| self.family.mean(eta)))
+        Ok(self.decision_function(x)?.mapv(|eta| self.link.mean(eta)))
     }
 }
 

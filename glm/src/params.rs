@@ -12,36 +12,57 @@ use crate::{
     cluster::fit_chunked,
     family::Family,
     fit::fit_local,
+    link::Link,
+    loss::Loss,
     model::GlmModel,
-    solver::{Machine, Spec},
+    penalty::Penalty,
+    response::{ChunkedResponse, Response},
+    solver::{Machine, Solution, Spec},
 };
 
-/// How the optimum is found. Both find the same one.
+/// How the optimum is found. All find the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Solver {
-    /// Proximal gradient descent with momentum: few, cheap passes over the data.
+    /// Iteratively reweighted least squares up to 2,000 columns, proximal gradient descent beyond.
     #[default]
+    Auto,
+    /// Iteratively reweighted least squares with coordinate descent: very few passes, each of which multiplies
+    /// columns with columns.
+    Irls,
+    /// Proximal gradient descent with momentum: more and cheaper passes over the data.
     GradientDescent,
     /// Consensus ADMM over blocks of rows: fewer rounds over the network, more work in each.
     Admm,
 }
 
+/// The most columns whose matrix of products is quick to make and to factorise.
+const MAX_IRLS_COLUMNS: usize = 2_000;
+
 /// The parameters of every estimator here but for the family and the default penalty.
 macro_rules! estimator {
-    ($(#[$doc:meta])* $name:ident { $($family:ident: $family_type:ty = $family_default:expr,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$extra_doc:meta])* $extra:ident: $extra_type:ty = $extra_default:expr,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct $name {
             $(
-                /// Distribution of y, with its canonical link.
-                pub $family: $family_type,
-            )?
+                $(#[$extra_doc])*
+                pub $extra: $extra_type,
+            )*
             /// Strength of the penalty.
             pub alpha: f64,
             /// The L1 share of the penalty.
             pub l1_ratio: f64,
+            /// What multiplies each column's penalty; empty for 1 each.
+            pub penalty_factor: Vec<f64>,
+            /// Least coefficients, one a column; empty for none.
+            pub lower: Vec<Option<f64>>,
+            /// Largest coefficients, one a column; empty for none.
+            pub upper: Vec<Option<f64>>,
+            /// Whether the penalty is on the coefficients of columns divided by their standard deviation.
+            pub standardize: bool,
             /// Which solver finds the optimum.
             pub solver: Solver,
             /// Whether the model has an intercept.
@@ -56,11 +77,15 @@ macro_rules! estimator {
 
         impl Default for $name {
             fn default() -> Self {
-                let Spec { alpha, l1_ratio, fit_intercept, tol, max_iter, .. } = Spec::default();
+                let Spec { fit_intercept, tol, max_iter, .. } = Spec::default();
                 Self {
-                    $($family: $family_default,)?
-                    alpha,
-                    l1_ratio,
+                    $($extra: $extra_default,)*
+                    alpha: 0.,
+                    l1_ratio: 0.,
+                    penalty_factor: Vec::new(),
+                    lower: Vec::new(),
+                    upper: Vec::new(),
+                    standardize: false,
                     solver: Solver::default(),
                     fit_intercept,
                     tol,
@@ -72,13 +97,13 @@ macro_rules! estimator {
 
         impl $name {
             $(
-                /// Sets the distribution of y.
+                $(#[$extra_doc])*
                 #[must_use]
-                pub const fn $family(mut self, $family: $family_type) -> Self {
-                    self.$family = $family;
+                pub fn $extra(mut self, $extra: impl Into<$extra_type>) -> Self {
+                    self.$extra = $extra.into();
                     self
                 }
-            )?
+            )*
 
             /// Sets the strength of the penalty.
             #[must_use]
@@ -91,6 +116,35 @@ macro_rules! estimator {
             #[must_use]
             pub const fn l1_ratio(mut self, l1_ratio: f64) -> Self {
                 self.l1_ratio = l1_ratio;
+                self
+            }
+
+            /// Sets what multiplies each column's penalty: 0 leaves a column free.
+            #[must_use]
+            pub fn penalty_factor(mut self, factors: impl Into<Vec<f64>>) -> Self {
+                self.penalty_factor = factors.into();
+                self
+            }
+
+            /// Sets the least coefficients, 0 or below, one a column.
+            #[must_use]
+            pub fn lower(mut self, lower: impl IntoIterator<Item = impl Into<Option<f64>>>) -> Self {
+                self.lower = lower.into_iter().map(Into::into).collect();
+                self
+            }
+
+            /// Sets the largest coefficients, 0 or above, one a column.
+            #[must_use]
+            pub fn upper(mut self, upper: impl IntoIterator<Item = impl Into<Option<f64>>>) -> Self {
+                self.upper = upper.into_iter().map(Into::into).collect();
+                self
+            }
+
+            /// Sets whether the penalty is on the coefficients of standardised columns; they come back in the data's
+            /// units either way.
+            #[must_use]
+            pub const fn standardize(mut self, standardize: bool) -> Self {
+                self.standardize = standardize;
                 self
             }
 
@@ -130,14 +184,30 @@ macro_rules! estimator {
             }
         }
 
+        impl Fit<ArrayView2<'_, f64>, Response<'_>> for $name {
+            type Model = GlmModel;
+
+            fn fit(&self, x: ArrayView2<'_, f64>, response: Response<'_>) -> Result<GlmModel> {
+                let glm = Glm::from(self.clone());
+                let (machine, chosen) = glm.machine(x.ncols(), response.has_trials())?;
+                let rows = response.rows(&x)?;
+                Ok(glm.model(fit_local(machine, rows.rows())?, chosen))
+            }
+        }
+
+        impl Fit<&Array2<f64>, Response<'_>> for $name {
+            type Model = GlmModel;
+
+            fn fit(&self, x: &Array2<f64>, response: Response<'_>) -> Result<GlmModel> {
+                self.fit(x.view(), response)
+            }
+        }
+
         impl Fit<ArrayView2<'_, f64>, ArrayView1<'_, f64>> for $name {
             type Model = GlmModel;
 
             fn fit(&self, x: ArrayView2<'_, f64>, y: ArrayView1<'_, f64>) -> Result<GlmModel> {
-                let glm = Glm::from(self.clone());
-                let machine = glm.machine()?;
-                check_shapes(x.dim(), y.len())?;
-                Ok(glm.model(fit_local(machine, glm.family, x, y)?))
+                self.fit(x, Response::new(y))
             }
         }
 
@@ -145,19 +215,34 @@ macro_rules! estimator {
             type Model = GlmModel;
 
             fn fit(&self, x: &Array2<f64>, y: &Array1<f64>) -> Result<GlmModel> {
-                self.fit(x.view(), y.view())
+                self.fit(x.view(), Response::new(y))
+            }
+        }
+
+        impl FitOn<ChunkedArray, ChunkedResponse> for $name {
+            type Model = GlmModel;
+
+            /// X of two axes and the response's arrays of one, in any chunks. All are computed once and stay on the
+            /// workers for the time of the fit; the solver's messages hold no rows.
+            async fn fit_on(
+                &self,
+                client: &Client,
+                x: &ChunkedArray,
+                response: &ChunkedResponse,
+            ) -> Result<GlmModel> {
+                let glm = Glm::from(self.clone());
+                let n_features = x.shape().get(1).copied().unwrap_or_default();
+                let (machine, chosen) = glm.machine(n_features, response.has_trials())?;
+                Ok(glm.model(fit_chunked(client, machine, x, response).await?, chosen))
             }
         }
 
         impl FitOn<ChunkedArray, ChunkedArray> for $name {
             type Model = GlmModel;
 
-            /// X of two axes and y of one, in any chunks. Both are computed once and stay on the workers for the
-            /// time of the fit; the solver's messages hold no rows.
+            /// As with a [`ChunkedResponse`] whose rows count once each.
             async fn fit_on(&self, client: &Client, x: &ChunkedArray, y: &ChunkedArray) -> Result<GlmModel> {
-                let glm = Glm::from(self.clone());
-                let machine = glm.machine()?;
-                Ok(glm.model(fit_chunked(client, machine, glm.family, x, y).await?))
+                self.fit_on(client, x, &ChunkedResponse::new(y)).await
             }
         }
 
@@ -176,19 +261,27 @@ estimator! {
     /// The coefficients b and the intercept b0 minimise
     ///
     /// ```text
-    /// (1 / 2n) Σ unit deviance(y_i, mean(b0 + x_i · b)) + alpha (l1_ratio |b|₁ + (1 - l1_ratio)/2 |b|₂²)
+    /// 1/(2 Σw) Σ w_i unit deviance(y_i, mean(b0 + x_i · b + offset_i))
+    ///     + alpha Σ_j factor_j (l1_ratio |b_j| + (1 - l1_ratio)/2 b_j²),   lower_j <= b_j <= upper_j
     /// ```
     ///
-    /// that is, for the gaussian family 1/(2n) RSS, for the binomial the mean log loss, for the Poisson
-    /// mean(mu - y ln mu) but for a constant. The intercept is never penalised. Columns are penalised as they are:
-    /// standardise them first where their units differ. How fast a fit converges does not depend on their units.
+    /// that is, for the gaussian family with weights of 1 RSS/(2n), for the binomial the mean log loss, for the Poisson
+    /// mean(mu - y ln mu) but for a constant. The intercept is never penalised. Columns are penalised as they are
+    /// unless `standardize` is set: then b_j in the penalty is that of the column divided by its (population) standard
+    /// deviation, and only there. How fast a fit converges does not depend on the columns' units. Weights, offsets,
+    /// exposure and trials come with y, as a [`Response`].
     ///
     /// | name | default | purpose | range |
     /// |---|---|---|---|
-    /// | `family` | `gaussian` | distribution of y, with its canonical link | `gaussian`, `binomial`, `poisson` |
+    /// | `family` | `gaussian` | distribution of y | a [`Family`] |
+    /// | `link` | the family's | how the mean hangs on the linear predictor | a [`Link`] |
     /// | `alpha` | 0 | strength of the penalty | 0 or more |
     /// | `l1_ratio` | 0 | its L1 share: 0 ridge, 1 lasso | 0 to 1 |
-    /// | `solver` | `gradient_descent` | how the optimum is found | `gradient_descent`, `admm` |
+    /// | `penalty_factor` | 1 each | multiplies a column's penalty; 0 leaves it free | 0 or more, one a column |
+    /// | `lower` | none | least coefficients, in the data's units | 0 or below, one a column |
+    /// | `upper` | none | largest coefficients, in the data's units | 0 or above, one a column |
+    /// | `standardize` | false | whether the penalty is on standardised columns' coefficients | true, false |
+    /// | `solver` | `auto` | how the optimum is found | `auto`, `irls`, `gradient_descent`, `admm` |
     /// | `fit_intercept` | true | whether there is an intercept | true, false |
     /// | `tol` | 1e-10 | stop when [`kkt_relative`](crate::Report::kkt_relative) is this or less | above 0, below 1 |
     /// | `max_iter` | 10000 | steps to stop after | 1 or more |
@@ -214,7 +307,12 @@ estimator! {
     /// # Ok(())
     /// # }
     /// ```
-    Glm { family: Family = Family::Gaussian, }
+    Glm {
+        /// Sets the distribution of y.
+        family: Family = Family::Gaussian,
+        /// Sets how the mean hangs on the linear predictor; none for the family's default.
+        link: Option<Link> = None,
+    }
 }
 
 estimator! {
@@ -280,8 +378,112 @@ estimator! {
     PoissonRegression {}
 }
 
+estimator! {
+    /// Regression of sizes, y being above 0, with a standard deviation in proportion to the mean: a [`Glm`] of the
+    /// gamma family with the log link. scikit-learn's `GammaRegressor(alpha=a)` is `alpha(a)`.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phalanx_glm::GammaRegression;
+    /// use phalanx_learn::Fit;
+    ///
+    /// # fn main() -> phalanx_learn::Result<()> {
+    /// let model = GammaRegression::default().fit(&array![[0.], [0.], [1.], [1.]], &array![1., 3., 4., 12.])?;
+    /// assert!((model.intercept() - 2_f64.ln()).abs() < 1e-9 && (model.coef()[0] - 4_f64.ln()).abs() < 1e-9);
+    /// # Ok(())
+    /// # }
+    /// ```
+    GammaRegression {}
+}
+
+estimator! {
+    /// Regression of sums that may be 0, as claims or sales: a [`Glm`] of the Tweedie family with the log link.
+    /// scikit-learn's `TweedieRegressor(power=p, alpha=a, link='log')` is `power(p).alpha(a)`.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phalanx_glm::TweedieRegression;
+    /// use phalanx_learn::Fit;
+    ///
+    /// # fn main() -> phalanx_learn::Result<()> {
+    /// let tweedie = TweedieRegression::default().power(1.7);
+    /// let model = tweedie.fit(&array![[0.], [0.], [1.], [1.]], &array![0., 4., 0., 16.])?;
+    /// assert!((model.intercept() - 2_f64.ln()).abs() < 1e-8 && (model.coef()[0] - 4_f64.ln()).abs() < 1e-8);
+    /// # Ok(())
+    /// # }
+    /// ```
+    TweedieRegression {
+        /// Sets the power of the mean that the variance is: 0 or less, or 1 or more; 1.5 by default.
+        power: f64 = 1.5,
+    }
+}
+
+estimator! {
+    /// Regression of counts that scatter more than Poisson's: a [`Glm`] of the negative binomial family with the log
+    /// link. Its theta is R's; statsmodels' alpha is 1/theta.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phalanx_glm::NegativeBinomialRegression;
+    /// use phalanx_learn::Fit;
+    ///
+    /// # fn main() -> phalanx_learn::Result<()> {
+    /// let regression = NegativeBinomialRegression::default().theta(2.);
+    /// let model = regression.fit(&array![[0.], [0.], [1.], [1.]], &array![0., 4., 0., 16.])?;
+    /// assert!((model.intercept() - 2_f64.ln()).abs() < 1e-8 && (model.coef()[0] - 4_f64.ln()).abs() < 1e-8);
+    /// # Ok(())
+    /// # }
+    /// ```
+    NegativeBinomialRegression {
+        /// Sets theta, above 0: the variance is mu + mu²/theta; 1 by default.
+        theta: f64 = 1.,
+    }
+}
+
+estimator! {
+    /// Regression of sizes with a longer tail than gamma's: a [`Glm`] of the inverse gaussian family with the log link.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phalanx_glm::InverseGaussianRegression;
+    /// use phalanx_learn::Fit;
+    ///
+    /// # fn main() -> phalanx_learn::Result<()> {
+    /// let regression = InverseGaussianRegression::default();
+    /// let model = regression.fit(&array![[0.], [0.], [1.], [1.]], &array![1., 3., 4., 12.])?;
+    /// assert!((model.intercept() - 2_f64.ln()).abs() < 1e-8 && (model.coef()[0] - 4_f64.ln()).abs() < 1e-8);
+    /// # Ok(())
+    /// # }
+    /// ```
+    InverseGaussianRegression {}
+}
+
+estimator! {
+    /// Least squares that outliers pull on with bounded force: a [`Glm`] of Huber's loss.
+    ///
+    /// scikit-learn's `HuberRegressor` estimates the scale of y beside the coefficients and has its epsilon in units
+    /// of that; our delta is in units of y.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phalanx_glm::HuberRegression;
+    /// use phalanx_learn::Fit;
+    ///
+    /// # fn main() -> phalanx_learn::Result<()> {
+    /// let x = array![[0.], [1.], [2.], [3.], [4.]];
+    /// let model = HuberRegression::default().delta(0.5).fit(&x, &array![0., 1., 2., 3., 1000.])?;
+    /// assert!((model.coef()[0] - 1.).abs() < 0.3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    HuberRegression {
+        /// Sets the residual beyond which the force is constant, in units of y, above 0; 1.35 by default.
+        delta: f64 = 1.35,
+    }
+}
+
 macro_rules! named_family {
-    ($name:ident, $family:expr) => {
+    ($name:ident $(, $extra:ident)? => $family:expr) => {
         impl $name {
             /// The default parameters.
             pub fn new() -> Self {
@@ -291,16 +493,48 @@ macro_rules! named_family {
 
         impl From<$name> for Glm {
             fn from(named: $name) -> Self {
-                let $name { alpha, l1_ratio, solver, fit_intercept, tol, max_iter, n_blocks } = named;
-                Self { family: $family, alpha, l1_ratio, solver, fit_intercept, tol, max_iter, n_blocks }
+                let $name {
+                    $($extra,)?
+                    alpha,
+                    l1_ratio,
+                    penalty_factor,
+                    lower,
+                    upper,
+                    standardize,
+                    solver,
+                    fit_intercept,
+                    tol,
+                    max_iter,
+                    n_blocks,
+                } = named;
+                Self {
+                    family: $family,
+                    link: None,
+                    alpha,
+                    l1_ratio,
+                    penalty_factor,
+                    lower,
+                    upper,
+                    standardize,
+                    solver,
+                    fit_intercept,
+                    tol,
+                    max_iter,
+                    n_blocks,
+                }
             }
         }
     };
 }
 
-named_family!(LinearRegression, Family::Gaussian);
-named_family!(LogisticRegression, Family::Binomial);
-named_family!(PoissonRegression, Family::Poisson);
+named_family!(LinearRegression => Family::Gaussian);
+named_family!(LogisticRegression => Family::Binomial);
+named_family!(PoissonRegression => Family::Poisson);
+named_family!(GammaRegression => Family::Gamma);
+named_family!(TweedieRegression, power => Family::Tweedie { power });
+named_family!(NegativeBinomialRegression, theta => Family::NegativeBinomial { theta });
+named_family!(InverseGaussianRegression => Family::InverseGaussian);
+named_family!(HuberRegression, delta => Family::Huber { delta });
 
 impl Glm {
     /// The default parameters for a family.
@@ -308,8 +542,13 @@ impl Glm {
         Self { family, ..Self::default() }
     }
 
-    /// Checks the parameters and makes the solver.
-    pub(crate) fn machine(&self) -> Result<Machine> {
+    /// The family with its link.
+    pub(crate) fn loss(&self) -> Loss {
+        Loss { family: self.family, link: self.link.unwrap_or(self.family.default_link()) }
+    }
+
+    /// Checks the parameters and makes the solver, with the reason for it.
+    pub(crate) fn machine(&self, n_features: usize, shares: bool) -> Result<(Machine, String)> {
         let in_range = |name: &str, value: f64, ok: bool, expected: &str| {
             if ok { Ok(()) } else { Err(Error::parameter(name, value, expected)) }
         };
@@ -318,16 +557,85 @@ impl Glm {
         in_range("tol", self.tol, self.tol > 0. && self.tol < 1., "above 0 and below 1")?;
         in_range("max_iter", self.max_iter as f64, self.max_iter > 0, "1 or more")?;
         in_range("n_blocks", 0., self.n_blocks != Some(0), "1 or more")?;
-        let Self { family, alpha, l1_ratio, fit_intercept, tol, max_iter, .. } = *self;
-        let spec = Spec { family, alpha, l1_ratio, fit_intercept, tol, max_iter };
+        if let Some((name, value, expected)) = self.family.problem() {
+            return Err(Error::parameter(name, value, expected));
+        }
+        let loss = self.loss();
+        if let Link::Power(power) = loss.link {
+            in_range("link", power, power.is_finite(), "a finite power")?;
+        }
+        let suits = match loss.family {
+            Family::Huber { .. } => loss.link == Link::Identity,
+            Family::Binomial => !matches!(loss.link, Link::Inverse | Link::Sqrt | Link::Power(_)),
+            _ => !matches!(loss.link, Link::Logit | Link::Probit | Link::Cloglog),
+        };
+        if !suits {
+            let expected = match loss.family {
+                Family::Huber { .. } => "identity for the huber family".to_owned(),
+                Family::Binomial => "logit, probit, cloglog, identity or log for the binomial family".to_owned(),
+                family => format!("identity, log, inverse, sqrt or power for the {} family", family.name()),
+            };
+            return Err(Error::parameter("link", loss.link, expected));
+        }
+        if shares && loss.family != Family::Binomial {
+            return Err(Error::parameter("trials", "given", format!("none for the {} family", loss.family.name())));
+        }
+        self.check_columns(n_features)?;
+        let bound = |bounds: &[Option<f64>], free: f64| bounds.iter().map(|b| b.unwrap_or(free)).collect();
+        let spec = Spec {
+            loss,
+            penalty: Penalty {
+                alpha: self.alpha,
+                l1_ratio: self.l1_ratio,
+                factors: self.penalty_factor.clone(),
+                lower: bound(&self.lower, -f64::MAX),
+                upper: bound(&self.upper, f64::MAX),
+                standardize: self.standardize,
+            },
+            fit_intercept: self.fit_intercept,
+            shares,
+            tol: self.tol,
+            max_iter: self.max_iter,
+        };
+        let few = n_features <= MAX_IRLS_COLUMNS;
         Ok(match self.solver {
-            Solver::GradientDescent => Machine::gradient_descent(spec),
-            Solver::Admm => Machine::admm(spec, self.n_blocks),
+            Solver::Irls => (Machine::irls(spec), "irls, as asked".into()),
+            Solver::GradientDescent => (Machine::gradient_descent(spec), "gradient_descent, as asked".into()),
+            Solver::Admm => (Machine::admm(spec, self.n_blocks), "admm, as asked".into()),
+            Solver::Auto if few => (
+                Machine::irls(spec),
+                format!("irls: {n_features} columns, products of up to {MAX_IRLS_COLUMNS} are quick"),
+            ),
+            Solver::Auto => {
+                let why = format!("gradient_descent: {n_features} columns, too many to multiply each with each");
+                (Machine::gradient_descent(spec), why)
+            }
         })
     }
 
-    pub(crate) fn model(&self, solution: crate::solver::Solution) -> GlmModel {
-        GlmModel::new(self.family, solution)
+    /// Checks the lists of one number a column.
+    fn check_columns(&self, n_features: usize) -> Result<()> {
+        let numbers = |bounds: &[Option<f64>], free: f64| bounds.iter().map(|b| b.unwrap_or(free)).collect::<Vec<_>>();
+        type Check = fn(f64) -> bool;
+        let lists: [(&str, Vec<f64>, Check, &str); 3] = [
+            ("penalty_factor", self.penalty_factor.clone(), |f| f >= 0. && f.is_finite(), "0 or more"),
+            ("lower", numbers(&self.lower, f64::NEG_INFINITY), |b| b <= 0., "0 or below"),
+            ("upper", numbers(&self.upper, f64::INFINITY), |b| b >= 0., "0 or above"),
+        ];
+        for (name, values, allows, expected) in lists {
+            if !values.is_empty() && values.len() != n_features {
+                let found = format!("a list of {}", values.len());
+                return Err(Error::parameter(name, found, format!("one number for each of the {n_features} columns")));
+            }
+            if let Some((column, value)) = values.into_iter().enumerate().find(|(_, value)| !allows(*value)) {
+                return Err(Error::parameter(format!("{name}, column {column},"), value, expected));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn model(&self, solution: Solution, chosen: String) -> GlmModel {
+        GlmModel::new(self.loss(), solution, chosen)
     }
 }
 

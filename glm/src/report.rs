@@ -11,6 +11,8 @@ pub struct Report {
     pub converged: bool,
     /// Why the solver stopped.
     pub stop: StopReason,
+    /// Which solver, and why it was chosen.
+    pub solver: String,
     /// Steps of the solver.
     pub n_iter: usize,
     /// Rounds over all rows: what is asked of every chunk once. A round of ADMM's block solves counts as one, though
@@ -19,16 +21,31 @@ pub struct Report {
     /// The largest violation of the optimality conditions of the objective, intercept included: the distance of
     /// minus the loss's gradient from the penalty's subdifferential, in the data's own units. 0 at the optimum.
     pub kkt_residual: f64,
-    /// The same without units, which `tol` is compared with: in standardised columns, over y's standard deviation.
+    /// The same without units, which `tol` is compared with: in standardised columns, over a row's typical derivative at the null model, which for
+    /// least squares is y's standard deviation.
     pub kkt_relative: f64,
-    /// Mean half-deviance plus penalty.
+    /// Weighted mean of half the unit deviances, plus the penalty.
     pub objective: f64,
-    /// Sum of the unit deviances.
+    /// Weighted sum of the unit deviances.
     pub deviance: f64,
     /// Deviance of the model that has an intercept only (or, where none is fitted, no term at all).
     pub null_deviance: f64,
-    /// How many rows were fitted.
+    /// How many rows were fitted: those with a weight above 0.
     pub n_rows: usize,
+    /// Sum of their weights.
+    pub sum_weights: f64,
+    /// Columns that have one value only, from 0: their coefficients are 0.
+    pub constant_columns: Vec<usize>,
+    /// Columns that earlier ones sum to, from 0: without a penalty their coefficients are 0, as R leaves them out.
+    pub collinear_columns: Vec<usize>,
+    /// Rows of the binomial family whose mean is as good as 0 or 1; none where the solver does not look.
+    pub n_saturated: Option<usize>,
+    /// Condition of the matrix of second derivatives of the objective, in standardised columns, without collinear ones;
+    /// of the last one that the solver had. Digits that a coefficient may have lost are its logarithm. None where the
+    /// solver has no such matrix.
+    pub condition: Option<f64>,
+    /// How far the objective is above that of the dual, which bounds it from below: of penalised least squares.
+    pub duality_gap: Option<f64>,
 }
 
 /// Why a solver stopped.

@@ -96,6 +96,7 @@ pub use inspect::Dump;
 pub use local::{LocalCluster, LocalOptions};
 pub use memory::MemoryLimit;
 pub use metrics::metrics_address;
+pub use pool::is_in_task;
 pub use process::init;
 pub use remote::{AsCompleted, Remote, RemoteFuture};
 pub use resources::parse_resources;

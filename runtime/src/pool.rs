@@ -166,6 +166,16 @@ pub(crate) fn place() -> u32 {
     PLACE.get()
 }
 
+/// Whether this thread is running a task's function: whoever would start threads of its own then leaves the other
+/// processors to the worker's other tasks.
+///
+/// ```
+/// assert!(!phalanx_runtime::is_in_task());
+/// ```
+pub fn is_in_task() -> bool {
+    IN_TASK.get()
+}
+
 /// Calls a task's function; a panic in it becomes a failure.
 pub(crate) fn call(def: &TaskDef, inputs: &[Input]) -> Result<Value, Failure> {
     listen_to_panics();

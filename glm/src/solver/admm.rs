@@ -18,6 +18,8 @@
 //! via the alternating direction method of multipliers" (2011), sections 3.3 (stopping), 3.4.1 (varying rho),
 //! 3.4.3 (over-relaxation) and 8.2 (splitting across examples).
 
+use std::sync::Arc;
+
 use phalanx_array::{
     kernel::dot,
     panel::{PANEL, n_panels},
@@ -26,7 +28,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Ask, BlockProblem, BlockSolution, Solution, Spec, mismatch,
-    setup::{Counts, Setup},
+    opening::{Opened, Opening},
+    setup::{Counts, Local, Setup},
 };
 use crate::{error::Error, kernel::Evaluation, report::StopReason};
 
@@ -42,14 +45,14 @@ const IMBALANCE: f64 = 4.;
 /// The machine. A step is one round of block solves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Admm {
-    spec: Spec,
+    spec: Arc<Spec>,
     n_blocks: Option<usize>,
     phase: Phase,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Phase {
-    Moments,
+    Opening(Opening),
     /// Waits for the loss at the null model; the flag says that it lies at infinity.
     Start(Box<State>, bool),
     /// Waits for the blocks.
@@ -96,18 +99,18 @@ impl Admm {
     /// A machine that has asked nothing yet. Without `n_blocks` the number of rows decides; a number larger than
     /// that of the panels is taken as that.
     pub fn new(spec: Spec, n_blocks: Option<usize>) -> Self {
-        Self { spec, n_blocks, phase: Phase::Moments }
+        let spec = Arc::new(spec);
+        Self { phase: Phase::Opening(Opening::new(&spec)), spec, n_blocks }
     }
 
-    #[cfg(test)]
-    pub(crate) const fn family(&self) -> crate::Family {
-        self.spec.family
+    pub(super) fn spec(&self) -> &Spec {
+        &self.spec
     }
 
     /// What it wants to know.
     pub fn ask(&self) -> Ask {
         match &self.phase {
-            Phase::Moments => Ask::Moments,
+            Phase::Opening(opening) => opening.ask(),
             Phase::Start(state, _) | Phase::Certify(state, _) => state.setup.evaluate_at([&state.z]),
             Phase::Blocks(state) => Ask::BlockSolve { blocks: state.blocks() },
             Phase::Done(solution) => Ask::Done(solution.clone()),
@@ -119,14 +122,19 @@ impl Admm {
     /// # Errors
     /// When the answer is to another question, or the numbers are too large to work with.
     pub fn tell(&mut self, answer: Answer) -> Result<(), Error> {
-        let phase = std::mem::replace(&mut self.phase, Phase::Moments);
+        let phase = std::mem::replace(&mut self.phase, Phase::Opening(Opening::new(&self.spec)));
         self.phase = match (phase, answer) {
-            (Phase::Moments, Answer::Moments(moments)) => {
-                let setup = Setup::new(self.spec, &moments)?;
-                let (z, unbounded) = setup.start(&moments);
-                let n_blocks = self.n_blocks.unwrap_or_else(|| default_n_blocks(moments.n_rows));
-                Phase::Start(Box::new(State::new(setup, z, n_blocks)), unbounded)
-            }
+            (Phase::Opening(mut opening), answer) => match opening.tell(answer) {
+                Ok(None) => Phase::Opening(opening),
+                Ok(Some(Opened { setup, start, unbounded, counts })) => {
+                    let n_blocks = self.n_blocks.unwrap_or_else(|| default_n_blocks(setup.n_rows));
+                    Phase::Start(Box::new(State::new(setup, start, n_blocks, counts)), unbounded)
+                }
+                Err(error) => {
+                    self.phase = Phase::Opening(opening);
+                    return Err(error);
+                }
+            },
             (Phase::Start(state, unbounded), Answer::Evaluations(all)) if all.len() == 1 => {
                 state.start(&all[0], unbounded)
             }
@@ -142,11 +150,11 @@ impl Admm {
 }
 
 impl State {
-    fn new(setup: Setup, z: Vec<f64>, n_blocks: usize) -> Self {
+    fn new(setup: Setup, z: Vec<f64>, n_blocks: usize, counts: Counts) -> Self {
         let ends = block_ends(setup.n_rows, n_blocks);
         let n = ends.len();
         Self {
-            counts: Counts { n_iter: 0, n_passes: 1 },
+            counts,
             // The curvature of one block's share of the loss along a typical coordinate.
             rho: setup.curvature / n as f64,
             x: vec![z.clone(); n],
@@ -169,8 +177,8 @@ impl State {
             .zip(self.x.iter().zip(&self.u))
             .map(|((start, &end), (x, u))| BlockProblem {
                 rows: start..end,
-                n_rows: self.setup.n_rows,
-                family: self.setup.spec.family,
+                sum_weights: self.setup.sum_weights,
+                loss: self.setup.spec.loss,
                 coordinates: self.setup.coordinates.clone(),
                 rho: self.rho,
                 target: self.z.iter().zip(u).map(|(z, u)| z - u).collect(),
@@ -272,8 +280,8 @@ impl State {
         if let Some(stop) = last {
             return self.done(evaluation, stop);
         }
-        let spec = self.setup.spec;
-        if evaluation.separated && spec.alpha == 0. {
+        let spec = Arc::clone(&self.setup.spec);
+        if evaluation.separated && spec.penalty.is_none() {
             return self.done(evaluation, StopReason::Separable);
         }
         if self.counts.n_iter >= self.look_at {
@@ -290,7 +298,10 @@ impl State {
     }
 
     fn done(self: Box<Self>, at_z: &Evaluation, stop: StopReason) -> Phase {
-        Phase::Done(self.setup.solution(&self.z, at_z, self.counts, stop))
+        // Where a mean overflows there is nothing to say of it.
+        let nowhere = || Local { loss: f64::MAX, gradient: vec![f64::MAX; self.z.len()] };
+        let at_z = self.setup.local(at_z).unwrap_or_else(nowhere);
+        Phase::Done(self.setup.solution(&self.z, &at_z, self.counts, stop))
     }
 }
 
@@ -306,9 +317,10 @@ fn distance_squared(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
     use crate::{
-        kernel::{Moments, Spread},
+        kernel::{Moments, NullPoint, Spread, Stride},
+        penalty::Penalty,
         solver::{
-            Coefficients,
+            Coordinates,
             testing::{Data, asks},
         },
     };
@@ -318,18 +330,28 @@ mod tests {
     /// As [`PAIR`] has them.
     fn moments() -> Answer {
         let x = vec![Spread { mean: 0., squares: 2. }];
-        Answer::Moments(Moments { n_rows: 2, x, y: Spread { mean: 2., squares: 2. }, saturated: 0., bad: None })
+        let y = Spread { mean: 2., squares: 2. };
+        let (n_rows, sum_weights) = (2, 2.);
+        Answer::Moments(Moments { n_rows, n_used: 2, sum_weights, x, y, offset: 0., saturated: 0., bad: None })
+    }
+
+    fn null() -> Answer {
+        Answer::Null(vec![NullPoint { loss: 1., first: 0., second: 2., squares: 2. }])
     }
 
     fn at_the_null_model() -> Answer {
-        Answer::Evaluations(vec![Evaluation { loss: 1., residual: 0., gradient: vec![-2.], separated: false }])
+        Answer::Evaluations(vec![Evaluation { loss: 1., gradient: vec![0., -2.], separated: false }])
+    }
+
+    fn lasso(alpha: f64, l1_ratio: f64) -> Spec {
+        Spec { penalty: Penalty::elastic_net(alpha, l1_ratio), ..Spec::default() }
     }
 
     /// Target and start of the one block that is asked for.
     fn block(machine: &Admm) -> (Vec<f64>, Vec<f64>) {
         let Ask::BlockSolve { blocks } = machine.ask() else { unreachable!("a block is asked for") };
         let [block] = <[BlockProblem; 1]>::try_from(blocks).expect("one block");
-        assert_eq!((block.rows, block.n_rows, block.rho), (0..2, 2, 1.));
+        assert_eq!((block.rows, block.sum_weights, block.rho), (0..2, 2., 1.));
         (block.target, block.start)
     }
 
@@ -337,9 +359,12 @@ mod tests {
     fn a_step_is_that_of_the_paper() {
         // Rows 0 and 1 in one block; rho is the curvature, 1. The block answers (2, 1) from z = (2, 0), u = 0:
         // h = 1.6 (2, 1) - 0.6 (2, 0) = (2, 1.6); the threshold takes 0.25; u = h - z.
-        let mut machine = Admm::new(Spec { alpha: 0.25, l1_ratio: 1., ..Spec::default() }, None);
+        let mut machine = Admm::new(lasso(0.25, 1.), None);
         machine.tell(moments()).expect("moments were asked for");
-        assert_eq!(machine.ask(), Ask::Evaluate { points: vec![Coefficients { coef: vec![0.], intercept: 2. }] });
+        assert_eq!(machine.ask(), Ask::Null { intercepts: vec![2.] });
+        machine.tell(null()).expect("the null model was asked for");
+        let coordinates = Arc::new(Coordinates { centre: vec![0.], scale: vec![1.], has_intercept: true });
+        assert_eq!(machine.ask(), Ask::Evaluate { coordinates, points: vec![vec![2., 0.]], stride: Stride::ALL });
         machine.tell(at_the_null_model()).expect("an evaluation was asked for");
         assert_eq!(block(&machine), (vec![2., 0.], vec![2., 0.]));
         machine.tell(Answer::Blocks(vec![BlockSolution { x: vec![2., 1.], n_steps: 1 }])).expect("a block");
@@ -353,6 +378,7 @@ mod tests {
     fn too_few_blocks_are_refused() {
         let mut machine = Admm::new(Spec::default(), None);
         machine.tell(moments()).expect("moments were asked for");
+        machine.tell(null()).expect("the null model was asked for");
         machine.tell(at_the_null_model()).expect("an evaluation was asked for");
         assert!(machine.tell(Answer::Blocks(vec![])).is_err());
         assert!(matches!(machine.ask(), Ask::BlockSolve { .. }));
@@ -361,7 +387,7 @@ mod tests {
     #[test]
     fn closed_forms_are_reached() {
         for (alpha, l1_ratio, expected) in [(0., 0., 1.), (0.25, 1., 0.75), (1., 0., 0.5), (1e6, 1., 0.)] {
-            let asks = asks(Admm::new(Spec { alpha, l1_ratio, ..Spec::default() }, None).into(), PAIR);
+            let asks = asks(Admm::new(lasso(alpha, l1_ratio), None).into(), PAIR);
             let Some(Ask::Done(Solution { coef, intercept, report })) = asks.last() else { unreachable!("it ends") };
             assert_eq!((report.stop, report.converged), (StopReason::Optimal, true));
             assert!((coef[0] - expected).abs() < 1e-9 && (intercept - 2.).abs() < 1e-9, "{coef:?} {report:?}");

@@ -32,20 +32,25 @@ use phalanx_array::{
 use serde::{Deserialize, Serialize};
 
 use super::setup::Coordinates;
-use crate::{error::Error, family::Family, kernel::Rows};
+use crate::{
+    error::Error,
+    family::Family,
+    kernel::{Panel, Rows, add_constants},
+    loss::{self, Loss},
+};
 
 /// Newton steps after which a block is handed back as it is; the next ADMM step goes on from there.
 const MAX_STEPS: u64 = 60;
 
-/// Find x that minimises (1 / `n_rows`) · loss of the rows + `rho` / 2 · |x - `target`|², in working coordinates.
+/// Find x that minimises (1 / `sum_weights`) · weighted loss of the rows + `rho` / 2 · |x - `target`|², in working coordinates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlockProblem {
     /// The rows of the block. They begin on a panel border.
     pub rows: Range<usize>,
-    /// The rows of all blocks.
-    pub n_rows: usize,
-    /// Distribution of y.
-    pub family: Family,
+    /// The weights of the rows of all blocks.
+    pub sum_weights: f64,
+    /// Family and link.
+    pub loss: Loss,
     /// Where the working coordinates lie.
     pub coordinates: Arc<Coordinates>,
     /// The strength of the pull, above 0.
@@ -86,7 +91,7 @@ impl BlockProblem {
             .map_err(failed)?
             .with_max_iters(4 * self.start.len() as u64 + 20);
         // A quadratic is minimised in one step, however long. Elsewhere a step of 4 changes every mean by much.
-        let (radius, longest) = if self.family == Family::Gaussian { (1e100, 1e100) } else { (4., 1e6) };
+        let (radius, longest) = if self.loss == Loss::from(Family::Gaussian) { (1e100, 1e100) } else { (4., 1e6) };
         let newton = TrustRegion::new(inner).with_radius(radius).map_err(failed)?;
         let newton = newton.with_max_radius(longest).map_err(failed)?;
         let solver = UntilFlat { newton, tolerance: relative };
@@ -139,16 +144,17 @@ impl<'a> Objective<'a> {
         };
         let mut eta = std::mem::take(&mut objective.start_eta);
         let mut sums = vec![0.; problem.start.len()];
-        objective.each_panel(|first, y, design| {
-            let eta = &mut eta[first..first + y.len()];
+        objective.each_panel(|first, panel, design| {
+            let eta = &mut eta[first..first + panel.y.len()];
             gemv(design, &problem.start, eta);
+            add_constants(eta, 0., panel.offset);
             let mut residuals = [0.; PANEL];
-            for ((r, &eta), &y) in residuals.iter_mut().zip(&*eta).zip(y) {
-                *r = problem.family.row_loss(y, eta).residual;
-            }
-            gemv_transposed(design, &residuals[..y.len()], &mut sums);
+            let residuals = &mut residuals[..panel.y.len()];
+            residuals.copy_from_slice(eta);
+            problem.loss.panel(panel.y, panel.weights, residuals, None);
+            gemv_transposed(design, residuals, &mut sums);
         });
-        let n = problem.n_rows as f64;
+        let n = problem.sum_weights;
         let pull = problem.start.iter().zip(&problem.target).map(|(x, v)| problem.rho * (x - v));
         objective.start_gradient = sums.iter().zip(pull).map(|(g, pull)| g / n + pull).collect();
         objective.start_eta = eta;
@@ -160,13 +166,13 @@ impl<'a> Objective<'a> {
         self
     }
 
-    /// Hands each panel on as (its first row in the block, y, its rows in working coordinates).
-    fn each_panel(&self, mut work: impl FnMut(usize, &[f64], &mut [f64])) {
+    /// Hands each panel on as (its first row in the block, the panel, its rows in working coordinates).
+    fn each_panel(&self, mut work: impl FnMut(usize, Panel<'_>, &mut [f64])) {
         let mut design = Vec::with_capacity(PANEL * self.problem.start.len());
-        for (index, (_, x, y)) in self.rows.panels().enumerate() {
+        for (index, panel) in self.rows.panels().enumerate() {
             simd::dispatch(|| {
-                self.problem.coordinates.write_rows(x, y.len(), &mut design);
-                work(index * PANEL, y, &mut design);
+                self.problem.coordinates.write_rows(panel.x, panel.y.len(), &mut design);
+                work(index * PANEL, panel, &mut design);
             });
         }
     }
@@ -175,17 +181,22 @@ impl<'a> Objective<'a> {
         if self.last.borrow().step == step {
             return;
         }
-        let (problem, n) = (self.problem, self.problem.n_rows as f64);
+        let (problem, n) = (self.problem, self.problem.sum_weights);
         let mut above = 0.;
         let mut sums = vec![0.; step.len()];
-        self.each_panel(|first, y, design| {
+        self.each_panel(|first, panel, design| {
             let mut delta = [0.; PANEL];
-            let delta = &mut delta[..y.len()];
+            let delta = &mut delta[..panel.y.len()];
             gemv(design, step, delta);
-            for ((delta, &eta), &y) in delta.iter_mut().zip(&self.start_eta[first..]).zip(y) {
-                above += problem.family.remainder(eta, *delta);
-                let here = problem.family.row_loss(y, eta + *delta).residual;
-                *delta = here - problem.family.row_loss(y, eta).residual;
+            for (i, delta) in delta.iter_mut().enumerate() {
+                let (y, eta) = (panel.y[i], self.start_eta[first + i]);
+                let w = panel.weights.map_or(1., |weights| weights[i]);
+                let here = problem.loss.row(y, eta + *delta);
+                // A row without weight is absent, whatever its loss.
+                if w > 0. {
+                    above += if here.loss.is_finite() { w * problem.loss.remainder(y, eta, *delta) } else { here.loss };
+                }
+                *delta = w * (here.residual - problem.loss.row(y, eta).residual);
             }
             gemv_transposed(design, delta, &mut sums);
         });
@@ -199,19 +210,23 @@ impl<'a> Objective<'a> {
 
     /// The matrix of second derivatives, row-major.
     fn curvature(&self, step: &[f64]) -> Vec<f64> {
-        let (size, n) = (step.len(), self.problem.n_rows as f64);
+        let (size, n) = (step.len(), self.problem.sum_weights);
         let mut sums = Array2::zeros((size, size));
-        let mut panel = Array2::zeros((size, size));
-        self.each_panel(|first, y, design| {
-            let mut delta = [0.; PANEL];
-            gemv(design, step, &mut delta[..y.len()]);
-            for ((row, delta), eta) in design.chunks_exact_mut(size).zip(&delta).zip(&self.start_eta[first..]) {
-                let root = self.problem.family.curvature(eta + delta).sqrt();
+        let mut product = Array2::zeros((size, size));
+        self.each_panel(|first, panel, design| {
+            let n = panel.y.len();
+            let (mut eta, mut bends) = ([0.; PANEL], [0.; PANEL]);
+            let (eta, bends) = (&mut eta[..n], &mut bends[..n]);
+            gemv(design, step, eta);
+            eta.iter_mut().zip(&self.start_eta[first..]).for_each(|(eta, start)| *eta += start);
+            self.problem.loss.panel(panel.y, panel.weights, eta, Some((loss::Curvature::Observed, bends)));
+            for (row, bend) in design.chunks_exact_mut(size).zip(&*bends) {
+                let root = bend.sqrt();
                 row.iter_mut().for_each(|x| *x *= root);
             }
-            if let Ok(rows) = ArrayView2::from_shape((y.len(), size), &*design) {
-                kernel::gemm_into(rows.t(), rows, panel.view_mut());
-                sums += &panel;
+            if let Ok(rows) = ArrayView2::from_shape((n, size), &*design) {
+                kernel::gemm_into(rows.t(), rows, product.view_mut());
+                sums += &product;
             }
         });
         sums *= self.factor / n;
@@ -322,8 +337,8 @@ mod tests {
         let coordinates = Coordinates { centre: vec![0.; p], scale: vec![1.; p], has_intercept: true };
         BlockProblem {
             rows: 0..n,
-            n_rows: n,
-            family,
+            sum_weights: n as f64,
+            loss: family.into(),
             coordinates: Arc::new(coordinates),
             rho,
             target: target.to_vec(),
@@ -335,7 +350,7 @@ mod tests {
     #[test]
     fn a_quadratic_is_solved_in_one_step() {
         // One row x = 1, y = 4: minimise (c + b - 4)²/2 + (c² + b²)/2, so c = b = 4/3.
-        let rows = Rows { x: &[1.], y: &[4.], n_features: 1, first_panel: 0 };
+        let rows = Rows::plain(&[1.], &[4.], 1);
         let solution = problem(Family::Gaussian, 1, 1., &[0., 0.]).solve(rows).expect("solved");
         assert_eq!(solution.n_steps, 1);
         assert!(solution.x.iter().all(|x| (x - 4. / 3.).abs() < 1e-12), "{solution:?}");
@@ -343,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_huge_rho_gives_the_target() {
-        let rows = Rows { x: &[1., -2., 0.5], y: &[1., 0., 0.], n_features: 1, first_panel: 0 };
+        let rows = Rows::plain(&[1., -2., 0.5], &[1., 0., 0.], 1);
         for family in [Family::Gaussian, Family::Binomial, Family::Poisson] {
             let solution = problem(family, 3, 1e12, &[0.3, -0.7]).solve(rows).expect("solved");
             assert!((solution.x[0] - 0.3).abs() + (solution.x[1] + 0.7).abs() < 1e-11, "{family} {solution:?}");
@@ -354,7 +369,7 @@ mod tests {
     fn the_gradient_vanishes_from_near_and_far() {
         let x: Vec<f64> = (0..1200).map(|i| ((i * 37 + 11) % 101) as f64 / 50. - 1.).collect();
         let y: Vec<f64> = (0..600).map(|i| f64::from((i * 13) % 7 < 3)).collect();
-        let rows = Rows { x: &x, y: &y, n_features: 2, first_panel: 0 };
+        let rows = Rows::plain(&x, &y, 2);
         for family in [Family::Gaussian, Family::Binomial, Family::Poisson] {
             let mut problem = problem(family, 600, 0.05, &[0.4, -1., 2.]);
             for start in [[0., 0., 0.], [-30., 3., 9.], [6., 6., -6.]] {
@@ -376,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_column_without_spread_stays_at_its_target_without_a_pull_from_the_rows() {
-        let rows = Rows { x: &[3., 3.], y: &[1., 2.], n_features: 1, first_panel: 0 };
+        let rows = Rows::plain(&[3., 3.], &[1., 2.], 1);
         let mut problem = problem(Family::Gaussian, 2, 1., &[0., 0.]);
         problem.coordinates = Arc::new(Coordinates { centre: vec![3.], scale: vec![0.], has_intercept: true });
         let x = problem.solve(rows).expect("solved").x;

@@ -9,11 +9,14 @@
 //! Sources: A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm" (2009), section 4;
 //! B. O'Donoghue, E. Candès, "Adaptive restart for accelerated gradient schemes" (2015), section 3.2.
 
+use std::sync::Arc;
+
 use phalanx_array::kernel::dot;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Ask, Solution, Spec, mismatch,
+    opening::{Opened, Opening},
     setup::{Counts, Local, Setup},
 };
 use crate::{error::Error, kernel::Evaluation, report::StopReason};
@@ -26,13 +29,13 @@ const VISIBLE: f64 = 1e-7;
 /// The machine. Its steps are those that changed the coefficients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GradientDescent {
-    spec: Spec,
+    spec: Arc<Spec>,
     phase: Phase,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Phase {
-    Moments,
+    Opening(Opening),
     /// Waits for the loss at the null model; the flag says that it lies at infinity.
     Start(Box<State>, bool),
     /// Waits for the loss at `trial`, and at `next` where that is another point.
@@ -66,18 +69,18 @@ struct State {
 impl GradientDescent {
     /// A machine that has asked nothing yet.
     pub fn new(spec: Spec) -> Self {
-        Self { spec, phase: Phase::Moments }
+        let spec = Arc::new(spec);
+        Self { phase: Phase::Opening(Opening::new(&spec)), spec }
     }
 
-    #[cfg(test)]
-    pub(crate) const fn family(&self) -> crate::Family {
-        self.spec.family
+    pub(super) fn spec(&self) -> &Spec {
+        &self.spec
     }
 
     /// What it wants to know.
     pub fn ask(&self) -> Ask {
         match &self.phase {
-            Phase::Moments => Ask::Moments,
+            Phase::Opening(opening) => opening.ask(),
             Phase::Start(state, _) => state.setup.evaluate_at([&state.x]),
             Phase::Trial(state) => state.setup.evaluate_at(std::iter::once(&state.trial).chain(&state.next)),
             Phase::Done(solution) => Ask::Done(solution.clone()),
@@ -90,13 +93,18 @@ impl GradientDescent {
     /// When the answer is to another question, or the numbers are too large to work with.
     pub fn tell(&mut self, answer: Answer) -> Result<(), Error> {
         let asked = self.ask();
-        let phase = std::mem::replace(&mut self.phase, Phase::Moments);
+        let phase = std::mem::replace(&mut self.phase, Phase::Opening(Opening::new(&self.spec)));
         self.phase = match (phase, answer) {
-            (Phase::Moments, Answer::Moments(moments)) => {
-                let setup = Setup::new(self.spec, &moments)?;
-                let (x, unbounded) = setup.start(&moments);
-                Phase::Start(Box::new(State::new(setup, x)), unbounded)
-            }
+            (Phase::Opening(mut opening), answer) => match opening.tell(answer) {
+                Ok(None) => Phase::Opening(opening),
+                Ok(Some(Opened { setup, start, unbounded, counts })) => {
+                    Phase::Start(Box::new(State::new(setup, start, counts)), unbounded)
+                }
+                Err(error) => {
+                    self.phase = Phase::Opening(opening);
+                    return Err(error);
+                }
+            },
             (Phase::Start(state, unbounded), Answer::Evaluations(all)) if all.len() == 1 => {
                 state.start(&all[0], unbounded)
             }
@@ -113,10 +121,10 @@ impl GradientDescent {
 }
 
 impl State {
-    fn new(setup: Setup, x: Vec<f64>) -> Self {
+    fn new(setup: Setup, x: Vec<f64>, counts: Counts) -> Self {
         let nowhere = Local { loss: 0., gradient: vec![0.; x.len()] };
         Self {
-            counts: Counts { n_iter: 0, n_passes: 1 },
+            counts,
             lipschitz: setup.curvature,
             y: x.clone(),
             trial: x.clone(),
@@ -133,14 +141,14 @@ impl State {
 
     fn start(mut self: Box<Self>, evaluation: &Evaluation, unbounded: bool) -> Phase {
         self.counts.n_passes += 1;
-        let Some(local) = self.setup.local(evaluation) else { return self.done(evaluation, StopReason::Precision) };
+        let Some(local) = self.setup.local(evaluation) else { return self.done(StopReason::Precision) };
         self.at_x = local.clone();
         self.at_y = local;
         if unbounded {
-            return self.done(evaluation, StopReason::OneClass);
+            return self.done(StopReason::OneClass);
         }
         if self.setup.kkt_relative(&self.x, &self.at_x) <= self.setup.spec.tol {
-            return self.done(evaluation, StopReason::Optimal);
+            return self.done(StopReason::Optimal);
         }
         self.try_step()
     }
@@ -203,18 +211,18 @@ impl State {
         std::mem::swap(&mut self.x, &mut self.trial);
         self.at_x = at_x;
         self.counts.n_iter += 1;
-        let spec = self.setup.spec;
+        let spec = Arc::clone(&self.setup.spec);
         if self.setup.kkt_relative(&self.x, &self.at_x) <= spec.tol {
-            return self.done(evaluation, StopReason::Optimal);
+            return self.done(StopReason::Optimal);
         }
-        if evaluation.separated && spec.alpha == 0. {
-            return self.done(evaluation, StopReason::Separable);
+        if evaluation.separated && spec.penalty.is_none() {
+            return self.done(StopReason::Separable);
         }
         if still && from_x {
-            return self.done(evaluation, StopReason::Precision);
+            return self.done(StopReason::Precision);
         }
         if self.counts.n_iter >= spec.max_iter {
-            return self.done(evaluation, StopReason::MaxIter);
+            return self.done(StopReason::MaxIter);
         }
         match (self.next.take(), at_next) {
             (Some(next), Some(at_next)) if !still => {
@@ -237,24 +245,29 @@ impl State {
         self.try_step()
     }
 
-    fn done(self: Box<Self>, at_x: &Evaluation, stop: StopReason) -> Phase {
-        Phase::Done(self.setup.solution(&self.x, at_x, self.counts, stop))
+    fn done(self: Box<Self>, stop: StopReason) -> Phase {
+        Phase::Done(self.setup.solution(&self.x, &self.at_x, self.counts, stop))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::solver::{
-        Coefficients,
-        testing::{Data, asks},
+    use crate::{
+        kernel::Stride,
+        penalty::Penalty,
+        solver::{
+            Coordinates,
+            testing::{Data, asks},
+        },
     };
 
     /// Two rows whose column has mean 0 and scale 1: the loss is that of b plus (b - 1)²/2.
     const PAIR: Data = Data { x: &[-1., 1.], y: &[1., 3.] };
 
     fn evaluate(coef: f64, intercept: f64) -> Ask {
-        Ask::Evaluate { points: vec![Coefficients { coef: vec![coef], intercept }] }
+        let coordinates = Arc::new(Coordinates { centre: vec![0.], scale: vec![1.], has_intercept: true });
+        Ask::Evaluate { coordinates, points: vec![vec![intercept, coef]], stride: Stride::ALL }
     }
 
     fn solution(asks: &[Ask]) -> Solution {
@@ -265,17 +278,17 @@ mod tests {
     #[test]
     fn a_quadratic_of_curvature_one_takes_one_step() {
         let asks = asks(GradientDescent::new(Spec::default()).into(), PAIR);
-        assert_eq!(asks[..3], [Ask::Moments, evaluate(0., 2.), evaluate(1., 2.)]);
+        assert_eq!(asks[..4], [Ask::Moments, Ask::Null { intercepts: vec![2.] }, evaluate(0., 2.), evaluate(1., 2.)]);
         let Solution { coef, intercept, report } = solution(&asks);
         assert_eq!((coef, intercept), (vec![1.], 2.));
-        assert_eq!((report.stop, report.n_iter, report.n_passes), (StopReason::Optimal, 1, 3));
+        assert_eq!((report.stop, report.n_iter, report.n_passes), (StopReason::Optimal, 1, 4));
         assert_eq!((report.deviance, report.null_deviance, report.kkt_residual), (0., 2., 0.));
     }
 
     #[test]
     fn the_lasso_thresholds_and_the_ridge_shrinks() {
         let fit = |alpha, l1_ratio| {
-            let spec = Spec { alpha, l1_ratio, ..Spec::default() };
+            let spec = Spec { penalty: Penalty::elastic_net(alpha, l1_ratio), ..Spec::default() };
             solution(&asks(GradientDescent::new(spec).into(), PAIR)).coef[0]
         };
         assert!((fit(0.25, 1.) - 0.75).abs() < 1e-10);
@@ -285,10 +298,10 @@ mod tests {
 
     #[test]
     fn a_large_penalty_is_answered_by_the_null_model() {
-        let spec = Spec { alpha: 1e6, l1_ratio: 1., ..Spec::default() };
+        let spec = Spec { penalty: Penalty::elastic_net(1e6, 1.), ..Spec::default() };
         let asks = asks(GradientDescent::new(spec).into(), PAIR);
-        assert_eq!(asks[..2], [Ask::Moments, evaluate(0., 2.)]);
-        assert_eq!((solution(&asks).coef, asks.len()), (vec![0.], 3));
+        assert_eq!(asks[1..3], [Ask::Null { intercepts: vec![2.] }, evaluate(0., 2.)]);
+        assert_eq!((solution(&asks).coef, asks.len()), (vec![0.], 4));
     }
 
     #[test]
@@ -304,7 +317,8 @@ mod tests {
         // The first step, at the null model's curvature, leads to a linear predictor of about 1500.
         let at = |places: &[usize]| (0..1500).map(|i| f64::from(places.contains(&i))).collect::<Vec<_>>().leak();
         let data = Data { x: at(&[1]), y: at(&[1, 1000]) };
-        let spec = Spec { family: crate::Family::Poisson, alpha: 1e-4, ..Spec::default() };
+        let spec =
+            Spec { loss: crate::Family::Poisson.into(), penalty: Penalty::elastic_net(1e-4, 0.), ..Spec::default() };
         let solution = solution(&asks(GradientDescent::new(spec).into(), data));
         assert!(solution.report.converged, "{:?}", solution.report);
     }

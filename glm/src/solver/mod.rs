@@ -15,19 +15,26 @@
 pub mod admm;
 pub mod block;
 pub mod gradient;
+pub mod irls;
+mod model;
+mod opening;
 mod setup;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use admm::Admm;
 pub use block::{BlockProblem, BlockSolution};
 pub use gradient::GradientDescent;
+pub use irls::Irls;
 pub use setup::{Coordinates, Spec};
 
-use crate::{
-    error::Error,
-    kernel::{Evaluation, Moments},
-    report::Report,
+use crate::{error::Error, report::Report};
+pub use crate::{
+    kernel::{Evaluation, Moments, NullPoint, Quadratic, Scatter, Stride},
+    loss::{Curvature, Loss},
+    penalty::Penalty,
 };
 
 /// What a solver wants to know next.
@@ -35,10 +42,32 @@ use crate::{
 pub enum Ask {
     /// The moments of the data.
     Moments,
-    /// Loss and gradient over all rows, at each of a few points, in one pass.
-    Evaluate {
+    /// Means and cross products of all columns and y less the offset, in one pass.
+    Scatter,
+    /// The loss of a model with an intercept only, at each of a few intercepts, which needs no look at X.
+    Null {
         /// At least one.
-        points: Vec<Coefficients>,
+        intercepts: Vec<f64>,
+    },
+    /// Loss and gradient at each of a few points, in one pass.
+    Evaluate {
+        /// Where the working coordinates lie.
+        coordinates: Arc<Coordinates>,
+        /// At least one, in working coordinates, the intercept first.
+        points: Vec<Vec<f64>>,
+        /// Which panels to look at.
+        stride: Stride,
+    },
+    /// Loss, gradient and matrix of second derivatives at one point, in one pass.
+    Quadratic {
+        /// Where the working coordinates lie.
+        coordinates: Arc<Coordinates>,
+        /// In working coordinates, the intercept first.
+        point: Vec<f64>,
+        /// Which second derivatives.
+        curvature: Curvature,
+        /// Which panels to look at.
+        stride: Stride,
     },
     /// The minimum of each of ADMM's block problems.
     BlockSolve {
@@ -49,20 +78,17 @@ pub enum Ask {
     Done(Solution),
 }
 
-/// Raw coefficients.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Coefficients {
-    /// Length n_features.
-    pub coef: Vec<f64>,
-    /// 0 where none is fitted.
-    pub intercept: f64,
-}
-
 /// What a shell answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
     /// To [`Ask::Moments`].
     Moments(Moments),
+    /// To [`Ask::Scatter`].
+    Scatter(Scatter),
+    /// To [`Ask::Null`]: one an intercept, in the order asked.
+    Null(Vec<NullPoint>),
+    /// To [`Ask::Quadratic`].
+    Quadratic(Quadratic),
     /// To [`Ask::Evaluate`]: one a point, in the order asked.
     Evaluations(Vec<Evaluation>),
     /// To [`Ask::BlockSolve`]: one a block, in the order asked.
@@ -80,12 +106,12 @@ pub struct Solution {
     pub report: Report,
 }
 
-/// Either solver.
+/// Any solver.
 ///
 /// ```
 /// use phalanx_glm::{Family, solver::{Ask, Answer, Machine, Spec}};
 ///
-/// let mut machine = Machine::gradient_descent(Spec { family: Family::Gaussian, ..Spec::default() });
+/// let mut machine = Machine::irls(Spec { loss: Family::Poisson.into(), ..Spec::default() });
 /// assert_eq!(machine.ask(), Ask::Moments);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,6 +120,8 @@ pub enum Machine {
     GradientDescent(GradientDescent),
     /// Consensus ADMM.
     Admm(Admm),
+    /// Iteratively reweighted least squares.
+    Irls(Irls),
 }
 
 impl Machine {
@@ -107,11 +135,26 @@ impl Machine {
         Self::Admm(Admm::new(spec, n_blocks))
     }
 
+    /// Iteratively reweighted least squares.
+    pub fn irls(spec: Spec) -> Self {
+        Self::Irls(Irls::new(spec))
+    }
+
+    /// What it was asked to solve.
+    pub fn spec(&self) -> &Spec {
+        match self {
+            Self::GradientDescent(machine) => machine.spec(),
+            Self::Admm(machine) => machine.spec(),
+            Self::Irls(machine) => machine.spec(),
+        }
+    }
+
     /// What it wants to know. Asking twice gives the same question.
     pub fn ask(&self) -> Ask {
         match self {
             Self::GradientDescent(machine) => machine.ask(),
             Self::Admm(machine) => machine.ask(),
+            Self::Irls(machine) => machine.ask(),
         }
     }
 
@@ -123,6 +166,7 @@ impl Machine {
         match self {
             Self::GradientDescent(machine) => machine.tell(answer),
             Self::Admm(machine) => machine.tell(answer),
+            Self::Irls(machine) => machine.tell(answer),
         }
     }
 }
@@ -132,7 +176,10 @@ impl Ask {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Moments => "moments",
+            Self::Scatter => "means and cross products",
+            Self::Null { .. } => "null losses",
             Self::Evaluate { .. } => "evaluations",
+            Self::Quadratic { .. } => "a quadratic",
             Self::BlockSolve { .. } => "block solutions",
             Self::Done(_) => "nothing more",
         }
@@ -144,6 +191,9 @@ impl Answer {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Moments(_) => "moments",
+            Self::Scatter(_) => "means and cross products",
+            Self::Null(_) => "null losses",
+            Self::Quadratic(_) => "a quadratic",
             Self::Evaluations(_) => "evaluations",
             Self::Blocks(_) => "block solutions",
         }
@@ -153,6 +203,12 @@ impl Answer {
 impl From<GradientDescent> for Machine {
     fn from(machine: GradientDescent) -> Self {
         Self::GradientDescent(machine)
+    }
+}
+
+impl From<Irls> for Machine {
+    fn from(machine: Irls) -> Self {
+        Self::Irls(machine)
     }
 }
 
@@ -182,22 +238,8 @@ mod testing {
 
     impl Data {
         fn answer(self, machine: &Machine) -> Answer {
-            let rows = Rows { x: self.x, y: self.y, n_features: self.x.len() / self.y.len(), first_panel: 0 };
-            let family = match machine {
-                Machine::GradientDescent(machine) => machine.family(),
-                Machine::Admm(machine) => machine.family(),
-            };
-            match machine.ask() {
-                Ask::Moments => Answer::Moments(rows.moments(family).expect("rows").finish()),
-                Ask::Evaluate { points } => {
-                    Answer::Evaluations(rows.evaluate(family, &points).expect("rows").finish().0)
-                }
-                Ask::BlockSolve { blocks } => {
-                    let solve = |block: &super::BlockProblem| block.solve(rows.slice(block.rows.clone()));
-                    Answer::Blocks(blocks.iter().map(|block| solve(block).expect("solved")).collect())
-                }
-                Ask::Done(_) => unreachable!("nothing was asked"),
-            }
+            let rows = Rows::plain(self.x, self.y, self.x.len() / self.y.len());
+            crate::fit::answer(rows, machine.spec(), &machine.ask()).expect("an answer").expect("a question")
         }
     }
 

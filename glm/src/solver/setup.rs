@@ -1,4 +1,4 @@
-//! What both solvers derive from their parameters and the data's moments: coordinates, weights, start, certificate.
+//! What all solvers derive from their parameters and the data's moments: coordinates, weights, certificate.
 //!
 //! A point in working coordinates is a vector of length n_features + 1: the intercept of the centred columns
 //! first, then the coefficients of the centred and scaled ones.
@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Coefficients, Solution};
+use super::{Ask, Solution};
 use crate::{
     error::Error,
     family::Family,
-    kernel::{Evaluation, Moments},
-    penalty::Weights,
+    kernel::{Evaluation, Moments, NullPoint, Scatter, Spread, Stride},
+    loss::Loss,
+    penalty::{Penalty, Weights},
     report::{Report, StopReason},
 };
 
@@ -20,22 +21,22 @@ use crate::{
 ///
 /// | name | default | purpose | range |
 /// |---|---|---|---|
-/// | `family` | gaussian | distribution of y | |
-/// | `alpha` | 0 | strength of the penalty | 0 or more |
-/// | `l1_ratio` | 0 | its L1 share | 0 to 1 |
+/// | `loss` | gaussian, identity | family and link | |
+/// | `penalty` | none | what holds the coefficients | |
 /// | `fit_intercept` | true | whether there is an intercept, never penalised | |
+/// | `shares` | false | whether y of the binomial family may be a share of trials | |
 /// | `tol` | 1e-10 | relative optimality violation to stop at | above 0 |
 /// | `max_iter` | 10000 | steps to stop after | 1 or more |
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
-    /// Distribution of y.
-    pub family: Family,
-    /// Strength of the penalty.
-    pub alpha: f64,
-    /// Its L1 share.
-    pub l1_ratio: f64,
+    /// Family and link.
+    pub loss: Loss,
+    /// What holds the coefficients.
+    pub penalty: Penalty,
     /// Whether there is an intercept.
     pub fit_intercept: bool,
+    /// Whether y of the binomial family may be a share of trials.
+    pub shares: bool,
     /// Relative optimality violation to stop at.
     pub tol: f64,
     /// Steps to stop after.
@@ -56,14 +57,18 @@ pub struct Coordinates {
 /// Everything that does not change while solving.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Setup {
-    pub(crate) spec: Spec,
+    pub(crate) spec: Arc<Spec>,
     pub(crate) coordinates: Arc<Coordinates>,
     /// Of each working coordinate.
     pub(crate) weights: Vec<Weights>,
+    /// Of each column's coefficient in the data's units.
+    raw_weights: Vec<Weights>,
     pub(crate) n_rows: usize,
-    /// The standard deviation of y, 1 where it has none: the unit of a gradient in working coordinates.
+    n_used: usize,
+    pub(crate) sum_weights: f64,
+    /// The root mean square of a row's derivative at the null model: the unit of a gradient in working coordinates.
     pub(crate) unit: f64,
-    /// The second derivative of the loss at the null model: the unit of a step length.
+    /// The second derivative of the mean loss at the null model: the unit of a step length.
     pub(crate) curvature: f64,
     saturated: f64,
     null_deviance: f64,
@@ -78,7 +83,14 @@ pub(crate) struct Local {
 
 impl Default for Spec {
     fn default() -> Self {
-        Self { family: Family::Gaussian, alpha: 0., l1_ratio: 0., fit_intercept: true, tol: 1e-10, max_iter: 10_000 }
+        Self {
+            loss: Family::Gaussian.into(),
+            penalty: Penalty::default(),
+            fit_intercept: true,
+            shares: false,
+            tol: 1e-10,
+            max_iter: 10_000,
+        }
     }
 }
 
@@ -87,22 +99,29 @@ impl Coordinates {
         self.scale.len()
     }
 
+    /// The coefficients of the centred columns, in the data's units.
+    pub(crate) fn slopes(&self, point: &[f64]) -> Vec<f64> {
+        let raw = |(&t, &scale): (&f64, &f64)| if scale > 0. { t / scale } else { 0. };
+        point[1..].iter().zip(&self.scale).map(raw).collect()
+    }
+
     /// Raw coefficients and intercept of a point.
     pub(crate) fn raw(&self, point: &[f64]) -> (Vec<f64>, f64) {
-        let raw = |(&t, &scale): (&f64, &f64)| if scale > 0. { t / scale } else { 0. };
-        let coef: Vec<f64> = point[1..].iter().zip(&self.scale).map(raw).collect();
+        let coef = self.slopes(point);
         let shift: f64 = coef.iter().zip(&self.centre).map(|(b, m)| b * m).sum();
         (coef, if self.has_intercept { point[0] - shift } else { 0. })
     }
 
-    /// The derivatives by the coordinates from those by the raw coefficients and intercept.
-    fn gradient(&self, gradient: &[f64], residual: f64) -> Vec<f64> {
-        let columns = gradient.iter().zip(&self.centre).zip(&self.scale);
-        let scaled = columns.map(|((&g, &m), &s)| if s > 0. { (g - m * residual) / s } else { 0. });
-        std::iter::once(if self.has_intercept { residual } else { 0. }).chain(scaled).collect()
+    /// Turns derivatives by the coefficients of the centred columns into those by the working coordinates.
+    #[inline(always)]
+    pub(crate) fn scale_gradient(&self, gradient: &mut [f64]) {
+        for (g, &scale) in gradient.iter_mut().zip(&self.scale) {
+            *g = if scale > 0. { *g / scale } else { 0. };
+        }
     }
 
     /// Writes rows in working coordinates, a leading 1 for the intercept, row-major into `out`.
+    #[inline(always)]
     pub(crate) fn write_rows(&self, x: &[f64], n_rows: usize, out: &mut Vec<f64>) {
         out.clear();
         let one = if self.has_intercept { 1. } else { 0. };
@@ -117,120 +136,118 @@ impl Coordinates {
 }
 
 impl Setup {
-    pub(crate) fn new(spec: Spec, moments: &Moments) -> Result<Self, Error> {
-        let n = moments.n_rows as f64;
+    pub(crate) fn new(spec: Arc<Spec>, moments: &Moments) -> Result<Self, Error> {
+        let total = moments.sum_weights;
+        if total <= 0. {
+            return Err(Error::NoWeight);
+        }
         let centred = spec.fit_intercept;
-        let mut scale = Vec::with_capacity(moments.x.len());
+        let (mut scale, mut raw_weights) = (Vec::new(), Vec::new());
         for (column, spread) in moments.x.iter().enumerate() {
-            let square = spread.mean_square(n, centred);
+            let square = spread.mean_square(total, centred);
             if !square.is_finite() {
                 return Err(Error::Overflow { what: format!("column {column} of X") });
             }
             // Below this the spread is the rounding of the numbers themselves.
             let flat = square.sqrt() <= 1e-12 * spread.mean.abs();
             scale.push(if flat { 0. } else { square.sqrt() });
+            raw_weights.push(spec.penalty.weights(column, spread.mean_square(total, true).sqrt()));
         }
-        let variance = moments.y.mean_square(n, centred);
-        if !variance.is_finite() {
+        if !moments.y.mean_square(total, centred).is_finite() {
             return Err(Error::Overflow { what: "y".into() });
         }
         let centre = moments.x.iter().map(|spread| if centred { spread.mean } else { 0. }).collect();
-        let elastic_net = Weights::elastic_net(spec.alpha, spec.l1_ratio);
-        let weight = |&s: &f64| if s > 0. { elastic_net.scaled(s) } else { elastic_net };
-        let weights = std::iter::once(Weights::default()).chain(scale.iter().map(weight)).collect();
-        let mean = moments.y.mean;
-        let (saturated, family) = (moments.saturated / n, spec.family);
-        let null_mean = if centred { mean } else { family.mean(0.) };
-        let null_deviance = match family {
-            Family::Gaussian => moments.y.mean_square(n, centred) * n,
-            Family::Binomial => {
-                n * [(mean, 1.), (1. - mean, 0.)]
-                    .map(|(share, y)| if share > 0. { share * family.unit_deviance(y, null_mean) } else { 0. })
-                    .iter()
-                    .sum::<f64>()
-            }
-            Family::Poisson if null_mean > 0. => 2. * n * (saturated - mean * null_mean.ln() + null_mean),
-            Family::Poisson => 0.,
-        };
-        let curvature = match family {
-            Family::Gaussian => 1.,
-            Family::Binomial => null_mean * (1. - null_mean),
-            Family::Poisson => null_mean,
-        };
+        let weight = |(&s, w): (&f64, &Weights)| if s > 0. { w.scaled(s) } else { *w };
+        let weights = scale.iter().zip(&raw_weights).map(weight);
+        let weights = std::iter::once(Weights::default()).chain(weights).collect();
         Ok(Self {
             spec,
             coordinates: Arc::new(Coordinates { centre, scale, has_intercept: centred }),
             weights,
+            raw_weights,
             n_rows: moments.n_rows,
-            unit: if variance > 0. { variance.sqrt() } else { 1. },
-            // One class has none at all, but still needs a step length.
-            curvature: curvature.max(f64::MIN_POSITIVE.sqrt()),
-            saturated,
-            null_deviance,
+            n_used: moments.n_used,
+            sum_weights: total,
+            unit: 1.,
+            curvature: 1.,
+            saturated: moments.saturated / total,
+            null_deviance: 0.,
         })
     }
 
-    /// The null model, and whether it lies at infinity (then an end of the range short of it).
-    pub(crate) fn start(&self, moments: &Moments) -> (Vec<f64>, bool) {
-        let mut point = vec![0.; self.weights.len()];
-        let mean = moments.y.mean;
-        let unbounded = match self.spec.family {
-            Family::Gaussian => false,
-            Family::Binomial => mean == 0. || mean == 1.,
-            Family::Poisson => mean == 0.,
+    /// The same for least squares, where the scatter tells of the null model too.
+    pub(crate) fn of_scatter(spec: Arc<Spec>, scatter: &Scatter) -> Result<Self, Error> {
+        let spread = |j: usize| Spread { mean: scatter.means[j], squares: scatter.product(j, j) };
+        let p = scatter.means.len() - 1;
+        let moments = Moments {
+            n_rows: scatter.n_rows,
+            n_used: scatter.n_used,
+            sum_weights: scatter.sum_weights,
+            x: (0..p).map(spread).collect(),
+            y: spread(p),
+            offset: 0.,
+            saturated: 0.,
+            bad: scatter.bad,
         };
-        if self.spec.fit_intercept {
-            // The mean is as near to its bound as ten times the tolerance keeps distinguishable from it.
-            let tiny = self.spec.tol.clamp(1e-15, 1e-6);
-            let reachable = match self.spec.family {
-                Family::Gaussian => mean,
-                Family::Binomial => mean.clamp(tiny, 1. - tiny),
-                Family::Poisson => mean.max(tiny),
-            };
-            point[0] = self.spec.family.link(if unbounded { reachable } else { mean });
-        }
-        (point, unbounded && self.spec.fit_intercept)
+        let centred = spec.fit_intercept;
+        let mut setup = Self::new(spec, &moments)?;
+        let variance = moments.y.mean_square(moments.sum_weights, centred);
+        setup.unit = if variance > 0. { variance.sqrt() } else { 1. };
+        setup.null_deviance = variance * moments.sum_weights;
+        Ok(setup)
+    }
+
+    /// Takes over what the null model says; it has no finite optimum where it is `unbounded`.
+    pub(crate) fn set_null(&mut self, null: &NullPoint, unbounded: bool) {
+        let total = self.sum_weights;
+        let square = null.squares / total;
+        self.unit = if square > 0. { square.sqrt() } else { 1. };
+        // One class has none at all, but still needs a step length.
+        self.curvature = (null.second / total).max(f64::MIN_POSITIVE.sqrt());
+        let deviance = 2. * (null.loss + self.saturated * total);
+        // What is left of a sum that should be 0 may be below.
+        self.null_deviance = if unbounded { 0. } else { deviance.max(0.) };
+    }
+
+    /// Mean loss and its gradient; none where it is infinite.
+    pub(crate) fn local(&self, evaluation: &Evaluation) -> Option<Local> {
+        Local::of(evaluation.loss, &evaluation.gradient, self.sum_weights)
     }
 
     pub(crate) fn evaluate_at<'a>(&self, points: impl IntoIterator<Item = &'a Vec<f64>>) -> Ask {
-        let raw = |point: &Vec<f64>| {
-            let (coef, intercept) = self.coordinates.raw(point);
-            Coefficients { coef, intercept }
-        };
-        Ask::Evaluate { points: points.into_iter().map(raw).collect() }
+        let points = points.into_iter().cloned().collect();
+        Ask::Evaluate { coordinates: self.coordinates.clone(), points, stride: Stride::ALL }
     }
 
-    /// The mean loss in working coordinates; none where it is not finite.
-    pub(crate) fn local(&self, evaluation: &Evaluation) -> Option<Local> {
-        let n = self.n_rows as f64;
-        let mut gradient = self.coordinates.gradient(&evaluation.gradient, evaluation.residual);
-        gradient.iter_mut().for_each(|g| *g /= n);
-        let loss = evaluation.loss / n;
-        (loss.is_finite() && gradient.iter().all(|g| g.is_finite())).then_some(Local { loss, gradient })
+    pub(crate) fn penalty(&self, point: &[f64]) -> f64 {
+        self.weights.iter().zip(point).map(|(w, &t)| w.value(t)).sum()
     }
 
-    /// The largest relative violation of the optimality conditions.
+    /// The largest violation of the optimality conditions in working coordinates, over a row's typical derivative.
     pub(crate) fn kkt_relative(&self, point: &[f64], local: &Local) -> f64 {
-        let violations = self.weights.iter().zip(point).zip(&local.gradient).map(|((w, &t), &g)| w.violation(t, g));
+        let violations = self.weights.iter().zip(point).zip(&local.gradient);
+        let free = |j: usize| j == 0 || self.coordinates.scale[j - 1] > 0.;
+        let violations = violations.enumerate().filter(|(j, _)| free(*j)).map(|(_, ((w, &t), &g))| w.violation(t, g));
         violations.fold(0., f64::max) / self.unit
     }
 
-    /// The answer, from the evaluation at it.
-    pub(crate) fn solution(
-        &self,
-        point: &[f64],
-        evaluation: &Evaluation,
-        counts: Counts,
-        stop: StopReason,
-    ) -> Solution {
-        let n = self.n_rows as f64;
+    /// Columns that have one value only.
+    pub(crate) fn constant(&self) -> Vec<usize> {
+        let flat = |(column, scale): (usize, &f64)| (*scale == 0.).then_some(column);
+        self.coordinates.scale.iter().enumerate().filter_map(flat).collect()
+    }
+
+    /// The answer at a point whose evaluation is this.
+    pub(crate) fn solution(&self, point: &[f64], local: &Local, counts: Counts, stop: StopReason) -> Solution {
         let (coef, intercept) = self.coordinates.raw(point);
-        let elastic_net = Weights::elastic_net(self.spec.alpha, self.spec.l1_ratio);
-        let penalty: f64 = coef.iter().map(|&b| elastic_net.value(b)).sum();
-        let half_deviance = evaluation.loss / n + self.saturated;
-        let kkt_relative = self.local(evaluation).map_or(f64::MAX, |local| self.kkt_relative(point, &local));
-        let by_intercept = if self.spec.fit_intercept { evaluation.residual.abs() / n } else { 0. };
-        let kkt_residual = coef.iter().zip(&evaluation.gradient).map(|(&b, g)| elastic_net.violation(b, g / n));
+        let penalty: f64 = coef.iter().zip(&self.raw_weights).map(|(&b, w)| w.value(b)).sum();
+        let half_deviance = local.loss + self.saturated;
+        let kkt_relative = self.kkt_relative(point, local);
+        // The derivatives by the raw coefficients while the intercept of the raw columns stays.
+        let by_intercept = local.gradient[0];
+        let columns = self.coordinates.scale.iter().zip(&self.coordinates.centre).zip(&local.gradient[1..]);
+        let raw_gradient = columns.map(|((s, m), g)| g * s + m * by_intercept);
+        let violations = coef.iter().zip(raw_gradient).zip(&self.raw_weights).map(|((&b, g), w)| w.violation(b, g));
         Solution {
             report: Report {
                 converged: match stop {
@@ -240,18 +257,34 @@ impl Setup {
                     _ => false,
                 },
                 stop,
+                solver: String::new(),
                 n_iter: counts.n_iter,
                 n_passes: counts.n_passes,
-                kkt_residual: kkt_residual.fold(by_intercept, f64::max),
+                kkt_residual: violations.fold(by_intercept.abs(), f64::max),
                 kkt_relative,
                 objective: half_deviance + penalty,
-                deviance: 2. * n * half_deviance,
+                deviance: 2. * self.sum_weights * half_deviance,
                 null_deviance: self.null_deviance,
-                n_rows: self.n_rows,
+                n_rows: self.n_used,
+                sum_weights: self.sum_weights,
+                constant_columns: self.constant(),
+                collinear_columns: Vec::new(),
+                n_saturated: None,
+                condition: None,
+                duality_gap: None,
             },
             coef,
             intercept,
         }
+    }
+}
+
+impl Local {
+    /// Of sums over rows of this weight; none where they are infinite.
+    pub(crate) fn of(loss: f64, gradient: &[f64], sum_weights: f64) -> Option<Self> {
+        let mean: Vec<f64> = gradient.iter().map(|g| g / sum_weights).collect();
+        let finite = loss.is_finite() && mean.iter().all(|g| g.is_finite());
+        finite.then(|| Self { loss: loss / sum_weights, gradient: mean })
     }
 }
 

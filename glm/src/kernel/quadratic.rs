@@ -1,0 +1,201 @@
+//! Loss, gradient and the matrix of second derivatives at one point, in one pass, in working coordinates.
+
+use ndarray::{Array2, ArrayView2};
+use phalanx_array::{
+    kernel::{
+        self,
+        inlined::{gemv, gemv_transposed},
+    },
+    panel::{Combine, PANEL, Subtrees},
+    simd,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Panel, Rows, Stride, evaluate::add_constants, sum_of};
+use crate::{
+    loss::{Curvature, Loss},
+    solver::Coordinates,
+};
+
+/// Below this share of the curvature at the null model a row says nothing any more: its mean is at the end of its range.
+const SATURATED: f64 = 1e-8;
+
+/// The loss around a point, summed over some rows, in working coordinates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quadratic {
+    /// Sum of the weights of the rows that were looked at.
+    pub sum_weights: f64,
+    /// Sum of weight times loss; infinite where the family has no such mean.
+    pub loss: f64,
+    /// Its first derivatives: by the intercept, then by each coefficient.
+    pub gradient: Vec<f64>,
+    /// Its second derivatives, or what stands for them: the lower triangle, row after row.
+    pub hessian: Vec<f64>,
+    /// Whether every row's linear predictor has the sign of its class; false but for the binomial family.
+    pub separated: bool,
+    /// Rows of the binomial family whose mean is as good as 0 or 1.
+    pub n_saturated: usize,
+}
+
+impl Combine for Quadratic {
+    fn combine(mut self, right: Self) -> Self {
+        self.sum_weights += right.sum_weights;
+        self.loss += right.loss;
+        self.gradient = self.gradient.combine(right.gradient);
+        self.hessian = self.hessian.combine(right.hessian);
+        self.separated &= right.separated;
+        self.n_saturated += right.n_saturated;
+        self
+    }
+}
+
+/// What is reused from panel to panel.
+struct Scratch {
+    design: Vec<f64>,
+    product: Array2<f64>,
+}
+
+impl Rows<'_> {
+    /// The quadratic of every panel at a point, combined as far as these rows allow; none without rows.
+    ///
+    /// Panels that the stride leaves out count as nothing.
+    pub(crate) fn quadratic(
+        self,
+        loss: Loss,
+        coordinates: &Coordinates,
+        point: &[f64],
+        curvature: Curvature,
+        stride: Stride,
+    ) -> Option<Subtrees<Quadratic>> {
+        let q = point.len();
+        let mut scratch = Scratch { design: Vec::with_capacity(PANEL * q), product: Array2::zeros((q, q)) };
+        let panels = self.panels().map(|panel| {
+            if stride.takes(panel.index) {
+                simd::dispatch(|| quadratic_panel(loss, panel, coordinates, point, curvature, &mut scratch))
+            } else {
+                Quadratic {
+                    sum_weights: 0.,
+                    loss: 0.,
+                    gradient: vec![0.; q],
+                    hessian: vec![0.; q * (q + 1) / 2],
+                    separated: true,
+                    n_saturated: 0,
+                }
+            }
+        });
+        Subtrees::from_panels(self.first_panel, panels)
+    }
+}
+
+#[inline(always)]
+fn quadratic_panel(
+    loss: Loss,
+    panel: Panel<'_>,
+    coordinates: &Coordinates,
+    point: &[f64],
+    curvature: Curvature,
+    scratch: &mut Scratch,
+) -> Quadratic {
+    let (n, q) = (panel.y.len(), point.len());
+    let sum_weights = sum_of(panel.weights, n);
+    coordinates.write_rows(panel.x, n, &mut scratch.design);
+    let (mut eta, mut bends) = ([0.; PANEL], [0.; PANEL]);
+    let (eta, bends) = (&mut eta[..n], &mut bends[..n]);
+    gemv(&scratch.design, point, eta);
+    add_constants(eta, 0., panel.offset);
+    let found = loss.panel(panel.y, panel.weights, eta, Some((curvature, bends)));
+    let mut gradient = vec![0.; q];
+    let mut hessian = vec![0.; q * (q + 1) / 2];
+    if !found.loss.is_finite() {
+        return Quadratic { sum_weights, loss: f64::INFINITY, gradient, hessian, separated: false, n_saturated: 0 };
+    }
+    gemv_transposed(&scratch.design, eta, &mut gradient);
+    let is_saturated = |(i, bend): (usize, &f64)| {
+        let w = panel.weights.map_or(1., |weights| weights[i]);
+        w > 0. && *bend <= w * SATURATED
+    };
+    let binomial = loss.family == crate::Family::Binomial;
+    let n_saturated = if binomial { bends.iter().enumerate().filter(|row| is_saturated(*row)).count() } else { 0 };
+    for (row, bend) in scratch.design.chunks_exact_mut(q).zip(&*bends) {
+        let root = bend.sqrt();
+        row.iter_mut().for_each(|x| *x *= root);
+    }
+    add_products(&scratch.design, n, &mut scratch.product, &mut hessian);
+    Quadratic { sum_weights, loss: found.loss, gradient, hessian, separated: found.separated, n_saturated }
+}
+
+/// `packed = A'A`, the lower triangle row after row, of `n` rows.
+#[inline(always)]
+pub(super) fn add_products(a: &[f64], n: usize, product: &mut Array2<f64>, packed: &mut [f64]) {
+    let q = product.ncols();
+    let Ok(a) = ArrayView2::from_shape((n, q), a) else { return };
+    kernel::gemm_into(a.t(), a, product.view_mut());
+    let mut place = 0;
+    for (i, row) in product.rows().into_iter().enumerate() {
+        for value in row.iter().take(i + 1) {
+            packed[place] += value;
+            place += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{family::Family, kernel::testing::Sample, link::Link};
+
+    #[test]
+    fn it_is_the_evaluation_and_its_derivative() {
+        let sample = Sample::new(3 * PANEL + 40, 4);
+        let coordinates =
+            Coordinates { centre: vec![0.1, 1., 2., 3.], scale: vec![1., 2., 3., 4.], has_intercept: true };
+        let point = [0.2, -0.1, 0.3, 0.05, -0.2];
+        let h = 1e-5;
+        for loss in [
+            Loss::from(Family::Binomial),
+            Loss::from(Family::Poisson),
+            Loss { family: Family::Binomial, link: Link::Cloglog },
+        ] {
+            let rows = sample.rows(true);
+            let at = |point: &[f64]| {
+                let points = [point.to_vec()];
+                rows.evaluate(loss, &coordinates, &points, Stride::ALL).expect("rows").finish().0.remove(0)
+            };
+            let found = rows.quadratic(loss, &coordinates, &point, Curvature::Observed, Stride::ALL);
+            let (found, here) = (found.expect("rows").finish(), at(&point));
+            assert!((found.loss - here.loss).abs() < 1e-9);
+            for (j, (a, b)) in found.gradient.iter().zip(&here.gradient).enumerate() {
+                assert!((a - b).abs() < 1e-9, "{loss:?}");
+                let shifted = |by: f64| {
+                    let mut point = point;
+                    point[j] += by;
+                    at(&point).gradient
+                };
+                let (low, high) = (shifted(-h), shifted(h));
+                for i in j..5 {
+                    let bend = (high[i] - low[i]) / (2. * h);
+                    let packed = found.hessian[i * (i + 1) / 2 + j];
+                    assert!((bend - packed).abs() < 1e-4 * (1. + packed.abs()), "{loss:?} {i} {j}: {bend} {packed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_cut_on_a_panel_border_gives_the_same_bits() {
+        let sample = Sample::new(11 * PANEL + 17, 3);
+        let coordinates = Coordinates { centre: vec![0., 1., 2.], scale: vec![1., 2., 3.], has_intercept: true };
+        for stride in [Stride::ALL, Stride(4)] {
+            let joined = |rows: Rows<'_>| {
+                let point = [0.1, 0.2, -0.3, 0.4];
+                rows.quadratic(Family::Binomial.into(), &coordinates, &point, Curvature::Observed, stride)
+                    .expect("rows")
+            };
+            let whole = sample.rows(true);
+            for cut in [1, 4, 7, 11] {
+                let (left, right) = (whole.slice(0..cut * PANEL), whole.slice(cut * PANEL..whole.y.len()));
+                assert_eq!(joined(left).merge(joined(right)).finish(), joined(whole).finish(), "cut at {cut}");
+            }
+        }
+    }
+}

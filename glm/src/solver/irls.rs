@@ -1,0 +1,512 @@
+//! Iteratively reweighted least squares: Newton's method, each step the minimum of a quadratic model under the penalty.
+//!
+//! Least squares itself is one such model and takes one pass. Elsewhere each step asks for loss, gradient and matrix of
+//! second derivatives, XᵀWX, at the next point. Where rows are many, that matrix is taken from a sample of the panels
+//! first, on which the whole problem is solved, and then kept: steps ask for loss and gradient alone, which is
+//! several times cheaper, and correct the matrix by what the gradients say of it (BFGS). Only where a step brings
+//! little is the matrix made anew, from all rows. What is minimised, and when to stop, is the same either way.
+//!
+//! Sources: P. McCullagh, J. A. Nelder, *Generalized Linear Models*, 2nd ed. (1989), section 2.5; J. Lee, Y. Sun,
+//! M. Saunders, "Proximal Newton-type methods for minimizing composite functions" (2014), algorithm 1; R. Byrd,
+//! G. Chin, W. Neveitt, J. Nocedal, "On the use of stochastic Hessian information in optimization methods for machine
+//! learning" (2011) for sampled second derivatives; J. Nocedal, S. Wright, *Numerical Optimization*, 2nd ed. (2006),
+//! equation 6.19 for BFGS.
+
+use std::sync::Arc;
+
+use phalanx_array::{kernel::dot, panel::n_panels};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Answer, Ask, Solution, Spec, mismatch,
+    model::{Cholesky, Packed, condition, minimise},
+    opening::{Opened, Opening},
+    setup::{Counts, Local, Setup},
+};
+use crate::{
+    error::Error,
+    family::Family,
+    kernel::{Evaluation, Quadratic, Scatter, Stride},
+    link::Link,
+    loss::Curvature,
+    report::StopReason,
+};
+
+/// Rows a coordinate in the sample: its matrix is then within a twentieth of that of all rows.
+const SAMPLED_PER_COORDINATE: usize = 400;
+/// Panels in the smallest sample.
+const MIN_SAMPLE: usize = 64;
+/// A sample is worth its passes where there are this many times as many panels.
+const WORTH: usize = 4;
+/// The relative violation at which the sample has told what it knows.
+const SAMPLE_TOLERANCE: f64 = 2e-3;
+/// Steps on the sample; where these do not do, it is not like the whole.
+const SAMPLE_STEPS: usize = 25;
+/// A kept matrix is made anew where a step leaves more than this share of the violation.
+const SLOW: f64 = 0.4;
+/// Times that a step is shortened.
+const MAX_SHORTER: usize = 40;
+
+/// The machine. A step is one minimum of a quadratic model that was gone to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Irls {
+    spec: Arc<Spec>,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Phase {
+    /// Least squares: waits for means and cross products.
+    Scatter,
+    /// Least squares whose cross products cancel: waits for the gradient at their solution.
+    Refine(Box<State>),
+    Opening(Opening),
+    /// Waits for loss, gradient and matrix at `x`.
+    Model(Box<State>),
+    /// Waits for loss and gradient at `x`.
+    Look(Box<State>),
+    /// Waits for the same at `trial`, with the matrix where it is not kept.
+    Trial(Box<State>),
+    Done(Solution),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct State {
+    setup: Setup,
+    counts: Counts,
+    /// Panels looked at now.
+    stride: Stride,
+    /// Whether the matrix is kept from step to step.
+    keeps: bool,
+    curvature: Curvature,
+    x: Vec<f64>,
+    at_x: Local,
+    /// Of the mean loss, packed.
+    hessian: Vec<f64>,
+    trial: Vec<f64>,
+    /// What the step should bring, below 0, were the loss straight.
+    slope: f64,
+    n_shorter: usize,
+    /// Where to go back to from a sample that misleads.
+    origin: Vec<f64>,
+    n_saturated: Option<usize>,
+    collinear: Vec<usize>,
+    /// Whether the step before brought little.
+    is_slow: bool,
+    /// Whether there is no finite optimum, and where it stands is all there is to say.
+    unbounded: bool,
+}
+
+impl Irls {
+    /// A machine that has asked nothing yet.
+    pub fn new(spec: Spec) -> Self {
+        let spec = Arc::new(spec);
+        let loss = spec.loss;
+        let least_squares = loss.family == Family::Gaussian && loss.link == Link::Identity;
+        let phase = if least_squares { Phase::Scatter } else { Phase::Opening(Opening::new(&spec)) };
+        Self { spec, phase }
+    }
+
+    pub(super) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// What it wants to know.
+    pub fn ask(&self) -> Ask {
+        match &self.phase {
+            Phase::Scatter => Ask::Scatter,
+            Phase::Opening(opening) => opening.ask(),
+            Phase::Model(state) => state.ask_quadratic(&state.x),
+            Phase::Refine(state) | Phase::Look(state) => state.setup.evaluate_at([&state.x]),
+            Phase::Trial(state) if state.keeps => state.setup.evaluate_at([&state.trial]),
+            Phase::Trial(state) => state.ask_quadratic(&state.trial),
+            Phase::Done(solution) => Ask::Done(solution.clone()),
+        }
+    }
+
+    /// Answers the question.
+    ///
+    /// # Errors
+    /// When the answer is to another question, or the numbers are too large to work with.
+    pub fn tell(&mut self, answer: Answer) -> Result<(), Error> {
+        let asked = self.ask();
+        let phase = std::mem::replace(&mut self.phase, Phase::Scatter);
+        self.phase = match (phase, answer) {
+            (Phase::Scatter, Answer::Scatter(scatter)) => State::least_squares(&self.spec, &scatter)?,
+            (Phase::Refine(state), Answer::Evaluations(all)) if all.len() == 1 => state.refined(&all[0]),
+            (Phase::Opening(mut opening), answer) => match opening.tell(answer) {
+                Ok(None) => Phase::Opening(opening),
+                Ok(Some(opened)) => State::new(opened),
+                Err(error) => {
+                    self.phase = Phase::Opening(opening);
+                    return Err(error);
+                }
+            },
+            (Phase::Model(state), Answer::Quadratic(found)) => state.model(&found),
+            (Phase::Look(state), Answer::Evaluations(all)) if all.len() == 1 => state.look(&all[0]),
+            (Phase::Trial(state), Answer::Evaluations(all)) if state.keeps && all.len() == 1 => {
+                let local = state.setup.local(&all[0]);
+                state.judge(all[0].separated, local, None)
+            }
+            (Phase::Trial(state), Answer::Quadratic(found)) if !state.keeps => {
+                state.judge(found.separated, Local::of(found.loss, &found.gradient, found.sum_weights), Some(&found))
+            }
+            (phase, answer) => {
+                self.phase = phase;
+                return Err(mismatch(&asked, &answer));
+            }
+        };
+        Ok(())
+    }
+}
+
+impl State {
+    fn with(setup: Setup, x: Vec<f64>, counts: Counts) -> Self {
+        let size = x.len();
+        Self {
+            at_x: Local { loss: 0., gradient: vec![0.; size] },
+            hessian: Vec::new(),
+            trial: x.clone(),
+            origin: x.clone(),
+            x,
+            setup,
+            counts,
+            stride: Stride::ALL,
+            keeps: false,
+            curvature: Curvature::Observed,
+            slope: 0.,
+            n_shorter: 0,
+            n_saturated: None,
+            collinear: Vec::new(),
+            is_slow: false,
+            unbounded: false,
+        }
+    }
+
+    fn new(opened: Opened) -> Phase {
+        let Opened { setup, start, unbounded, counts } = opened;
+        let mut state = Box::new(Self::with(setup, start, counts));
+        if unbounded {
+            state.unbounded = true;
+            return Phase::Look(state);
+        }
+        let sample = MIN_SAMPLE.max(n_panels(SAMPLED_PER_COORDINATE * state.x.len()));
+        let panels = n_panels(state.setup.n_rows);
+        if panels >= WORTH * sample {
+            state.stride = Stride(panels / sample);
+        }
+        Phase::Model(state)
+    }
+
+    fn is_sample(&self) -> bool {
+        self.stride != Stride::ALL
+    }
+
+    fn ask_quadratic(&self, point: &[f64]) -> Ask {
+        Ask::Quadratic {
+            coordinates: Arc::clone(&self.setup.coordinates),
+            point: point.to_vec(),
+            curvature: self.curvature,
+            stride: self.stride,
+        }
+    }
+
+    /// The optimum of least squares, from means and products alone.
+    fn least_squares(spec: &Arc<Spec>, scatter: &Scatter) -> Result<Phase, Error> {
+        let setup = Setup::of_scatter(Arc::clone(spec), scatter)?;
+        let coordinates = Arc::clone(&setup.coordinates);
+        let (p, total) = (coordinates.n_features(), scatter.sum_weights);
+        let inverse: Vec<f64> = coordinates.scale.iter().map(|&s| if s > 0. { 1. / s } else { 0. }).collect();
+        // Without an intercept products are about 0 and not about the means.
+        let about = |i: usize, j: usize| {
+            let shift = if spec.fit_intercept { 0. } else { scatter.means[i] * scatter.means[j] };
+            scatter.product(i, j) / total + shift
+        };
+        let mut hessian = Vec::with_capacity((p + 1) * (p + 2) / 2);
+        hessian.push(if spec.fit_intercept { 1. } else { 0. });
+        for i in 0..p {
+            hessian.push(0.);
+            hessian.extend((0..=i).map(|j| about(i, j) * inverse[i] * inverse[j]));
+        }
+        let moment: Vec<f64> = std::iter::once(0.).chain((0..p).map(|i| about(i, p) * inverse[i])).collect();
+        let start_gradient: Vec<f64> = moment.iter().map(|m| -m).collect();
+        let mut x = vec![0.; p + 1];
+        if spec.fit_intercept {
+            x[0] = scatter.means[p];
+        }
+        let found = minimise(Packed(&hessian), &start_gradient, &x, &setup.weights);
+        let mut slopes = found.point.clone();
+        slopes[0] = 0.;
+        let fitted = Packed(&hessian).times(&slopes);
+        let explained = 2. * dot(&moment, &slopes) - dot(&fitted, &slopes);
+        let square = about(p, p);
+        let gradient: Vec<f64> = fitted.iter().zip(&moment).map(|(h, m)| h - m).collect();
+        let mut state = Box::new(Self::with(setup, found.point, Counts { n_iter: 1, n_passes: 1 }));
+        state.at_x = Local { loss: 0.5 * (square - explained).max(0.), gradient };
+        state.hessian = hessian;
+        state.collinear = found.collinear;
+        // Where the columns explain nearly all, or nearly repeat each other, digits cancel in the products.
+        let ill = condition(Packed(&state.hessian), p + 1).is_some_and(|condition| condition > 1e8);
+        let cancels = square - explained < 1e-5 * square;
+        if ill || cancels || !state.at_x.loss.is_finite() {
+            return Ok(Phase::Refine(state));
+        }
+        Ok(state.finish())
+    }
+
+    /// The same with a gradient from the rows: steps by the matrix at hand until they end.
+    fn refined(mut self: Box<Self>, evaluation: &Evaluation) -> Phase {
+        self.counts.n_passes += 1;
+        let Some(local) = self.setup.local(evaluation) else {
+            let at_x = self.at_x.clone();
+            return self.done(&at_x, StopReason::Precision);
+        };
+        self.at_x = local;
+        self.keeps = true;
+        self.step()
+    }
+
+    /// Takes loss, gradient and matrix at `x`.
+    fn model(mut self: Box<Self>, found: &Quadratic) -> Phase {
+        self.counts.n_passes += usize::from(!self.is_sample());
+        let Some(local) = Local::of(found.loss, &found.gradient, found.sum_weights) else {
+            return if self.is_sample() { self.abandon_sample() } else { self.lost() };
+        };
+        if !self.is_sample() && found.separated && self.setup.spec.penalty.is_none() {
+            return self.done(&local, StopReason::Separable);
+        }
+        self.at_x = local;
+        self.take_matrix(found);
+        self.step()
+    }
+
+    fn take_matrix(&mut self, found: &Quadratic) {
+        self.hessian = found.hessian.iter().map(|h| h / found.sum_weights).collect();
+        self.n_saturated = Some(found.n_saturated);
+    }
+
+    /// Takes loss and gradient of all rows at `x`, the matrix being a sample's.
+    fn look(mut self: Box<Self>, evaluation: &Evaluation) -> Phase {
+        self.counts.n_passes += 1;
+        let Some(local) = self.setup.local(evaluation) else { return self.lost() };
+        self.at_x = local;
+        if self.unbounded {
+            let at_x = self.at_x.clone();
+            return self.done(&at_x, StopReason::OneClass);
+        }
+        self.keeps = true;
+        self.step()
+    }
+
+    /// No loss where the solver stands: back to the beginning was impossible before it began.
+    fn lost(self: Box<Self>) -> Phase {
+        let at_x = self.at_x.clone();
+        self.done(&at_x, StopReason::Precision)
+    }
+
+    /// What the sample says is of no use: begins again with all rows.
+    fn abandon_sample(mut self: Box<Self>) -> Phase {
+        self.stride = Stride::ALL;
+        self.keeps = false;
+        self.x.clone_from(&self.origin);
+        Phase::Model(self)
+    }
+
+    /// From a point whose loss and gradient are known: stops, or goes to the minimum of the model.
+    fn step(mut self: Box<Self>) -> Phase {
+        let violation = self.setup.kkt_relative(&self.x, &self.at_x);
+        if self.is_sample() {
+            if violation <= SAMPLE_TOLERANCE {
+                self.stride = Stride::ALL;
+                return Phase::Look(self);
+            }
+            if self.counts.n_iter >= SAMPLE_STEPS {
+                self.counts.n_iter = 0;
+                return self.abandon_sample();
+            }
+        } else {
+            if violation <= self.setup.spec.tol {
+                return self.finish();
+            }
+            if self.counts.n_iter >= self.setup.spec.max_iter {
+                let at_x = self.at_x.clone();
+                return self.done(&at_x, StopReason::MaxIter);
+            }
+        }
+        let found = minimise(Packed(&self.hessian), &self.at_x.gradient, &self.x, &self.setup.weights);
+        self.trial = found.point;
+        self.collinear = found.collinear;
+        self.n_shorter = 0;
+        self.set_slope();
+        if self.trial == self.x || self.trial.iter().any(|t| !t.is_finite()) {
+            return self.stuck();
+        }
+        Phase::Trial(self)
+    }
+
+    fn set_slope(&mut self) {
+        let along: f64 = self.trial.iter().zip(&self.x).zip(&self.at_x.gradient).map(|((a, b), g)| (a - b) * g).sum();
+        self.slope = along + self.setup.penalty(&self.trial) - self.setup.penalty(&self.x);
+    }
+
+    /// Judges the trial point by the objective, and among objectives that differ by rounding by the violation.
+    fn judge(mut self: Box<Self>, separated: bool, at_trial: Option<Local>, found: Option<&Quadratic>) -> Phase {
+        self.counts.n_passes += usize::from(!self.is_sample());
+        let Some(local) = at_trial else { return self.shorten(0.25) };
+        let before = self.at_x.loss + self.setup.penalty(&self.x);
+        let after = local.loss + self.setup.penalty(&self.trial);
+        let violation = |point: &[f64], at: &Local| self.setup.kkt_relative(point, at);
+        let (was, is) = (violation(&self.x, &self.at_x), violation(&self.trial, &local));
+        let enough = after <= before + 1e-4 * self.slope;
+        let level = (after - before).abs() <= 1e-9 * before.abs().max(after.abs()) && is < was;
+        if !(enough || level) {
+            if (after - before).abs() <= 1e-13 * before.abs() {
+                return self.stuck();
+            }
+            // Where the parabola through both losses and the slope is least.
+            let bend = after - before - self.slope;
+            let share = if bend > 0. { -0.5 * self.slope / bend } else { 0.5 };
+            return self.shorten(share.clamp(0.1, 0.5));
+        }
+        if let Some(found) = found {
+            self.take_matrix(found);
+        } else {
+            self.correct_matrix(&local);
+        }
+        std::mem::swap(&mut self.x, &mut self.trial);
+        self.at_x = local;
+        self.counts.n_iter += 1;
+        if !self.is_sample() && separated && self.setup.spec.penalty.is_none() {
+            let at_x = self.at_x.clone();
+            return self.done(&at_x, StopReason::Separable);
+        }
+        let converged = is <= self.setup.spec.tol;
+        let slow = self.keeps && !converged && is > SLOW * was;
+        if slow && self.is_slow && !self.is_least_squares() {
+            self.is_slow = false;
+            self.keeps = false;
+            return Phase::Model(self);
+        }
+        self.is_slow = slow;
+        self.step()
+    }
+
+    fn shorten(mut self: Box<Self>, share: f64) -> Phase {
+        self.n_shorter += 1;
+        if self.n_shorter > MAX_SHORTER {
+            return self.stuck();
+        }
+        let trial: Vec<f64> = self.x.iter().zip(&self.trial).map(|(x, t)| x + share * (t - x)).collect();
+        if trial == self.x {
+            return self.stuck();
+        }
+        self.trial = trial;
+        self.set_slope();
+        Phase::Trial(self)
+    }
+
+    /// No step from here lowers the objective: a kept matrix or one of the loss itself may be to blame.
+    fn stuck(mut self: Box<Self>) -> Phase {
+        if self.is_sample() {
+            return self.abandon_sample();
+        }
+        if self.keeps && !self.is_least_squares() {
+            self.keeps = false;
+            return Phase::Model(self);
+        }
+        if self.curvature == Curvature::Observed && !self.is_least_squares() {
+            self.curvature = Curvature::Expected;
+            return Phase::Model(self);
+        }
+        let at_x = self.at_x.clone();
+        self.done(&at_x, StopReason::Precision)
+    }
+
+    fn is_least_squares(&self) -> bool {
+        let loss = self.setup.spec.loss;
+        loss.family == Family::Gaussian && loss.link == Link::Identity
+    }
+
+    /// BFGS: the matrix that turns the step just made into the change of the gradients, and is else as it was.
+    fn correct_matrix(&mut self, at_trial: &Local) {
+        if self.is_least_squares() {
+            return;
+        }
+        let step: Vec<f64> = self.trial.iter().zip(&self.x).map(|(a, b)| a - b).collect();
+        let turn: Vec<f64> = at_trial.gradient.iter().zip(&self.at_x.gradient).map(|(a, b)| a - b).collect();
+        let pushed = Packed(&self.hessian).times(&step);
+        let (along, before) = (dot(&turn, &step), dot(&pushed, &step));
+        // A step as small as the rounding of the gradients says nothing of the matrix.
+        if !(before > 0. && along > 0.1 * before && along < 10. * before) {
+            return;
+        }
+        let mut place = 0;
+        for i in 0..step.len() {
+            for j in 0..=i {
+                self.hessian[place] += turn[i] * turn[j] / along - pushed[i] * pushed[j] / before;
+                place += 1;
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Phase {
+        let at_x = self.at_x.clone();
+        self.done(&at_x, StopReason::Optimal)
+    }
+
+    fn done(self: Box<Self>, at_x: &Local, stop: StopReason) -> Phase {
+        // A step within rounding of the last may not have converged by the measure; the setup tells.
+        let violation = self.setup.kkt_relative(&self.x, at_x);
+        let stop =
+            if stop == StopReason::Optimal && violation > self.setup.spec.tol { StopReason::Precision } else { stop };
+        let mut solution = self.setup.solution(&self.x, at_x, self.counts, stop);
+        let report = &mut solution.report;
+        if !self.hessian.is_empty() {
+            let size = self.x.len();
+            let penalised = |i: usize, j: usize| {
+                Packed(&self.hessian).at(i, j) + if i == j { self.setup.weights[i].l2 } else { 0. }
+            };
+            let packed: Vec<f64> = (0..size).flat_map(|i| (0..=i).map(move |j| penalised(i, j))).collect();
+            report.condition = condition(Packed(&packed), size);
+            let constant = &report.constant_columns;
+            let collinear = Cholesky::new(size, penalised).collinear.into_iter().filter(|j| *j > 0).map(|j| j - 1);
+            report.collinear_columns = collinear.filter(|column| !constant.contains(column)).collect();
+        }
+        report.n_saturated = self.n_saturated;
+        report.duality_gap = self.gap(at_x);
+        Phase::Done(solution)
+    }
+
+    /// How far the objective of penalised least squares is above that of its dual (J. Friedman, T. Hastie,
+    /// R. Tibshirani (2010) with S.-J. Kim et al., "An interior-point method for large-scale l1-regularized least
+    /// squares" (2007), section III): none without a penalty on every column, or with bounds.
+    fn gap(&self, at_x: &Local) -> Option<f64> {
+        let columns = self.setup.weights[1..].iter().zip(&self.setup.coordinates.scale).filter(|(_, s)| **s > 0.);
+        let columns: Vec<_> = columns.map(|(w, _)| *w).collect();
+        let held = columns.iter().all(|w| w.is_unbounded() && (w.l1 > 0. || w.l2 > 0.));
+        if !self.is_least_squares() || !held || self.setup.coordinates.has_intercept && at_x.gradient[0].abs() > 1e-9 {
+            return None;
+        }
+        // The residuals r, scaled by s so that they are dual feasible, have the dual value below; moments of y follow
+        // from the normal equations: y'r/n = |r|²/n - gradient · t.
+        let square = 2. * at_x.loss;
+        let live = self.setup.weights[1..].iter().zip(&self.x[1..]).zip(&at_x.gradient[1..]);
+        let live: Vec<_> =
+            live.zip(&self.setup.coordinates.scale).filter(|(_, s)| **s > 0.).map(|(row, _)| row).collect();
+        let along: f64 = live.iter().map(|((_, t), g)| *t * *g).sum();
+        let cross = square - along;
+        let feasible = |s: f64| live.iter().all(|((w, _), g)| w.l2 > 0. || (s * *g).abs() <= w.l1 * (1. + 1e-15));
+        let shrink = live.iter().filter(|((w, _), _)| w.l2 == 0.).map(|((w, _), g)| w.l1 / g.abs()).fold(1., f64::min);
+        if !feasible(shrink) {
+            return None;
+        }
+        let conjugate: f64 = live
+            .iter()
+            .filter(|((w, _), _)| w.l2 > 0.)
+            .map(|((w, _), g)| ((shrink * *g).abs() - w.l1).max(0.).powi(2) / (2. * w.l2))
+            .sum();
+        let dual = shrink * cross - 0.5 * shrink * shrink * square - conjugate;
+        let primal = at_x.loss + self.setup.penalty(&self.x);
+        Some((primal - dual).max(0.))
+    }
+}

@@ -1,4 +1,4 @@
-//! Data that break careless solvers: both must give the right answer, or say why there is none, and never hang.
+//! Data that break careless solvers: all must give the right answer, or say why there is none, and never hang.
 #![allow(clippy::unwrap_used)]
 
 use ndarray::{Array1, Array2, Axis, array, concatenate};
@@ -6,7 +6,7 @@ use phalanx_glm::{Family, Glm, GlmModel, LogisticRegression, PoissonRegression, 
 use phalanx_learn::{Fit, Predict, params};
 
 const FAMILIES: [Family; 3] = [Family::Gaussian, Family::Binomial, Family::Poisson];
-const SOLVERS: [Solver; 2] = [Solver::GradientDescent, Solver::Admm];
+const SOLVERS: [Solver; 3] = [Solver::Irls, Solver::GradientDescent, Solver::Admm];
 
 /// Numbers in -1..1 without a pattern.
 fn noise(i: usize) -> f64 {
@@ -25,28 +25,30 @@ fn target(x: &Array2<f64>, family: Family) -> Array1<f64> {
         match family {
             Family::Gaussian => 3. + eta,
             Family::Binomial => f64::from(eta > 0.1),
-            Family::Poisson => (1. + eta).exp().round(),
+            _ => (1. + eta).exp().round(),
         }
     })
     .collect()
 }
 
-fn both(glm: &Glm, x: &Array2<f64>, y: &Array1<f64>) -> [GlmModel; 2] {
+fn every(glm: &Glm, x: &Array2<f64>, y: &Array1<f64>) -> [GlmModel; 3] {
     SOLVERS.map(|solver| glm.clone().solver(solver).fit(x, y).unwrap())
 }
 
-/// Fits with both solvers, which must converge to the same coefficients.
+/// Fits with every solver; they must converge to the same coefficients.
 fn same(glm: &Glm, x: &Array2<f64>, y: &Array1<f64>) -> GlmModel {
-    let [a, b] = both(glm, x, y);
-    for model in [&a, &b] {
+    let [a, b, c] = every(glm, x, y);
+    for model in [&a, &b, &c] {
         assert!(model.report().converged, "{glm:?}: {:?}", model.report());
         let rounding = 1e-13 * (1. + y.iter().fold(0_f64, |m, y| m.max(y.abs())));
         let (own, reported) = (kkt(glm, model, x, y), model.report().kkt_residual);
         assert!((own - reported).abs() < rounding, "{glm:?}: {own:e} {reported:e}");
     }
     let scale = 1. + a.coef().iter().fold(0_f64, |m, b| m.max(b.abs()));
-    let apart = (&a.coef() - &b.coef()).iter().fold(0_f64, |m, d| m.max(d.abs()));
-    assert!(apart < 1e-6 * scale, "{glm:?}: {:?} {:?}", a.coef(), b.coef());
+    for other in [b, c] {
+        let apart = (&a.coef() - &other.coef()).iter().fold(0_f64, |m, d| m.max(d.abs()));
+        assert!(apart < 1e-6 * scale, "{glm:?}: {:?} {:?}", a.coef(), other.coef());
+    }
     a
 }
 
@@ -63,9 +65,9 @@ fn kkt(glm: &Glm, model: &GlmModel, x: &Array2<f64>, y: &Array1<f64>) -> f64 {
     columns.fold(if glm.fit_intercept { (residuals.sum() / n).abs() } else { 0. }, f64::max)
 }
 
-fn stops(glm: &Glm, x: &Array2<f64>, y: &Array1<f64>) -> [(bool, StopReason); 2] {
-    both(glm, x, y).map(|model| {
-        let Report { converged, stop, objective, .. } = *model.report();
+fn stops(glm: &Glm, x: &Array2<f64>, y: &Array1<f64>) -> [(bool, StopReason); 3] {
+    every(glm, x, y).map(|model| {
+        let &Report { converged, stop, objective, .. } = model.report();
         assert!(objective.is_finite() && model.coef().iter().all(|b| b.is_finite()) && model.intercept().is_finite());
         (converged, stop)
     })
@@ -108,7 +110,7 @@ fn columns_of_any_unit_converge_as_quickly() {
     odd.column_mut(1).mapv_inplace(|x| 1e10 + x * 1e8);
     for family in FAMILIES {
         let y = target(&x, family);
-        let [plain, scaled] = [&x, &odd].map(|x| both(&Glm::new(family), x, &y));
+        let [plain, scaled] = [&x, &odd].map(|x| every(&Glm::new(family), x, &y));
         for (plain, scaled) in plain.iter().zip(&scaled) {
             assert!(scaled.report().converged, "{:?}", scaled.report());
             assert!(scaled.report().n_iter <= plain.report().n_iter + 3, "{:?}", scaled.report());
@@ -128,10 +130,14 @@ fn collinear_columns() {
         same(&Glm::new(family).alpha(0.01), &x, &y);
         same(&Glm::new(family).alpha(0.01).l1_ratio(0.9), &x, &y);
         // Without a penalty the coefficients are not unique, but what they predict is.
-        let [a, b] = both(&Glm::new(family), &x, &y);
-        assert!(a.report().converged && b.report().converged, "{:?} {:?}", a.report(), b.report());
-        let apart = a.predict(&x).unwrap() - b.predict(&x).unwrap();
-        assert!(apart.iter().all(|d| d.abs() < 1e-6), "{family}");
+        let models = every(&Glm::new(family), &x, &y);
+        for model in &models {
+            assert!(model.report().converged, "{:?}", model.report());
+            let apart = model.predict(&x).unwrap() - models[0].predict(&x).unwrap();
+            assert!(apart.iter().all(|d| d.abs() < 1e-6), "{family}");
+        }
+        // The solver that sees the columns' products leaves out the last of them and names it.
+        assert_eq!((models[0].coef()[2], &models[0].report().collinear_columns), (0., &vec![2]), "{family}");
     }
 }
 
@@ -140,9 +146,13 @@ fn more_columns_than_rows() {
     let x = columns(20, 50);
     let y = target(&x, Family::Gaussian);
     same(&Glm::default().alpha(0.1), &x, &y);
-    let lasso = same(&Glm::default().alpha(0.1).l1_ratio(1.), &x, &y);
-    assert!(lasso.coef().iter().filter(|b| **b != 0.).count() < 20);
-    for model in both(&Glm::default(), &x, &y) {
+    // Some columns are each other's copies here: which of them the lasso takes is open, and what it costs is not.
+    let lasso = every(&Glm::default().alpha(0.1).l1_ratio(1.), &x, &y);
+    for model in &lasso {
+        assert!((model.report().objective / lasso[0].report().objective - 1.).abs() < 1e-12);
+        assert!(model.report().converged && model.coef().iter().filter(|b| **b != 0.).count() < 20);
+    }
+    for model in every(&Glm::default(), &x, &y) {
         assert!(model.report().converged && model.report().deviance < 1e-12, "{:?}", model.report());
     }
 }
@@ -157,7 +167,7 @@ fn a_huge_penalty_leaves_the_null_model() {
         assert!((family.mean(model.intercept()) - y.mean().unwrap()).abs() < 1e-12);
         let report = model.report();
         assert!((report.deviance / report.null_deviance - 1.).abs() < 1e-12, "{report:?}");
-        assert_eq!(report.n_iter, 0);
+        assert!(report.n_iter <= 1, "{report:?}");
     }
 }
 
@@ -184,8 +194,8 @@ fn counts_that_are_all_zero_and_classes_that_are_all_one() {
         let y = Array1::from_elem(50, y);
         for alpha in [0., 0.1] {
             let glm = Glm::new(family).alpha(alpha);
-            assert_eq!(stops(&glm, &x, &y), [(false, StopReason::OneClass); 2], "{family}");
-            for model in both(&glm, &x, &y) {
+            assert_eq!(stops(&glm, &x, &y), [(false, StopReason::OneClass); 3], "{family}");
+            for model in every(&glm, &x, &y) {
                 assert!(model.predict(&x).unwrap().iter().all(|mean| (mean - y[0]).abs() < 1e-9), "{family}");
             }
         }
@@ -199,7 +209,7 @@ fn counts_that_are_all_zero_and_classes_that_are_all_one() {
 fn separable_classes_need_a_penalty() {
     let x = columns(60, 2);
     let y: Array1<f64> = x.column(0).iter().map(|&x| f64::from(x > 0.1)).collect();
-    assert_eq!(stops(&Glm::new(Family::Binomial), &x, &y), [(false, StopReason::Separable); 2]);
+    assert_eq!(stops(&Glm::new(Family::Binomial), &x, &y), [(false, StopReason::Separable); 3]);
     same(&Glm::new(Family::Binomial).alpha(0.01), &x, &y);
     same(&Glm::new(Family::Binomial).alpha(0.01).l1_ratio(1.), &x, &y);
 }
@@ -237,9 +247,11 @@ fn heavy_tails_overflow_nothing() {
     x[[3, 0]] = 60.;
     y[3] = 1e6;
     x[[7, 1]] = -80.;
-    let [a, b] = stops(&Glm::new(Family::Poisson).alpha(1e-3), &x, &y);
-    assert!(a.0 || a.1 == StopReason::MaxIter, "{a:?}");
-    assert!(b.0 || b.1 == StopReason::MaxIter, "{b:?}");
+    let [irls, first, second] = stops(&Glm::new(Family::Poisson).alpha(1e-3), &x, &y);
+    assert!(irls.0, "{irls:?}");
+    for (converged, stop) in [first, second] {
+        assert!(converged || stop == StopReason::MaxIter, "{stop:?}");
+    }
 }
 
 #[test]
@@ -277,7 +289,12 @@ fn too_few_steps_are_reported() {
     let x = columns(300, 4);
     for family in FAMILIES {
         let y = target(&x, family);
-        assert_eq!(stops(&Glm::new(family).max_iter(1).tol(1e-14), &x, &y), [(false, StopReason::MaxIter); 2]);
+        let mut expected = [(false, StopReason::MaxIter); 3];
+        if family == Family::Gaussian {
+            // Least squares is one step.
+            expected[0] = (true, StopReason::Optimal);
+        }
+        assert_eq!(stops(&Glm::new(family).max_iter(1).tol(1e-14), &x, &y), expected);
     }
 }
 
@@ -286,8 +303,8 @@ fn what_is_wrong_is_said_with_its_place() {
     let x = columns(10, 2);
     let y = target(&x, Family::Gaussian);
     let said = |glm: Glm, x: &Array2<f64>, y: &Array1<f64>| {
-        let [a, b] = SOLVERS.map(|solver| glm.clone().solver(solver).fit(x, y).unwrap_err().to_string());
-        assert_eq!(a, b);
+        let [a, b, c] = SOLVERS.map(|solver| glm.clone().solver(solver).fit(x, y).unwrap_err().to_string());
+        assert_eq!((&a, &a), (&b, &c));
         a
     };
     assert_eq!(said(Glm::default().alpha(-1.), &x, &y), "alpha is -1, expected 0 or more");
@@ -333,8 +350,11 @@ fn plain_names_are_the_families_and_know_no_other_parameter() {
     assert_eq!(params::get(&*changed).unwrap()["alpha"], 0.5);
     let message = params::set(&PoissonRegression::new(), [("alhpa", 0.5)]).unwrap_err().to_string();
     assert!(message.contains(r#"did you mean "alpha""#), "{message}");
-    let family = params::set(&Glm::default(), [("family", "gamma")]).unwrap_err().to_string();
-    assert_eq!(family, r#"family is "gamma", expected one of `gaussian`, `binomial`, `poisson`"#);
+    let family = params::set(&Glm::default(), [("family", "weibull")]).unwrap_err().to_string();
+    assert!(
+        family.starts_with(r#"family is "weibull", expected one of `gaussian`, `binomial`, `poisson`"#),
+        "{family}"
+    );
     assert!(serde_json::from_str::<Glm>(r#"{"alpha": 1, "lambda": 2}"#).is_err());
     assert_eq!(serde_json::from_str::<Glm>(r#"{"solver": "admm"}"#).unwrap(), Glm::default().solver(Solver::Admm));
 }

@@ -25,8 +25,8 @@ fn check(case: &str, load: fn(&[String]) -> Design, glm: impl Fn(f64) -> Glm) {
     let names: Vec<String> = answer.coef.keys().cloned().collect();
     let design = load(&names).standardised();
     let n = design.y.len() as f64;
-    let models =
-        [Solver::GradientDescent, Solver::Admm].map(|solver| glm(n).solver(solver).fit(&design.x, &design.y).unwrap());
+    let models = [Solver::Irls, Solver::GradientDescent, Solver::Admm]
+        .map(|solver| glm(n).solver(solver).fit(&design.x, &design.y).unwrap());
     let apart = |coef: &[f64], other: &[f64]| coef.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0., f64::max);
     for model in &models {
         let report = model.report();

@@ -85,7 +85,8 @@ impl Search {
             Family::Tweedie { power } => (1. ..2.).contains(&power),
             _ => false,
         };
-        let unbounded = (zero_is_possible && mean == 0.) || (family == Family::Binomial && mean == 1.);
+        let at_end = (zero_is_possible && mean == 0.) || (family == Family::Binomial && mean == 1.);
+        let unbounded = at_end && spec.fit_intercept;
         let mut trial = 0.;
         if spec.fit_intercept {
             // The mean is as near to its bound as ten times the tolerance keeps distinguishable from it.

@@ -200,8 +200,9 @@ impl Setup {
     /// Takes over what the null model says; it has no finite optimum where it is `unbounded`.
     pub(crate) fn set_null(&mut self, null: &NullPoint, unbounded: bool) {
         let total = self.sum_weights;
-        let square = null.squares / total;
-        self.unit = if square > 0. { square.sqrt() } else { 1. };
+        // A y without spread leaves nothing but rounding.
+        let (typical, rounding) = ((null.squares / total).sqrt(), 1e-13 * null.second / total);
+        self.unit = if typical > rounding { typical } else { 1. };
         // One class has none at all, but still needs a step length.
         self.curvature = (null.second / total).max(f64::MIN_POSITIVE.sqrt());
         let deviance = 2. * (null.loss + self.saturated * total);

@@ -4,8 +4,6 @@
 //! them together; the last step happens here. The same kernels, panels and tree as in memory, so the same bits.
 //! Who runs the tasks is behind [`Compute`].
 
-#![expect(clippy::ptr_arg, reason = "a task's parameter is written as the type that travels")]
-
 use std::{future::Future, sync::Arc};
 
 use phalanx_array::{
@@ -22,12 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error as GlmError,
-    fit::{NO_ROWS, checked},
-    kernel::{Evaluations, NullPoints, Rows},
+    fit::{self, Fitted, NO_ROWS, checked},
+    inference::Wanted,
+    kernel::{Evaluations, NullPoints, Rows, Subject, Summary},
     response::ChunkedResponse,
     solver::{
         Answer, Ask, BlockProblem, BlockSolution, Coordinates, Curvature, Loss, Machine, Moments, Quadratic, Scatter,
-        Solution, Stride,
+        Stride,
     },
 };
 
@@ -57,15 +56,21 @@ impl Compute for Client {
 pub(crate) async fn fit_chunked(
     cluster: &impl Compute,
     mut machine: Machine,
+    wanted: Option<Wanted>,
     x: &ChunkedArray,
     response: &ChunkedResponse,
-) -> Result<Solution> {
+) -> Result<Fitted> {
     let data = Chunked::of(cluster, x, response).await?;
     let mut by_block: Option<Chunked> = None;
     let loss = machine.spec().loss;
     loop {
         let answer = match machine.ask() {
-            Ask::Done(solution) => return Ok(solution),
+            Ask::Done(solution) => {
+                let Some(wanted) = wanted else { return Ok(Fitted { solution: *solution, inference: None }) };
+                let subject = fit::subject(&solution, machine.spec(), wanted);
+                let summary = cluster.compute(&data.summary(subject)?).await?.finish();
+                return Ok(fit::fitted(*solution, machine.spec(), wanted, &summary));
+            }
             Ask::Moments => {
                 let found = cluster.compute(&data.moments(loss, machine.spec().shares)?).await?.finish();
                 checked(found.bad, machine.spec())?;
@@ -124,6 +129,8 @@ pub(crate) struct About {
 pub(crate) struct Extras {
     weights: bool,
     offset: bool,
+    trials: bool,
+    groups: bool,
 }
 
 /// X, y and what belongs to each row, cut at the same rows and computed.
@@ -131,7 +138,7 @@ struct Chunked {
     rows: Chunks,
     n_features: usize,
     x: Vec<Delayed<Block>>,
-    /// y, then what there is of weights and offset, for each chunk.
+    /// y, then what there is of weights, offset, trials and groups, for each chunk.
     columns: Vec<Vec<Delayed<Block>>>,
     extras: Extras,
 }
@@ -145,9 +152,10 @@ impl Chunked {
             Error::parameter("y", format!("an array of {} axes", shape.len()), "one: a number a row")
         })?;
         crate::params::check_shapes((rows.len(), columns.len()), n_targets)?;
-        let (y, weights, offset) = response.columns()?;
-        let extras = Extras { weights: weights.is_some(), offset: offset.is_some() };
-        let columns: Vec<ChunkedArray> = std::iter::once(y).chain(weights).chain(offset).collect();
+        let (y, extra) = response.columns()?;
+        let [weights, offset, trials, groups] = extra.each_ref().map(Option::is_some);
+        let extras = Extras { weights, offset, trials, groups };
+        let columns: Vec<ChunkedArray> = std::iter::once(y).chain(extra.into_iter().flatten()).collect();
         Self::cut(cluster, x, &columns, extras, rows).await
     }
 
@@ -235,6 +243,14 @@ impl Chunked {
         )
     }
 
+    fn summary(&self, subject: Subject) -> Result<Delayed<Subtrees<Summary>>> {
+        let subject = Delayed::value(subject);
+        self.pass(
+            |x, columns, panel, extras| summary::delayed(x, columns, panel, extras, &subject),
+            merge_summary::delayed,
+        )
+    }
+
     fn solve(&self, blocks: Vec<BlockProblem>) -> Vec<Delayed<BlockSolution>> {
         let extras = Delayed::value(self.extras);
         let chunks = self.x.iter().zip(&self.columns).zip(blocks);
@@ -250,10 +266,12 @@ fn tree<T>(mut parts: Vec<Delayed<T>>, merge: impl Fn(Vec<Delayed<T>>) -> Delaye
 }
 
 fn rows<'a>(x: Option<&'a Block>, columns: &'a [Arc<Block>], first_panel: usize, extras: Extras) -> Rows<'a> {
-    let weights = extras.weights.then(|| columns[1].as_slice());
-    let offset = extras.offset.then(|| columns[1 + usize::from(extras.weights)].as_slice());
+    let mut rest = columns[1..].iter();
+    let mut next = |there: bool| if there { rest.next().map(|block| block.as_slice()) } else { None };
+    let (weights, offset) = (next(extras.weights), next(extras.offset));
+    let (trials, groups) = (next(extras.trials), next(extras.groups));
     let (x, n_features) = x.map_or((&[][..], 0), |x| (x.as_slice(), x.dims().1));
-    Rows { x, y: columns[0].as_slice(), weights, offset, n_features, first_panel }
+    Rows { x, y: columns[0].as_slice(), weights, offset, trials, groups, n_features, first_panel }
 }
 
 fn merged<T: Combine + Clone>(parts: &[Arc<Subtrees<T>>]) -> Result<Subtrees<T>> {
@@ -346,6 +364,22 @@ pub(crate) fn merge_quadratic(parts: &[Arc<Subtrees<Quadratic>>]) -> Result<Subt
     merged(parts)
 }
 
+#[task(name = "glm.summary")]
+pub(crate) fn summary(
+    x: &Block,
+    columns: &[Arc<Block>],
+    first_panel: usize,
+    extras: Extras,
+    subject: &Subject,
+) -> Result<Subtrees<Summary>> {
+    rows(Some(x), columns, first_panel, extras).summary(subject).ok_or(NO_ROWS)
+}
+
+#[task(name = "glm.merge_summary")]
+pub(crate) fn merge_summary(parts: &[Arc<Subtrees<Summary>>]) -> Result<Subtrees<Summary>> {
+    merged(parts)
+}
+
 #[task(name = "glm.solve_block")]
 pub(crate) fn solve_block(
     x: &Block,
@@ -427,8 +461,8 @@ mod tests {
         }
     }
 
-    fn fit_here(glm: &Glm, x: &ChunkedArray, y: &ChunkedArray) -> Result<Solution> {
-        wait(fit_chunked(&Here, glm.machine(4, false)?.0, x, &ChunkedResponse::new(y)))
+    fn fit_here(glm: &Glm, x: &ChunkedArray, y: &ChunkedArray) -> Result<Fitted> {
+        wait(fit_chunked(&Here, glm.machine(4, false)?.0, glm.wanted(4), x, &ChunkedResponse::new(y)))
     }
 
     fn data(n: usize, family: Family) -> (Array2<f64>, Array1<f64>) {

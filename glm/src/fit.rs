@@ -1,23 +1,29 @@
 //! The shell that drives a solver over arrays in memory, on as many threads as help.
 
-use std::num::NonZero;
+use std::{num::NonZero, sync::Arc};
 
 use phalanx_array::panel::{Combine, PANEL, Subtrees, n_panels};
 use phalanx_learn::{Error, Result};
 
 use crate::{
-    kernel::{BadValue, Place, Rows},
+    inference::{Inference, Wanted, WeightsKind},
+    kernel::{BadValue, Place, Rows, Subject, Summary},
     solver::{Answer, Ask, BlockProblem, Machine, Solution, Spec},
 };
 
 /// Numbers that one thread should have at least: below, starting it costs more than it brings.
 const NUMBERS_A_THREAD: usize = 1 << 17;
 
-/// Fits over rows in memory.
-pub(crate) fn fit_local(mut machine: Machine, rows: Rows<'_>) -> Result<Solution> {
+/// Fits over rows in memory, and says what else is wanted of the optimum.
+pub(crate) fn fit_local(mut machine: Machine, wanted: Option<Wanted>, rows: Rows<'_>) -> Result<Fitted> {
     loop {
         match machine.ask() {
-            Ask::Done(solution) => return Ok(solution),
+            Ask::Done(solution) => {
+                let Some(wanted) = wanted else { return Ok(Fitted { solution: *solution, inference: None }) };
+                let subject = subject(&solution, machine.spec(), wanted);
+                let summary = on_threads(rows, |rows| rows.summary(&subject))?;
+                return Ok(fitted(*solution, machine.spec(), wanted, &summary));
+            }
             ask => {
                 if let Some(answer) = answer(rows, machine.spec(), &ask)? {
                     machine.tell(answer)?;
@@ -25,6 +31,32 @@ pub(crate) fn fit_local(mut machine: Machine, rows: Rows<'_>) -> Result<Solution
             }
         }
     }
+}
+
+/// What a fit gives.
+#[derive(Debug)]
+pub(crate) struct Fitted {
+    pub(crate) solution: Solution,
+    pub(crate) inference: Option<Inference>,
+}
+
+/// Where and how inference looks.
+pub(crate) fn subject(solution: &Solution, spec: &Spec, wanted: Wanted) -> Subject {
+    Subject {
+        loss: spec.loss,
+        coordinates: Arc::clone(&solution.coordinates),
+        point: solution.point.clone(),
+        scores: wanted.scores(),
+        precision: wanted.weights == WeightsKind::Precision,
+    }
+}
+
+/// The solution with what its summary says.
+pub(crate) fn fitted(mut solution: Solution, spec: &Spec, wanted: Wanted, summary: &Summary) -> Fitted {
+    solution.report.n_passes += 1;
+    let deviances = [solution.report.deviance, solution.report.null_deviance];
+    let inference = Inference::new(summary, spec.loss, &solution.coordinates, wanted, deviances);
+    Fitted { solution, inference }
 }
 
 /// The answer to a question, from rows in memory; none where nothing was asked.

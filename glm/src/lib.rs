@@ -47,6 +47,7 @@ mod cluster;
 pub mod error;
 pub mod family;
 mod fit;
+pub mod inference;
 mod kernel;
 pub mod link;
 mod loss;
@@ -59,9 +60,10 @@ pub mod solver;
 
 pub use error::Error;
 pub use family::Family;
+pub use inference::{Covariance, Inference, LikelihoodRatio, WeightsKind};
 pub use kernel::{BadValue, Place, Spread};
 pub use link::Link;
-pub use model::GlmModel;
+pub use model::{GlmModel, Prediction};
 pub use params::{
     GammaRegression, Glm, HuberRegression, InverseGaussianRegression, LinearRegression, LogisticRegression,
     NegativeBinomialRegression, PoissonRegression, Solver, TweedieRegression,

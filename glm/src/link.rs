@@ -128,7 +128,7 @@ impl Link {
                 Mean { mu, first: -mu * mu, second: 2. * mu * mu * mu }
             }
             Self::Sqrt if eta >= 0. => Mean { mu: eta * eta, first: 2. * eta, second: 2. },
-            Self::Power(power) if power == 0. => Self::Log.at(eta),
+            Self::Power(0.) => Self::Log.at(eta),
             Self::Power(power) if eta > 0. => {
                 let root = 1. / power;
                 let mu = exp(root * ln(eta));

@@ -5,7 +5,16 @@ use phalanx_array::{ChunkedArray, simd};
 use phalanx_learn::{Error, Model, Predict, Result, lazy, validate};
 use serde::{Deserialize, Serialize};
 
-use crate::{family::Family, kernel::predict, link::Link, loss::Loss, report::Report, solver::Solution};
+use crate::{
+    family::Family,
+    fit::Fitted,
+    inference::{Inference, LikelihoodRatio},
+    kernel::predict,
+    link::Link,
+    loss::Loss,
+    report::Report,
+    solver::Solution,
+};
 
 /// A fitted generalised linear model: mean of y = inverse link(intercept + x · coef).
 ///
@@ -31,13 +40,121 @@ pub struct GlmModel {
     coef: Vec<f64>,
     intercept: f64,
     report: Report,
+    #[serde(default)]
+    inference: Option<Inference>,
+}
+
+/// Predictions with how sure they are; each of length n_rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The linear predictor.
+    pub link: Array1<f64>,
+    /// Its standard error.
+    pub link_error: Array1<f64>,
+    /// The mean of y.
+    pub mean: Array1<f64>,
+    /// Its standard error, by the link's slope (the delta method).
+    pub mean_error: Array1<f64>,
+    /// Where the mean's interval of the asked confidence begins and ends: that of the linear predictor, through the
+    /// inverse link.
+    pub interval: (Array1<f64>, Array1<f64>),
 }
 
 impl GlmModel {
-    pub(crate) fn new(loss: Loss, solution: Solution, chosen: String) -> Self {
-        let Solution { coef, intercept, mut report } = solution;
+    pub(crate) fn new(loss: Loss, fitted: Fitted, chosen: String) -> Self {
+        let Solution { coef, intercept, mut report, .. } = fitted.solution;
         report.solver = chosen;
-        Self { family: loss.family, link: loss.link, coef, intercept, report }
+        Self { family: loss.family, link: loss.link, coef, intercept, report, inference: fitted.inference }
+    }
+
+    /// Standard errors, tests and likelihood; none where something is penalised or bounded.
+    pub const fn inference(&self) -> Option<&Inference> {
+        self.inference.as_ref()
+    }
+
+    /// Predicts with standard errors and intervals; `confidence` is between 0 and 1.
+    ///
+    /// # Errors
+    /// As [`decision_function`](Self::decision_function), where the model has no [`inference`](Self::inference), and
+    /// for a confidence out of its range.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phalanx_glm::LinearRegression;
+    /// use phalanx_learn::Fit;
+    ///
+    /// # fn main() -> phalanx_learn::Result<()> {
+    /// let x = array![[0.], [1.], [2.], [3.]];
+    /// let model = LinearRegression::new().fit(&x, &array![1., 2., 2., 4.])?;
+    /// let found = model.predict_with_errors(x.view(), 0.95)?;
+    /// assert!(found.interval.0[0] < found.mean[0] && found.mean[0] < found.interval.1[0]);
+    /// assert!(found.mean_error[0] > found.mean_error[1]); // surer in the middle
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn predict_with_errors(&self, x: ArrayView2<'_, f64>, confidence: f64) -> Result<Prediction> {
+        let Some(inference) = &self.inference else {
+            return Err(Error::parameter("alpha", "above 0, or bounds are set", "0 and no bounds for standard errors"));
+        };
+        if !(confidence > 0. && confidence < 1.) {
+            return Err(Error::parameter("confidence", confidence, "above 0 and below 1"));
+        }
+        let link = self.decision_function(x)?;
+        let error = |row: ArrayView1<'_, f64>| inference.variance_of(&row.to_vec()).max(0.).sqrt();
+        let link_error: Array1<f64> = x.rows().into_iter().map(error).collect();
+        let reach = inference.quantile(confidence);
+        let slopes = link.mapv(|eta| self.link.at(eta).first.abs());
+        let end = |sign: f64| (&link + &(&link_error * (sign * reach))).mapv(|eta| self.link.mean(eta));
+        let (a, b) = (end(-1.), end(1.));
+        // A link that falls turns the interval around.
+        let ordered = |a: &Array1<f64>, b: &Array1<f64>, least: bool| {
+            a.iter().zip(b).map(|(a, b)| if least { a.min(*b) } else { a.max(*b) }).collect::<Array1<f64>>()
+        };
+        let interval = (ordered(&a, &b, true), ordered(&a, &b, false));
+        Ok(Prediction {
+            mean: link.mapv(|eta| self.link.mean(eta)),
+            mean_error: &slopes * &link_error,
+            link,
+            link_error,
+            interval,
+        })
+    }
+
+    /// Tests whether all terms that a smaller model of the same rows lacks are 0: by chi squared of the likelihood
+    /// ratio, or where the dispersion is estimated by F, as R's `anova` does.
+    ///
+    /// # Errors
+    /// When either model has no [`inference`](Self::inference), families or links differ, they were not fitted to as
+    /// many rows, or the other has not fewer terms.
+    ///
+    /// ```
+    /// use ndarray::{array, s};
+    /// use phalanx_glm::PoissonRegression;
+    /// use phalanx_learn::Fit;
+    ///
+    /// # fn main() -> phalanx_learn::Result<()> {
+    /// let x = array![[0., 1.], [1., 0.], [2., 1.], [3., 0.], [4., 1.], [5., 0.]];
+    /// let y = array![1., 2., 5., 9., 18., 31.];
+    /// let (large, small) = (PoissonRegression::new().fit(&x, &y)?, PoissonRegression::new().fit(x.slice(s![.., 1..]), y.view())?);
+    /// let test = large.likelihood_ratio_test(&small)?;
+    /// assert!(test.df == 1. && test.p_value < 1e-6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn likelihood_ratio_test(&self, smaller: &Self) -> Result<LikelihoodRatio> {
+        let refuse = |found: &str, expected: &str| Error::parameter("the smaller model", found, expected);
+        let (Some(large), Some(small)) = (&self.inference, &smaller.inference) else {
+            return Err(refuse("penalised or bounded, or the larger is", "one without a penalty, as the larger"));
+        };
+        if (self.family, self.link) != (smaller.family, smaller.link) {
+            return Err(refuse("of another family or link", "of the same"));
+        }
+        if large.n_observations != small.n_observations {
+            return Err(refuse("fitted to another number of rows", "fitted to the same rows"));
+        }
+        large
+            .against(self.report.deviance, small, smaller.report.deviance)
+            .ok_or_else(|| refuse("of as many terms or more", "of fewer terms"))
     }
 
     /// The distribution of y.

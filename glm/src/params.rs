@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cluster::fit_chunked,
     family::Family,
-    fit::fit_local,
+    fit::{Fitted, fit_local},
+    inference::{Covariance, Wanted, WeightsKind},
     link::Link,
     loss::Loss,
     model::GlmModel,
     penalty::Penalty,
     response::{ChunkedResponse, Response},
-    solver::{Machine, Solution, Spec},
+    solver::{Machine, Spec},
 };
 
 /// How the optimum is found. All find the same one.
@@ -39,6 +40,9 @@ pub enum Solver {
 
 /// The most columns whose matrix of products is quick to make and to factorise.
 const MAX_IRLS_COLUMNS: usize = 2_000;
+
+/// The most columns whose covariance is kept in a model.
+const MAX_INFERENCE_COLUMNS: usize = 1_000;
 
 /// The parameters of every estimator here but for the family and the default penalty.
 macro_rules! estimator {
@@ -63,6 +67,12 @@ macro_rules! estimator {
             pub upper: Vec<Option<f64>>,
             /// Whether the penalty is on the coefficients of columns divided by their standard deviation.
             pub standardize: bool,
+            /// How the covariance of the coefficients is estimated where nothing is penalised.
+            pub covariance: Covariance,
+            /// What a sample weight means for standard errors.
+            pub weights_kind: WeightsKind,
+            /// Whether the dispersion is estimated where the family has it 1.
+            pub quasi: bool,
             /// Which solver finds the optimum.
             pub solver: Solver,
             /// Whether the model has an intercept.
@@ -86,6 +96,9 @@ macro_rules! estimator {
                     lower: Vec::new(),
                     upper: Vec::new(),
                     standardize: false,
+                    covariance: Covariance::default(),
+                    weights_kind: WeightsKind::default(),
+                    quasi: false,
                     solver: Solver::default(),
                     fit_intercept,
                     tol,
@@ -148,6 +161,27 @@ macro_rules! estimator {
                 self
             }
 
+            /// Sets how the covariance of the coefficients is estimated; clustered needs the response's groups.
+            #[must_use]
+            pub const fn covariance(mut self, covariance: Covariance) -> Self {
+                self.covariance = covariance;
+                self
+            }
+
+            /// Sets what a sample weight means for standard errors; coefficients do not depend on it.
+            #[must_use]
+            pub const fn weights_kind(mut self, weights_kind: WeightsKind) -> Self {
+                self.weights_kind = weights_kind;
+                self
+            }
+
+            /// Sets whether the dispersion is estimated where the family has it 1: R's quasi families.
+            #[must_use]
+            pub const fn quasi(mut self, quasi: bool) -> Self {
+                self.quasi = quasi;
+                self
+            }
+
             /// Sets the solver.
             #[must_use]
             pub const fn solver(mut self, solver: Solver) -> Self {
@@ -190,8 +224,9 @@ macro_rules! estimator {
             fn fit(&self, x: ArrayView2<'_, f64>, response: Response<'_>) -> Result<GlmModel> {
                 let glm = Glm::from(self.clone());
                 let (machine, chosen) = glm.machine(x.ncols(), response.has_trials())?;
+                glm.check_groups(response.has_groups())?;
                 let rows = response.rows(&x)?;
-                Ok(glm.model(fit_local(machine, rows.rows())?, chosen))
+                Ok(glm.model(fit_local(machine, glm.wanted(x.ncols()), rows.rows())?, chosen))
             }
         }
 
@@ -233,7 +268,8 @@ macro_rules! estimator {
                 let glm = Glm::from(self.clone());
                 let n_features = x.shape().get(1).copied().unwrap_or_default();
                 let (machine, chosen) = glm.machine(n_features, response.has_trials())?;
-                Ok(glm.model(fit_chunked(client, machine, x, response).await?, chosen))
+                glm.check_groups(response.has_groups())?;
+                Ok(glm.model(fit_chunked(client, machine, glm.wanted(n_features), x, response).await?, chosen))
             }
         }
 
@@ -281,6 +317,9 @@ estimator! {
     /// | `lower` | none | least coefficients, in the data's units | 0 or below, one a column |
     /// | `upper` | none | largest coefficients, in the data's units | 0 or above, one a column |
     /// | `standardize` | false | whether the penalty is on standardised columns' coefficients | true, false |
+    /// | `covariance` | `nonrobust` | how standard errors are estimated, without a penalty | a [`Covariance`] |
+    /// | `weights_kind` | `frequency` | what a weight means for standard errors | a [`WeightsKind`] |
+    /// | `quasi` | false | whether to estimate the dispersion where the family has it 1 | true, false |
     /// | `solver` | `auto` | how the optimum is found | `auto`, `irls`, `gradient_descent`, `admm` |
     /// | `fit_intercept` | true | whether there is an intercept | true, false |
     /// | `tol` | 1e-10 | stop when [`kkt_relative`](crate::Report::kkt_relative) is this or less | above 0, below 1 |
@@ -501,6 +540,9 @@ macro_rules! named_family {
                     lower,
                     upper,
                     standardize,
+                    covariance,
+                    weights_kind,
+                    quasi,
                     solver,
                     fit_intercept,
                     tol,
@@ -516,6 +558,9 @@ macro_rules! named_family {
                     lower,
                     upper,
                     standardize,
+                    covariance,
+                    weights_kind,
+                    quasi,
                     solver,
                     fit_intercept,
                     tol,
@@ -634,8 +679,27 @@ impl Glm {
         Ok(())
     }
 
-    pub(crate) fn model(&self, solution: Solution, chosen: String) -> GlmModel {
-        GlmModel::new(self.loss(), solution, chosen)
+    fn check_groups(&self, has_groups: bool) -> Result<()> {
+        if self.covariance == Covariance::Clustered && !has_groups {
+            return Err(Error::parameter(
+                "covariance",
+                "clustered",
+                "groups in the response to cluster by, or another",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is asked of the optimum, where that has a meaning.
+    pub(crate) fn wanted(&self, n_features: usize) -> Option<Wanted> {
+        let none = |bounds: &[Option<f64>]| bounds.iter().all(Option::is_none);
+        let free = self.alpha == 0. && none(&self.lower) && none(&self.upper);
+        let wanted = Wanted { kind: self.covariance, weights: self.weights_kind, quasi: self.quasi };
+        (free && n_features <= MAX_INFERENCE_COLUMNS).then_some(wanted)
+    }
+
+    pub(crate) fn model(&self, fitted: Fitted, chosen: String) -> GlmModel {
+        GlmModel::new(self.loss(), fitted, chosen)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::kernel::Rows;
 /// | `offset` | 0 | added to the linear predictor | any finite number |
 /// | `exposure` | 1 | its logarithm is added to the linear predictor: y counts of an exposure this large | above 0 |
 /// | `trials` | 1 | y is successes of so many trials, of the binomial family | whole, y or more; 0: the row is absent |
+/// | `groups` | none | rows of one group hang together, for clustered covariance | any number |
 ///
 /// A row's weight and its trials multiply: `trials` makes y a share and the weight what it was times the trials.
 ///
@@ -42,6 +43,7 @@ pub struct Response<'a> {
     offset: Option<ArrayView1<'a, f64>>,
     exposure: Option<ArrayView1<'a, f64>>,
     trials: Option<ArrayView1<'a, f64>>,
+    groups: Option<ArrayView1<'a, f64>>,
 }
 
 /// y in chunks, with what belongs to each of its rows: as [`Response`], each lazy or persisted and in any chunks.
@@ -70,12 +72,13 @@ pub struct ChunkedResponse {
     offset: Option<ChunkedArray>,
     exposure: Option<ChunkedArray>,
     trials: Option<ChunkedArray>,
+    groups: Option<ChunkedArray>,
 }
 
 impl<'a> Response<'a> {
     /// y, each row counting once.
     pub fn new(y: impl Into<ArrayView1<'a, f64>>) -> Self {
-        Self { y: y.into(), sample_weight: None, offset: None, exposure: None, trials: None }
+        Self { y: y.into(), sample_weight: None, offset: None, exposure: None, trials: None, groups: None }
     }
 
     /// Sets how often each row counts.
@@ -106,8 +109,19 @@ impl<'a> Response<'a> {
         self
     }
 
+    /// Sets the group of each row, any number: rows of one group hang together, those of others do not.
+    #[must_use]
+    pub fn groups(mut self, groups: impl Into<ArrayView1<'a, f64>>) -> Self {
+        self.groups = Some(groups.into());
+        self
+    }
+
     pub(crate) const fn has_trials(&self) -> bool {
         self.trials.is_some()
+    }
+
+    pub(crate) const fn has_groups(&self) -> bool {
+        self.groups.is_some()
     }
 
     /// Rows as the kernels want them: one after the other, y a share, exposure in the offset.
@@ -122,6 +136,7 @@ impl<'a> Response<'a> {
             ("offset", &self.offset),
             ("exposure", &self.exposure),
             ("trials", &self.trials),
+            ("groups", &self.groups),
         ];
         for (name, values) in named {
             if let Some(values) = values {
@@ -157,7 +172,11 @@ impl<'a> Response<'a> {
             let old = offset.unwrap_or_else(|| vec![0.; n].into());
             offset = Some(old.iter().zip(exposure).map(|(o, e)| o + e.ln()).collect());
         }
-        Ok(LocalRows { x: x_rows, n_features: x.ncols(), y, weights, offset })
+        let [trials, groups] = [&self.trials, &self.groups].map(|values| values.as_ref().map(slice));
+        if let Some(groups) = &self.groups {
+            validate::finite_vector("groups", groups.view())?;
+        }
+        Ok(LocalRows { x: x_rows, n_features: x.ncols(), y, weights, offset, trials, groups })
     }
 }
 
@@ -169,6 +188,8 @@ pub(crate) struct LocalRows<'a> {
     y: Cow<'a, [f64]>,
     weights: Option<Cow<'a, [f64]>>,
     offset: Option<Cow<'a, [f64]>>,
+    trials: Option<Cow<'a, [f64]>>,
+    groups: Option<Cow<'a, [f64]>>,
 }
 
 impl LocalRows<'_> {
@@ -178,6 +199,8 @@ impl LocalRows<'_> {
             y: &self.y,
             weights: self.weights.as_deref(),
             offset: self.offset.as_deref(),
+            trials: self.trials.as_deref(),
+            groups: self.groups.as_deref(),
             n_features: self.n_features,
             first_panel: 0,
         }
@@ -191,7 +214,7 @@ fn slice<'r>(values: &'r ArrayView1<'_, f64>) -> Cow<'r, [f64]> {
 impl ChunkedResponse {
     /// y, each row counting once.
     pub fn new(y: &ChunkedArray) -> Self {
-        Self { y: y.clone(), sample_weight: None, offset: None, exposure: None, trials: None }
+        Self { y: y.clone(), sample_weight: None, offset: None, exposure: None, trials: None, groups: None }
     }
 
     /// Sets how often each row counts.
@@ -222,18 +245,31 @@ impl ChunkedResponse {
         self
     }
 
+    /// Sets the group of each row, any number: rows of one group hang together, those of others do not.
+    #[must_use]
+    pub fn groups(mut self, groups: &ChunkedArray) -> Self {
+        self.groups = Some(groups.clone());
+        self
+    }
+
     pub(crate) const fn has_trials(&self) -> bool {
         self.trials.is_some()
     }
 
-    /// y, weights and offset as solvers know them, lazily: the same operations on each number as in memory.
-    pub(crate) fn columns(&self) -> Result<(ChunkedArray, Option<ChunkedArray>, Option<ChunkedArray>)> {
+    pub(crate) const fn has_groups(&self) -> bool {
+        self.groups.is_some()
+    }
+
+    /// y, then weights, offset, trials and groups where there are some, as solvers know them, lazily: the same
+    /// operations on each number as in memory.
+    pub(crate) fn columns(&self) -> Result<(ChunkedArray, [Option<ChunkedArray>; 4])> {
         let n = self.y.n_rows();
         let named = [
             ("sample_weight", &self.sample_weight),
             ("offset", &self.offset),
             ("exposure", &self.exposure),
             ("trials", &self.trials),
+            ("groups", &self.groups),
         ];
         for (name, values) in named {
             if let Some(values) = values {
@@ -259,6 +295,6 @@ impl ChunkedResponse {
                 Some(offset) => offset.try_add(&exposure.ln())?,
             });
         }
-        Ok((y, weights, offset))
+        Ok((y, [weights, offset, self.trials.clone(), self.groups.clone()]))
     }
 }

@@ -9,6 +9,7 @@ mod moments;
 mod null;
 mod quadratic;
 mod scatter;
+mod summary;
 
 use phalanx_array::panel::{PANEL, n_panels};
 
@@ -19,6 +20,7 @@ pub use null::NullPoint;
 pub(crate) use null::NullPoints;
 pub use quadratic::Quadratic;
 pub use scatter::Scatter;
+pub(crate) use summary::{Scores, Subject, Summary};
 
 /// Which panels a pass looks at: one of every so many, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -42,6 +44,10 @@ pub(crate) struct Rows<'a> {
     pub(crate) weights: Option<&'a [f64]>,
     /// Added to the linear predictor; one a row, or 0 for each.
     pub(crate) offset: Option<&'a [f64]>,
+    /// Of which y is the share of successes; only the likelihood's constant depends on them.
+    pub(crate) trials: Option<&'a [f64]>,
+    /// A number for each group of rows that hang together; only clustered covariance depends on them.
+    pub(crate) groups: Option<&'a [f64]>,
     pub(crate) n_features: usize,
     pub(crate) first_panel: usize,
 }
@@ -55,13 +61,15 @@ pub(crate) struct Panel<'a> {
     pub(crate) y: &'a [f64],
     pub(crate) weights: Option<&'a [f64]>,
     pub(crate) offset: Option<&'a [f64]>,
+    pub(crate) trials: Option<&'a [f64]>,
+    pub(crate) groups: Option<&'a [f64]>,
 }
 
 impl<'a> Rows<'a> {
     /// Rows of weight 1 without an offset, from panel 0 on.
     #[cfg(test)]
     pub(crate) const fn plain(x: &'a [f64], y: &'a [f64], n_features: usize) -> Self {
-        Self { x, y, weights: None, offset: None, n_features, first_panel: 0 }
+        Self { x, y, weights: None, offset: None, trials: None, groups: None, n_features, first_panel: 0 }
     }
 
     /// The panels, from the first to the last.
@@ -74,7 +82,9 @@ impl<'a> Rows<'a> {
                 x: &self.x[rows.start * p..rows.end * p],
                 y: &self.y[rows.clone()],
                 weights: self.weights.map(|weights| &weights[rows.clone()]),
-                offset: self.offset.map(|offset| &offset[rows]),
+                offset: self.offset.map(|offset| &offset[rows.clone()]),
+                trials: self.trials.map(|trials| &trials[rows.clone()]),
+                groups: self.groups.map(|groups| &groups[rows]),
             }
         })
     }
@@ -87,6 +97,8 @@ impl<'a> Rows<'a> {
             y: &self.y[rows.clone()],
             weights: self.weights.map(|weights| &weights[rows.clone()]),
             offset: self.offset.map(|offset| &offset[rows.clone()]),
+            trials: self.trials.map(|trials| &trials[rows.clone()]),
+            groups: self.groups.map(|groups| &groups[rows.clone()]),
             first_panel: self.first_panel + rows.start / PANEL,
             ..self
         }

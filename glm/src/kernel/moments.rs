@@ -158,7 +158,7 @@ pub(super) fn column_means(x: &[f64], p: usize, weights: Option<&[f64]>, total: 
 /// The first value of a panel that no model can be fitted to; `shares` allows shares of trials as y.
 #[inline(always)]
 pub(super) fn bad_value(loss: Loss, panel: Panel<'_>, p: usize, shares: bool) -> Option<BadValue> {
-    let Panel { index, x, y, weights, offset } = panel;
+    let Panel { index, x, y, weights, offset, .. } = panel;
     // One sum is quick, and is a number only where every term is.
     let finite = |values: &[f64]| (sum(values) - sum(values)) == 0.;
     let y_fine =

@@ -59,7 +59,7 @@ enum Phase {
     Blocks(Box<State>),
     /// Waits for the loss at z; the flag says that there will be no further step.
     Certify(Box<State>, Option<StopReason>),
-    Done(Solution),
+    Done(Box<Solution>),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -301,7 +301,7 @@ impl State {
         // Where a mean overflows there is nothing to say of it.
         let nowhere = || Local { loss: f64::MAX, gradient: vec![f64::MAX; self.z.len()] };
         let at_z = self.setup.local(at_z).unwrap_or_else(nowhere);
-        Phase::Done(self.setup.solution(&self.z, &at_z, self.counts, stop))
+        Phase::Done(Box::new(self.setup.solution(&self.z, &at_z, self.counts, stop)))
     }
 }
 
@@ -388,7 +388,8 @@ mod tests {
     fn closed_forms_are_reached() {
         for (alpha, l1_ratio, expected) in [(0., 0., 1.), (0.25, 1., 0.75), (1., 0., 0.5), (1e6, 1., 0.)] {
             let asks = asks(Admm::new(lasso(alpha, l1_ratio), None).into(), PAIR);
-            let Some(Ask::Done(Solution { coef, intercept, report })) = asks.last() else { unreachable!("it ends") };
+            let Some(Ask::Done(solution)) = asks.last() else { unreachable!("it ends") };
+            let Solution { coef, intercept, report, .. } = &**solution;
             assert_eq!((report.stop, report.converged), (StopReason::Optimal, true));
             assert!((coef[0] - expected).abs() < 1e-9 && (intercept - 2.).abs() < 1e-9, "{coef:?} {report:?}");
         }

@@ -67,7 +67,7 @@ enum Phase {
     Look(Box<State>),
     /// Waits for the same at `trial`, with the matrix where it is not kept.
     Trial(Box<State>),
-    Done(Solution),
+    Done(Box<Solution>),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,7 +136,7 @@ impl Irls {
             (Phase::Refine(state), Answer::Evaluations(all)) if all.len() == 1 => state.refined(&all[0]),
             (Phase::Opening(mut opening), answer) => match opening.tell(answer) {
                 Ok(None) => Phase::Opening(opening),
-                Ok(Some(opened)) => State::new(opened),
+                Ok(Some(opened)) => State::begin(opened),
                 Err(error) => {
                     self.phase = Phase::Opening(opening);
                     return Err(error);
@@ -183,7 +183,7 @@ impl State {
         }
     }
 
-    fn new(opened: Opened) -> Phase {
+    fn begin(opened: Opened) -> Phase {
         let Opened { setup, start, unbounded, counts } = opened;
         let mut state = Box::new(Self::with(setup, start, counts));
         if unbounded {
@@ -474,7 +474,7 @@ impl State {
         }
         report.n_saturated = self.n_saturated;
         report.duality_gap = self.gap(at_x);
-        Phase::Done(solution)
+        Phase::Done(Box::new(solution))
     }
 
     /// How far the objective of penalised least squares is above that of its dual (J. Friedman, T. Hastie,

@@ -28,6 +28,7 @@ pub use admm::Admm;
 pub use block::{BlockProblem, BlockSolution};
 pub use gradient::GradientDescent;
 pub use irls::Irls;
+pub(crate) use model::Cholesky;
 pub use setup::{Coordinates, Spec};
 
 use crate::{error::Error, report::Report};
@@ -75,7 +76,7 @@ pub enum Ask {
         blocks: Vec<BlockProblem>,
     },
     /// Nothing: this is the answer.
-    Done(Solution),
+    Done(Box<Solution>),
 }
 
 /// What a shell answers.
@@ -104,6 +105,10 @@ pub struct Solution {
     pub intercept: f64,
     /// How it went and how far from the optimum this is.
     pub report: Report,
+    /// Where the working coordinates lie.
+    pub coordinates: Arc<Coordinates>,
+    /// The same in working coordinates, the intercept first.
+    pub point: Vec<f64>,
 }
 
 /// Any solver.

@@ -276,6 +276,8 @@ impl Setup {
             },
             coef,
             intercept,
+            coordinates: Arc::clone(&self.coordinates),
+            point: point.to_vec(),
         }
     }
 }

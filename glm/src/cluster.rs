@@ -22,11 +22,11 @@ use crate::{
     error::Error as GlmError,
     fit::{self, Fitted, NO_ROWS, checked},
     inference::Wanted,
-    kernel::{Evaluations, NullPoints, Rows, Subject, Summary},
+    kernel::{ByFold, Evaluations, FoldEvaluations, NullPoints, Rows, Subject, Summary},
     response::ChunkedResponse,
     solver::{
-        Answer, Ask, BlockProblem, BlockSolution, Coordinates, Curvature, Loss, Machine, Moments, Quadratic, Scatter,
-        Stride,
+        Answer, Ask, BlockProblem, BlockSolution, Coordinates, Curvature, FoldPoint, FoldRule, Loss, Machine, Moments,
+        Path, PathSolution, Quadratic, Scatter, Spec, Stride,
     },
 };
 
@@ -60,25 +60,60 @@ pub(crate) async fn fit_chunked(
     x: &ChunkedArray,
     response: &ChunkedResponse,
 ) -> Result<Fitted> {
-    let data = Chunked::of(cluster, x, response).await?;
-    let mut by_block: Option<Chunked> = None;
-    let loss = machine.spec().loss;
+    let mut data = Driven { data: Chunked::of(cluster, x, response).await?, by_block: None };
     loop {
-        let answer = match machine.ask() {
+        match machine.ask() {
             Ask::Done(solution) => {
                 let Some(wanted) = wanted else { return Ok(Fitted { solution: *solution, inference: None }) };
                 let subject = fit::subject(&solution, machine.spec(), wanted);
-                let summary = cluster.compute(&data.summary(subject)?).await?.finish();
+                let summary = cluster.compute(&data.data.summary(subject)?).await?.finish();
                 return Ok(fit::fitted(*solution, machine.spec(), wanted, &summary));
             }
+            ask => {
+                if let Some(answer) = data.answer(cluster, machine.spec(), ask).await? {
+                    machine.tell(answer)?;
+                }
+            }
+        }
+    }
+}
+
+/// Goes a path over chunks, wherever they are.
+pub(crate) async fn path_chunked(
+    cluster: &impl Compute,
+    mut path: Path,
+    x: &ChunkedArray,
+    response: &ChunkedResponse,
+) -> Result<PathSolution> {
+    let mut data = Driven { data: Chunked::of(cluster, x, response).await?, by_block: None };
+    while let Some(ask) = path.ask() {
+        if let Some(answer) = data.answer(cluster, &path.spec().spec, ask).await? {
+            path.tell(answer)?;
+        }
+    }
+    path.solution().cloned().ok_or(NO_ROWS)
+}
+
+/// Rows on workers, and the same cut as ADMM's blocks once that was asked for.
+struct Driven {
+    data: Chunked,
+    by_block: Option<Chunked>,
+}
+
+impl Driven {
+    /// The answer to a question; none where nothing was asked.
+    async fn answer(&mut self, cluster: &impl Compute, spec: &Spec, ask: Ask) -> Result<Option<Answer>> {
+        let (data, loss) = (&self.data, spec.loss);
+        Ok(Some(match ask {
+            Ask::Done(_) => return Ok(None),
             Ask::Moments => {
-                let found = cluster.compute(&data.moments(loss, machine.spec().shares)?).await?.finish();
-                checked(found.bad, machine.spec())?;
+                let found = cluster.compute(&data.moments(loss, spec.shares)?).await?.finish();
+                checked(found.bad, spec)?;
                 Answer::Moments(found)
             }
             Ask::Scatter => {
                 let found = cluster.compute(&data.scatter(loss)?).await?.finish();
-                checked(found.bad, machine.spec())?;
+                checked(found.bad, spec)?;
                 Answer::Scatter(found)
             }
             Ask::Null { intercepts } => Answer::Null(cluster.compute(&data.null(loss, intercepts)?).await?.finish().0),
@@ -90,18 +125,46 @@ pub(crate) async fn fit_chunked(
                 let about = About { loss, coordinates, point, curvature, stride };
                 Answer::Quadratic(cluster.compute(&data.quadratic(about)?).await?.finish())
             }
+            Ask::MomentsByFold { rule } => {
+                let found = cluster.compute(&data.moments_by_fold(loss, spec.shares, rule)?).await?.finish().0;
+                checked(found.iter().find_map(|fold| fold.bad), spec)?;
+                Answer::MomentsByFold(found)
+            }
+            Ask::ScatterByFold { rule } => {
+                let found = cluster.compute(&data.scatter_by_fold(loss, rule)?).await?.finish().0;
+                checked(found.iter().find_map(|fold| fold.bad), spec)?;
+                Answer::ScatterByFold(found)
+            }
+            Ask::Folds { rule, coordinates, points, quadratics } => {
+                let quadratics: Vec<_> = quadratics
+                    .into_iter()
+                    .map(|(at, curvature)| {
+                        let coordinates = Arc::clone(&coordinates);
+                        data.quadratic_by_fold(FoldAbout { loss, coordinates, at, curvature, rule })
+                    })
+                    .collect::<Result<_>>()?;
+                let evaluations: Vec<_> = if points.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![data.evaluate_by_fold(FoldPoints { loss, coordinates, points, rule })?]
+                };
+                let (evaluations, quadratics) = cluster.compute(&(evaluations, quadratics)).await?;
+                Answer::Folds {
+                    evaluations: evaluations.into_iter().flat_map(|all| all.finish().0).collect(),
+                    quadratics: quadratics.into_iter().map(Subtrees::finish).collect(),
+                }
+            }
             Ask::BlockSolve { blocks } => {
                 // The blocks are the same in every step: their rows are brought together once.
-                let rows = match by_block.take() {
+                let rows = match self.by_block.take() {
                     Some(rows) => rows,
                     None => data.recut(cluster, &blocks).await?,
                 };
                 let solutions = cluster.compute(&rows.solve(blocks)).await?;
-                by_block = Some(rows);
+                self.by_block = Some(rows);
                 Answer::Blocks(solutions)
             }
-        };
-        machine.tell(answer)?;
+        }))
     }
 }
 
@@ -124,6 +187,25 @@ pub(crate) struct About {
     stride: Stride,
 }
 
+/// The points of an [`Ask::Folds`], as they travel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FoldPoints {
+    loss: Loss,
+    coordinates: Arc<Coordinates>,
+    points: Vec<FoldPoint>,
+    rule: FoldRule,
+}
+
+/// One of its quadratics.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FoldAbout {
+    loss: Loss,
+    coordinates: Arc<Coordinates>,
+    at: FoldPoint,
+    curvature: Curvature,
+    rule: FoldRule,
+}
+
 /// What there is of a row beside X and y, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extras {
@@ -131,6 +213,7 @@ pub(crate) struct Extras {
     offset: bool,
     trials: bool,
     groups: bool,
+    folds: bool,
 }
 
 /// X, y and what belongs to each row, cut at the same rows and computed.
@@ -138,7 +221,7 @@ struct Chunked {
     rows: Chunks,
     n_features: usize,
     x: Vec<Delayed<Block>>,
-    /// y, then what there is of weights, offset, trials and groups, for each chunk.
+    /// y, then what there is of weights, offset, trials, groups and folds, for each chunk.
     columns: Vec<Vec<Delayed<Block>>>,
     extras: Extras,
 }
@@ -153,8 +236,8 @@ impl Chunked {
         })?;
         crate::params::check_shapes((rows.len(), columns.len()), n_targets)?;
         let (y, extra) = response.columns()?;
-        let [weights, offset, trials, groups] = extra.each_ref().map(Option::is_some);
-        let extras = Extras { weights, offset, trials, groups };
+        let [weights, offset, trials, groups, folds] = extra.each_ref().map(Option::is_some);
+        let extras = Extras { weights, offset, trials, groups, folds };
         let columns: Vec<ChunkedArray> = std::iter::once(y).chain(extra.into_iter().flatten()).collect();
         Self::cut(cluster, x, &columns, extras, rows).await
     }
@@ -243,6 +326,38 @@ impl Chunked {
         )
     }
 
+    fn moments_by_fold(&self, loss: Loss, shares: bool, rule: FoldRule) -> Result<Delayed<Subtrees<ByFold<Moments>>>> {
+        let how = Delayed::value((loss, shares, rule));
+        self.pass(
+            |x, columns, panel, extras| moments_by_fold::delayed(x, columns, panel, extras, &how),
+            merge_moments_by_fold::delayed,
+        )
+    }
+
+    fn scatter_by_fold(&self, loss: Loss, rule: FoldRule) -> Result<Delayed<Subtrees<ByFold<Scatter>>>> {
+        let how = Delayed::value((loss, rule));
+        self.pass(
+            |x, columns, panel, extras| scatter_by_fold::delayed(x, columns, panel, extras, &how),
+            merge_scatter_by_fold::delayed,
+        )
+    }
+
+    fn evaluate_by_fold(&self, points: FoldPoints) -> Result<Delayed<Subtrees<FoldEvaluations>>> {
+        let points = Delayed::value(points);
+        self.pass(
+            |x, columns, panel, extras| evaluate_by_fold::delayed(x, columns, panel, extras, &points),
+            merge_fold_evaluations::delayed,
+        )
+    }
+
+    fn quadratic_by_fold(&self, about: FoldAbout) -> Result<Delayed<Subtrees<Quadratic>>> {
+        let about = Delayed::value(about);
+        self.pass(
+            |x, columns, panel, extras| quadratic_by_fold::delayed(x, columns, panel, extras, &about),
+            merge_quadratic::delayed,
+        )
+    }
+
     fn summary(&self, subject: Subject) -> Result<Delayed<Subtrees<Summary>>> {
         let subject = Delayed::value(subject);
         self.pass(
@@ -269,9 +384,9 @@ fn rows<'a>(x: Option<&'a Block>, columns: &'a [Arc<Block>], first_panel: usize,
     let mut rest = columns[1..].iter();
     let mut next = |there: bool| if there { rest.next().map(|block| block.as_slice()) } else { None };
     let (weights, offset) = (next(extras.weights), next(extras.offset));
-    let (trials, groups) = (next(extras.trials), next(extras.groups));
+    let (trials, groups, folds) = (next(extras.trials), next(extras.groups), next(extras.folds));
     let (x, n_features) = x.map_or((&[][..], 0), |x| (x.as_slice(), x.dims().1));
-    Rows { x, y: columns[0].as_slice(), weights, offset, trials, groups, n_features, first_panel }
+    Rows { x, y: columns[0].as_slice(), weights, offset, trials, groups, folds, n_features, first_panel }
 }
 
 fn merged<T: Combine + Clone>(parts: &[Arc<Subtrees<T>>]) -> Result<Subtrees<T>> {
@@ -362,6 +477,69 @@ pub(crate) fn quadratic(
 #[task(name = "glm.merge_quadratic")]
 pub(crate) fn merge_quadratic(parts: &[Arc<Subtrees<Quadratic>>]) -> Result<Subtrees<Quadratic>> {
     merged(parts)
+}
+
+#[task(name = "glm.moments_by_fold")]
+pub(crate) fn moments_by_fold(
+    x: &Block,
+    columns: &[Arc<Block>],
+    first_panel: usize,
+    extras: Extras,
+    how: &(Loss, bool, FoldRule),
+) -> Result<Subtrees<ByFold<Moments>>> {
+    rows(Some(x), columns, first_panel, extras).moments_by_fold(how.0, how.1, how.2).ok_or(NO_ROWS)
+}
+
+#[task(name = "glm.merge_moments_by_fold")]
+pub(crate) fn merge_moments_by_fold(parts: &[Arc<Subtrees<ByFold<Moments>>>]) -> Result<Subtrees<ByFold<Moments>>> {
+    merged(parts)
+}
+
+#[task(name = "glm.scatter_by_fold")]
+pub(crate) fn scatter_by_fold(
+    x: &Block,
+    columns: &[Arc<Block>],
+    first_panel: usize,
+    extras: Extras,
+    how: &(Loss, FoldRule),
+) -> Result<Subtrees<ByFold<Scatter>>> {
+    rows(Some(x), columns, first_panel, extras).scatter_by_fold(how.0, how.1).ok_or(NO_ROWS)
+}
+
+#[task(name = "glm.merge_scatter_by_fold")]
+pub(crate) fn merge_scatter_by_fold(parts: &[Arc<Subtrees<ByFold<Scatter>>>]) -> Result<Subtrees<ByFold<Scatter>>> {
+    merged(parts)
+}
+
+#[task(name = "glm.evaluate_by_fold")]
+pub(crate) fn evaluate_by_fold(
+    x: &Block,
+    columns: &[Arc<Block>],
+    first_panel: usize,
+    extras: Extras,
+    at: &FoldPoints,
+) -> Result<Subtrees<FoldEvaluations>> {
+    let rows = rows(Some(x), columns, first_panel, extras);
+    rows.evaluate_by_fold(at.loss, &at.coordinates, &at.points, at.rule).ok_or(NO_ROWS)
+}
+
+#[task(name = "glm.merge_fold_evaluations")]
+pub(crate) fn merge_fold_evaluations(parts: &[Arc<Subtrees<FoldEvaluations>>]) -> Result<Subtrees<FoldEvaluations>> {
+    merged(parts)
+}
+
+#[task(name = "glm.quadratic_by_fold")]
+pub(crate) fn quadratic_by_fold(
+    x: &Block,
+    columns: &[Arc<Block>],
+    first_panel: usize,
+    extras: Extras,
+    about: &FoldAbout,
+) -> Result<Subtrees<Quadratic>> {
+    let FoldAbout { loss, coordinates, at, curvature, rule } = about;
+    rows(Some(x), columns, first_panel, extras)
+        .quadratic_by_fold(*loss, coordinates, at, *curvature, *rule)
+        .ok_or(NO_ROWS)
 }
 
 #[task(name = "glm.summary")]

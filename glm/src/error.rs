@@ -21,6 +21,14 @@ pub enum Error {
     /// Every weight is 0.
     #[error("the weights sum to 0, so no row is left to learn from; give at least one row a weight above 0")]
     NoWeight,
+    /// y has one value only, at the end of its range, so a path has nowhere to begin.
+    #[error("{family}: y is {y} in every row, so there is no finite optimum and no path to it")]
+    OneClass {
+        /// The family.
+        family: &'static str,
+        /// The value.
+        y: f64,
+    },
     /// The family has no mean where the solver would begin.
     #[error(
         "the {family} family has no mean at the linear predictor {intercept} under the {link} link; \

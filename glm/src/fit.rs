@@ -8,7 +8,7 @@ use phalanx_learn::{Error, Result};
 use crate::{
     inference::{Inference, Wanted, WeightsKind},
     kernel::{BadValue, Place, Rows, Subject, Summary},
-    solver::{Answer, Ask, BlockProblem, Machine, Solution, Spec},
+    solver::{Answer, Ask, BlockProblem, Curvature, FoldPoint, Machine, Path, PathSolution, Solution, Spec},
 };
 
 /// Numbers that one thread should have at least: below, starting it costs more than it brings.
@@ -31,6 +31,16 @@ pub(crate) fn fit_local(mut machine: Machine, wanted: Option<Wanted>, rows: Rows
             }
         }
     }
+}
+
+/// Goes a path over rows in memory.
+pub(crate) fn path_local(mut path: Path, rows: Rows<'_>) -> Result<PathSolution> {
+    while let Some(ask) = path.ask() {
+        if let Some(answer) = answer(rows, &path.spec().spec, &ask)? {
+            path.tell(answer)?;
+        }
+    }
+    path.solution().cloned().ok_or(NO_ROWS)
 }
 
 /// What a fit gives.
@@ -81,6 +91,27 @@ pub(crate) fn answer(rows: Rows<'_>, spec: &Spec, ask: &Ask) -> Result<Option<An
         Ask::Quadratic { coordinates, point, curvature, stride } => {
             Answer::Quadratic(on_threads(rows, |rows| rows.quadratic(loss, coordinates, point, *curvature, *stride))?)
         }
+        Ask::MomentsByFold { rule } => {
+            let found = on_threads(rows, |rows| rows.moments_by_fold(loss, spec.shares, *rule))?.0;
+            checked(found.iter().find_map(|fold| fold.bad), spec)?;
+            Answer::MomentsByFold(found)
+        }
+        Ask::ScatterByFold { rule } => {
+            let found = on_threads(rows, |rows| rows.scatter_by_fold(loss, *rule))?.0;
+            checked(found.iter().find_map(|fold| fold.bad), spec)?;
+            Answer::ScatterByFold(found)
+        }
+        Ask::Folds { rule, coordinates, points, quadratics } => {
+            let evaluations = if points.is_empty() {
+                Vec::new()
+            } else {
+                on_threads(rows, |rows| rows.evaluate_by_fold(loss, coordinates, points, *rule))?.0
+            };
+            let quadratic = |(at, curvature): &(FoldPoint, Curvature)| {
+                on_threads(rows, |rows| rows.quadratic_by_fold(loss, coordinates, at, *curvature, *rule))
+            };
+            Answer::Folds { evaluations, quadratics: quadratics.iter().map(quadratic).collect::<Result<_>>()? }
+        }
         Ask::BlockSolve { blocks } => {
             let solve = |block: &BlockProblem| block.solve(rows.slice(block.rows.clone()));
             Answer::Blocks(blocks.iter().map(solve).collect::<Result<_, _>>()?)
@@ -130,6 +161,7 @@ pub(crate) fn checked(bad: Option<BadValue>, spec: &Spec) -> Result<()> {
         Place::Y => ("y", None),
         Place::Weight => ("the sample weight", None),
         Place::Offset => ("the offset", None),
+        Place::Fold => ("the fold", None),
     };
     if !value.is_finite() {
         return Err(Error::NotFinite { what, row, column, value });
@@ -137,6 +169,7 @@ pub(crate) fn checked(bad: Option<BadValue>, spec: &Spec) -> Result<()> {
     let family = spec.loss.family;
     let expected = match place {
         Place::Weight => "0 or more",
+        Place::Fold => "a whole number from 0, or 1, to the number of folds",
         _ => family.expects(),
     };
     Err(Error::Domain { metric: family.name(), what, row, value, expected })

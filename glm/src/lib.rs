@@ -53,6 +53,7 @@ pub mod link;
 mod loss;
 pub mod model;
 pub mod params;
+pub mod path;
 mod penalty;
 pub mod report;
 pub mod response;
@@ -68,5 +69,6 @@ pub use params::{
     GammaRegression, Glm, HuberRegression, InverseGaussianRegression, LinearRegression, LogisticRegression,
     NegativeBinomialRegression, PoissonRegression, Solver, TweedieRegression,
 };
+pub use path::{GlmPath, PathModel, Select};
 pub use report::{Report, StopReason};
 pub use response::{ChunkedResponse, Response};

@@ -19,6 +19,7 @@ use crate::kernel::Rows;
 /// | `exposure` | 1 | its logarithm is added to the linear predictor: y counts of an exposure this large | above 0 |
 /// | `trials` | 1 | y is successes of so many trials, of the binomial family | whole, y or more; 0: the row is absent |
 /// | `groups` | none | rows of one group hang together, for clustered covariance | any number |
+/// | `folds` | drawn | which fold of a cross-validation holds the row out | whole numbers from 0 or from 1 |
 ///
 /// A row's weight and its trials multiply: `trials` makes y a share and the weight what it was times the trials.
 ///
@@ -44,6 +45,7 @@ pub struct Response<'a> {
     exposure: Option<ArrayView1<'a, f64>>,
     trials: Option<ArrayView1<'a, f64>>,
     groups: Option<ArrayView1<'a, f64>>,
+    folds: Option<ArrayView1<'a, f64>>,
 }
 
 /// y in chunks, with what belongs to each of its rows: as [`Response`], each lazy or persisted and in any chunks.
@@ -73,12 +75,13 @@ pub struct ChunkedResponse {
     exposure: Option<ChunkedArray>,
     trials: Option<ChunkedArray>,
     groups: Option<ChunkedArray>,
+    folds: Option<ChunkedArray>,
 }
 
 impl<'a> Response<'a> {
     /// y, each row counting once.
     pub fn new(y: impl Into<ArrayView1<'a, f64>>) -> Self {
-        Self { y: y.into(), sample_weight: None, offset: None, exposure: None, trials: None, groups: None }
+        Self { y: y.into(), sample_weight: None, offset: None, exposure: None, trials: None, groups: None, folds: None }
     }
 
     /// Sets how often each row counts.
@@ -116,12 +119,23 @@ impl<'a> Response<'a> {
         self
     }
 
+    /// Sets the fold of each row for cross-validation: whole numbers from 0 or from 1.
+    #[must_use]
+    pub fn folds(mut self, folds: impl Into<ArrayView1<'a, f64>>) -> Self {
+        self.folds = Some(folds.into());
+        self
+    }
+
     pub(crate) const fn has_trials(&self) -> bool {
         self.trials.is_some()
     }
 
     pub(crate) const fn has_groups(&self) -> bool {
         self.groups.is_some()
+    }
+
+    pub(crate) const fn has_folds(&self) -> bool {
+        self.folds.is_some()
     }
 
     /// Rows as the kernels want them: one after the other, y a share, exposure in the offset.
@@ -137,6 +151,7 @@ impl<'a> Response<'a> {
             ("exposure", &self.exposure),
             ("trials", &self.trials),
             ("groups", &self.groups),
+            ("folds", &self.folds),
         ];
         for (name, values) in named {
             if let Some(values) = values {
@@ -172,11 +187,12 @@ impl<'a> Response<'a> {
             let old = offset.unwrap_or_else(|| vec![0.; n].into());
             offset = Some(old.iter().zip(exposure).map(|(o, e)| o + e.ln()).collect());
         }
-        let [trials, groups] = [&self.trials, &self.groups].map(|values| values.as_ref().map(slice));
+        let [trials, groups, folds] =
+            [&self.trials, &self.groups, &self.folds].map(|values| values.as_ref().map(slice));
         if let Some(groups) = &self.groups {
             validate::finite_vector("groups", groups.view())?;
         }
-        Ok(LocalRows { x: x_rows, n_features: x.ncols(), y, weights, offset, trials, groups })
+        Ok(LocalRows { x: x_rows, n_features: x.ncols(), y, weights, offset, trials, groups, folds })
     }
 }
 
@@ -190,6 +206,7 @@ pub(crate) struct LocalRows<'a> {
     offset: Option<Cow<'a, [f64]>>,
     trials: Option<Cow<'a, [f64]>>,
     groups: Option<Cow<'a, [f64]>>,
+    folds: Option<Cow<'a, [f64]>>,
 }
 
 impl LocalRows<'_> {
@@ -201,6 +218,7 @@ impl LocalRows<'_> {
             offset: self.offset.as_deref(),
             trials: self.trials.as_deref(),
             groups: self.groups.as_deref(),
+            folds: self.folds.as_deref(),
             n_features: self.n_features,
             first_panel: 0,
         }
@@ -214,7 +232,15 @@ fn slice<'r>(values: &'r ArrayView1<'_, f64>) -> Cow<'r, [f64]> {
 impl ChunkedResponse {
     /// y, each row counting once.
     pub fn new(y: &ChunkedArray) -> Self {
-        Self { y: y.clone(), sample_weight: None, offset: None, exposure: None, trials: None, groups: None }
+        Self {
+            y: y.clone(),
+            sample_weight: None,
+            offset: None,
+            exposure: None,
+            trials: None,
+            groups: None,
+            folds: None,
+        }
     }
 
     /// Sets how often each row counts.
@@ -252,6 +278,13 @@ impl ChunkedResponse {
         self
     }
 
+    /// Sets the fold of each row for cross-validation: whole numbers from 0 or from 1.
+    #[must_use]
+    pub fn folds(mut self, folds: &ChunkedArray) -> Self {
+        self.folds = Some(folds.clone());
+        self
+    }
+
     pub(crate) const fn has_trials(&self) -> bool {
         self.trials.is_some()
     }
@@ -260,9 +293,13 @@ impl ChunkedResponse {
         self.groups.is_some()
     }
 
-    /// y, then weights, offset, trials and groups where there are some, as solvers know them, lazily: the same
+    pub(crate) const fn has_folds(&self) -> bool {
+        self.folds.is_some()
+    }
+
+    /// y, then weights, offset, trials, groups and folds where there are some, as solvers know them, lazily: the same
     /// operations on each number as in memory.
-    pub(crate) fn columns(&self) -> Result<(ChunkedArray, [Option<ChunkedArray>; 4])> {
+    pub(crate) fn columns(&self) -> Result<(ChunkedArray, [Option<ChunkedArray>; 5])> {
         let n = self.y.n_rows();
         let named = [
             ("sample_weight", &self.sample_weight),
@@ -270,6 +307,7 @@ impl ChunkedResponse {
             ("exposure", &self.exposure),
             ("trials", &self.trials),
             ("groups", &self.groups),
+            ("folds", &self.folds),
         ];
         for (name, values) in named {
             if let Some(values) = values {
@@ -295,6 +333,6 @@ impl ChunkedResponse {
                 Some(offset) => offset.try_add(&exposure.ln())?,
             });
         }
-        Ok((y, [weights, offset, self.trials.clone(), self.groups.clone()]))
+        Ok((y, [weights, offset, self.trials.clone(), self.groups.clone(), self.folds.clone()]))
     }
 }

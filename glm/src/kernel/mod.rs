@@ -5,6 +5,7 @@
 //! differ where the processor has fused multiply-add.
 
 mod evaluate;
+mod folds;
 mod moments;
 mod null;
 mod quadratic;
@@ -15,6 +16,8 @@ use phalanx_array::panel::{PANEL, n_panels};
 
 pub use evaluate::Evaluation;
 pub(crate) use evaluate::{Evaluations, add_constants, predict};
+pub(crate) use folds::{ByFold, FoldEvaluations};
+pub use folds::{FoldEvaluation, FoldPoint, FoldRule};
 pub use moments::{BadValue, Moments, Place, Spread};
 pub use null::NullPoint;
 pub(crate) use null::NullPoints;
@@ -48,6 +51,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) trials: Option<&'a [f64]>,
     /// A number for each group of rows that hang together; only clustered covariance depends on them.
     pub(crate) groups: Option<&'a [f64]>,
+    /// The fold of each row, as a number; only cross-validation depends on them.
+    pub(crate) folds: Option<&'a [f64]>,
     pub(crate) n_features: usize,
     pub(crate) first_panel: usize,
 }
@@ -63,13 +68,14 @@ pub(crate) struct Panel<'a> {
     pub(crate) offset: Option<&'a [f64]>,
     pub(crate) trials: Option<&'a [f64]>,
     pub(crate) groups: Option<&'a [f64]>,
+    pub(crate) folds: Option<&'a [f64]>,
 }
 
 impl<'a> Rows<'a> {
     /// Rows of weight 1 without an offset, from panel 0 on.
     #[cfg(test)]
     pub(crate) const fn plain(x: &'a [f64], y: &'a [f64], n_features: usize) -> Self {
-        Self { x, y, weights: None, offset: None, trials: None, groups: None, n_features, first_panel: 0 }
+        Self { x, y, weights: None, offset: None, trials: None, groups: None, folds: None, n_features, first_panel: 0 }
     }
 
     /// The panels, from the first to the last.
@@ -84,7 +90,8 @@ impl<'a> Rows<'a> {
                 weights: self.weights.map(|weights| &weights[rows.clone()]),
                 offset: self.offset.map(|offset| &offset[rows.clone()]),
                 trials: self.trials.map(|trials| &trials[rows.clone()]),
-                groups: self.groups.map(|groups| &groups[rows]),
+                groups: self.groups.map(|groups| &groups[rows.clone()]),
+                folds: self.folds.map(|folds| &folds[rows]),
             }
         })
     }
@@ -99,6 +106,7 @@ impl<'a> Rows<'a> {
             offset: self.offset.map(|offset| &offset[rows.clone()]),
             trials: self.trials.map(|trials| &trials[rows.clone()]),
             groups: self.groups.map(|groups| &groups[rows.clone()]),
+            folds: self.folds.map(|folds| &folds[rows.clone()]),
             first_panel: self.first_panel + rows.start / PANEL,
             ..self
         }

@@ -62,6 +62,8 @@ pub enum Place {
     Weight,
     /// The offset.
     Offset,
+    /// The fold of a cross-validation.
+    Fold,
 }
 
 impl Spread {
@@ -110,7 +112,7 @@ impl Rows<'_> {
 }
 
 #[inline(always)]
-fn moments_panel(loss: Loss, panel: Panel<'_>, p: usize, shares: bool) -> Moments {
+pub(super) fn moments_panel(loss: Loss, panel: Panel<'_>, p: usize, shares: bool) -> Moments {
     let Panel { x, y, weights, offset, .. } = panel;
     let total = sum_of(weights, y.len());
     let means = column_means(x, p, weights, total);

@@ -76,7 +76,13 @@ impl Rows<'_> {
 }
 
 #[inline(always)]
-fn scatter_panel(loss: Loss, panel: Panel<'_>, p: usize, design: &mut Vec<f64>, product: &mut Array2<f64>) -> Scatter {
+pub(super) fn scatter_panel(
+    loss: Loss,
+    panel: Panel<'_>,
+    p: usize,
+    design: &mut Vec<f64>,
+    product: &mut Array2<f64>,
+) -> Scatter {
     let Panel { x, y, weights, offset, .. } = panel;
     let (n, q) = (y.len(), p + 1);
     design.clear();

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Answer, Ask, Solution, Spec, mismatch,
     model::{Cholesky, Packed, condition, minimise},
+    normal::Normal,
     opening::{Opened, Opening},
     setup::{Counts, Local, Setup},
 };
@@ -67,7 +68,7 @@ enum Phase {
     Look(Box<State>),
     /// Waits for the same at `trial`, with the matrix where it is not kept.
     Trial(Box<State>),
-    Done(Box<Solution>),
+    Done(Box<Solution>, Box<State>),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +94,8 @@ struct State {
     collinear: Vec<usize>,
     /// Whether the step before brought little.
     is_slow: bool,
+    /// Whether the certificate is left at what costs nothing.
+    brief: bool,
     /// Whether there is no finite optimum, and where it stands is all there is to say.
     unbounded: bool,
 }
@@ -111,6 +114,37 @@ impl Irls {
         &self.spec
     }
 
+    /// A machine for a problem of a path: it begins at `x`, where it first asks for loss, gradient and matrix.
+    pub(super) fn at(setup: Setup, x: Vec<f64>) -> Self {
+        let spec = Arc::clone(&setup.spec);
+        let state = State { brief: true, ..State::with(setup, x, Counts::default()) };
+        Self { spec, phase: Phase::Model(Box::new(state)) }
+    }
+
+    /// A machine for a problem much like one that is solved: it begins with that one's matrix, and where the problems
+    /// are of the same rows it asks nothing about where it begins.
+    pub(super) fn after(solved: &Self, setup: Setup, same_rows: bool) -> Self {
+        let Phase::Done(_, state) = &solved.phase else { return solved.clone() };
+        let mut state = state.clone();
+        state.setup = setup;
+        state.counts = Counts::default();
+        (state.keeps, state.is_slow, state.n_shorter) = (true, false, 0);
+        state.curvature = Curvature::Observed;
+        let within = |(x, w): (&f64, &crate::penalty::Weights)| x.clamp(w.lower, w.upper);
+        let x: Vec<f64> = state.x.iter().zip(&state.setup.weights).map(within).collect();
+        let spec = Arc::clone(&state.setup.spec);
+        let phase = if same_rows && x == state.x { state.step() } else { Phase::Look(Box::new(State { x, ..*state })) };
+        Self { spec, phase }
+    }
+
+    /// The answer, once there is one, with the mean loss and its gradient there.
+    pub(super) fn solved(&self) -> Option<(&Solution, &Local)> {
+        match &self.phase {
+            Phase::Done(solution, state) => Some((solution, &state.at_x)),
+            _ => None,
+        }
+    }
+
     /// What it wants to know.
     pub fn ask(&self) -> Ask {
         match &self.phase {
@@ -120,7 +154,7 @@ impl Irls {
             Phase::Refine(state) | Phase::Look(state) => state.setup.evaluate_at([&state.x]),
             Phase::Trial(state) if state.keeps => state.setup.evaluate_at([&state.trial]),
             Phase::Trial(state) => state.ask_quadratic(&state.trial),
-            Phase::Done(solution) => Ask::Done(solution.clone()),
+            Phase::Done(solution, _) => Ask::Done(solution.clone()),
         }
     }
 
@@ -179,6 +213,7 @@ impl State {
             n_saturated: None,
             collinear: Vec::new(),
             is_slow: false,
+            brief: false,
             unbounded: false,
         }
     }
@@ -214,41 +249,17 @@ impl State {
     /// The optimum of least squares, from means and products alone.
     fn least_squares(spec: &Arc<Spec>, scatter: &Scatter) -> Result<Phase, Error> {
         let setup = Setup::of_scatter(Arc::clone(spec), scatter)?;
-        let coordinates = Arc::clone(&setup.coordinates);
-        let (p, total) = (coordinates.n_features(), scatter.sum_weights);
-        let inverse: Vec<f64> = coordinates.scale.iter().map(|&s| if s > 0. { 1. / s } else { 0. }).collect();
-        // Without an intercept products are about 0 and not about the means.
-        let about = |i: usize, j: usize| {
-            let shift = if spec.fit_intercept { 0. } else { scatter.means[i] * scatter.means[j] };
-            scatter.product(i, j) / total + shift
-        };
-        let mut hessian = Vec::with_capacity((p + 1) * (p + 2) / 2);
-        hessian.push(if spec.fit_intercept { 1. } else { 0. });
-        for i in 0..p {
-            hessian.push(0.);
-            hessian.extend((0..=i).map(|j| about(i, j) * inverse[i] * inverse[j]));
-        }
-        let moment: Vec<f64> = std::iter::once(0.).chain((0..p).map(|i| about(i, p) * inverse[i])).collect();
-        let start_gradient: Vec<f64> = moment.iter().map(|m| -m).collect();
-        let mut x = vec![0.; p + 1];
-        if spec.fit_intercept {
-            x[0] = scatter.means[p];
-        }
-        let found = minimise(Packed(&hessian), &start_gradient, &x, &setup.weights);
-        let mut slopes = found.point.clone();
-        slopes[0] = 0.;
-        let fitted = Packed(&hessian).times(&slopes);
-        let explained = 2. * dot(&moment, &slopes) - dot(&fitted, &slopes);
-        let square = about(p, p);
-        let gradient: Vec<f64> = fitted.iter().zip(&moment).map(|(h, m)| h - m).collect();
+        let normal = Normal::new(scatter, &setup.coordinates);
+        let found = normal.minimise(&normal.origin(), &setup.weights);
+        let local = normal.local(&found.point);
         let mut state = Box::new(Self::with(setup, found.point, Counts { n_iter: 1, n_passes: 1 }));
-        state.at_x = Local { loss: 0.5 * (square - explained).max(0.), gradient };
-        state.hessian = hessian;
-        state.collinear = found.collinear;
         // Where the columns explain nearly all, or nearly repeat each other, digits cancel in the products.
-        let ill = condition(Packed(&state.hessian), p + 1).is_some_and(|condition| condition > 1e8);
-        let cancels = square - explained < 1e-5 * square;
-        if ill || cancels || !state.at_x.loss.is_finite() {
+        let ill = condition(Packed(&normal.hessian), state.x.len()).is_some_and(|condition| condition > 1e8);
+        let cancels = normal.cancels(local.loss) || !local.loss.is_finite();
+        state.at_x = local;
+        state.hessian = normal.hessian;
+        state.collinear = found.collinear;
+        if ill || cancels {
             return Ok(Phase::Refine(state));
         }
         Ok(state.finish())
@@ -454,14 +465,15 @@ impl State {
         self.done(&at_x, StopReason::Optimal)
     }
 
-    fn done(self: Box<Self>, at_x: &Local, stop: StopReason) -> Phase {
+    fn done(mut self: Box<Self>, at_x: &Local, stop: StopReason) -> Phase {
+        self.at_x.clone_from(at_x);
         // A step within rounding of the last may not have converged by the measure; the setup tells.
         let violation = self.setup.kkt_relative(&self.x, at_x);
         let stop =
             if stop == StopReason::Optimal && violation > self.setup.spec.tol { StopReason::Precision } else { stop };
         let mut solution = self.setup.solution(&self.x, at_x, self.counts, stop);
         let report = &mut solution.report;
-        if !self.hessian.is_empty() {
+        if !self.hessian.is_empty() && !self.brief {
             let size = self.x.len();
             let penalised = |i: usize, j: usize| {
                 Packed(&self.hessian).at(i, j) + if i == j { self.setup.weights[i].l2 } else { 0. }
@@ -473,8 +485,8 @@ impl State {
             report.collinear_columns = collinear.filter(|column| !constant.contains(column)).collect();
         }
         report.n_saturated = self.n_saturated;
-        report.duality_gap = self.gap(at_x);
-        Phase::Done(Box::new(solution))
+        report.duality_gap = if self.brief { None } else { self.gap(at_x) };
+        Phase::Done(Box::new(solution), self)
     }
 
     /// How far the objective of penalised least squares is above that of its dual (J. Friedman, T. Hastie,

@@ -17,7 +17,9 @@ pub mod block;
 pub mod gradient;
 pub mod irls;
 mod model;
+mod normal;
 mod opening;
+pub mod path;
 mod setup;
 
 use std::sync::Arc;
@@ -29,11 +31,12 @@ pub use block::{BlockProblem, BlockSolution};
 pub use gradient::GradientDescent;
 pub use irls::Irls;
 pub(crate) use model::Cholesky;
+pub use path::{CvCurve, Path, PathPoint, PathSolution, PathSpec};
 pub use setup::{Coordinates, Spec};
 
 use crate::{error::Error, report::Report};
 pub use crate::{
-    kernel::{Evaluation, Moments, NullPoint, Quadratic, Scatter, Stride},
+    kernel::{Evaluation, FoldEvaluation, FoldPoint, FoldRule, Moments, NullPoint, Quadratic, Scatter, Stride},
     loss::{Curvature, Loss},
     penalty::Penalty,
 };
@@ -70,6 +73,28 @@ pub enum Ask {
         /// Which panels to look at.
         stride: Stride,
     },
+    /// The moments of each fold.
+    MomentsByFold {
+        /// Which rows belong to which fold.
+        rule: FoldRule,
+    },
+    /// Means and cross products of each fold.
+    ScatterByFold {
+        /// Which rows belong to which fold.
+        rule: FoldRule,
+    },
+    /// Loss and gradient at some points, and the matrix of second derivatives at others, each without a fold of the
+    /// rows, in one pass.
+    Folds {
+        /// Which rows belong to which fold.
+        rule: FoldRule,
+        /// Where the working coordinates lie.
+        coordinates: Arc<Coordinates>,
+        /// Where to look at loss and gradient.
+        points: Vec<FoldPoint>,
+        /// Where to look at the matrix too.
+        quadratics: Vec<(FoldPoint, Curvature)>,
+    },
     /// The minimum of each of ADMM's block problems.
     BlockSolve {
         /// One a block, in the order of their rows.
@@ -92,6 +117,17 @@ pub enum Answer {
     Quadratic(Quadratic),
     /// To [`Ask::Evaluate`]: one a point, in the order asked.
     Evaluations(Vec<Evaluation>),
+    /// To [`Ask::MomentsByFold`].
+    MomentsByFold(Vec<Moments>),
+    /// To [`Ask::ScatterByFold`].
+    ScatterByFold(Vec<Scatter>),
+    /// To [`Ask::Folds`].
+    Folds {
+        /// One a point, in the order asked.
+        evaluations: Vec<FoldEvaluation>,
+        /// One a point of the others, in the order asked.
+        quadratics: Vec<Quadratic>,
+    },
     /// To [`Ask::BlockSolve`]: one a block, in the order asked.
     Blocks(Vec<BlockSolution>),
 }
@@ -185,6 +221,9 @@ impl Ask {
             Self::Null { .. } => "null losses",
             Self::Evaluate { .. } => "evaluations",
             Self::Quadratic { .. } => "a quadratic",
+            Self::MomentsByFold { .. } => "moments of folds",
+            Self::ScatterByFold { .. } => "means and cross products of folds",
+            Self::Folds { .. } => "losses of folds",
             Self::BlockSolve { .. } => "block solutions",
             Self::Done(_) => "nothing more",
         }
@@ -200,6 +239,9 @@ impl Answer {
             Self::Null(_) => "null losses",
             Self::Quadratic(_) => "a quadratic",
             Self::Evaluations(_) => "evaluations",
+            Self::MomentsByFold(_) => "moments of folds",
+            Self::ScatterByFold(_) => "means and cross products of folds",
+            Self::Folds { .. } => "losses of folds",
             Self::Blocks(_) => "block solutions",
         }
     }

@@ -63,6 +63,8 @@ pub(crate) struct Setup {
     pub(crate) weights: Vec<Weights>,
     /// Of each column's coefficient in the data's units.
     raw_weights: Vec<Weights>,
+    /// The standard deviation of each column.
+    deviations: Vec<f64>,
     pub(crate) n_rows: usize,
     n_used: usize,
     pub(crate) sum_weights: f64,
@@ -112,6 +114,12 @@ impl Coordinates {
         (coef, if self.has_intercept { point[0] - shift } else { 0. })
     }
 
+    /// The weights of each working coordinate from those of the raw coefficients.
+    fn weights(&self, raw: &[Weights]) -> Vec<Weights> {
+        let weight = |(&s, w): (&f64, &Weights)| if s > 0. { w.scaled(s) } else { *w };
+        std::iter::once(Weights::default()).chain(self.scale.iter().zip(raw).map(weight)).collect()
+    }
+
     /// Turns derivatives by the coefficients of the centred columns into those by the working coordinates.
     #[inline(always)]
     pub(crate) fn scale_gradient(&self, gradient: &mut [f64]) {
@@ -142,7 +150,7 @@ impl Setup {
             return Err(Error::NoWeight);
         }
         let centred = spec.fit_intercept;
-        let (mut scale, mut raw_weights) = (Vec::new(), Vec::new());
+        let (mut scale, mut deviations) = (Vec::new(), Vec::new());
         for (column, spread) in moments.x.iter().enumerate() {
             let square = spread.mean_square(total, centred);
             if !square.is_finite() {
@@ -151,20 +159,21 @@ impl Setup {
             // Below this the spread is the rounding of the numbers themselves.
             let flat = square.sqrt() <= 1e-12 * spread.mean.abs();
             scale.push(if flat { 0. } else { square.sqrt() });
-            raw_weights.push(spec.penalty.weights(column, spread.mean_square(total, true).sqrt()));
+            deviations.push(spread.mean_square(total, true).sqrt());
         }
         if !moments.y.mean_square(total, centred).is_finite() {
             return Err(Error::Overflow { what: "y".into() });
         }
         let centre = moments.x.iter().map(|spread| if centred { spread.mean } else { 0. }).collect();
-        let weight = |(&s, w): (&f64, &Weights)| if s > 0. { w.scaled(s) } else { *w };
-        let weights = scale.iter().zip(&raw_weights).map(weight);
-        let weights = std::iter::once(Weights::default()).chain(weights).collect();
+        let raw_weights: Vec<Weights> =
+            deviations.iter().enumerate().map(|(column, &sd)| spec.penalty.weights(column, sd)).collect();
+        let coordinates = Coordinates { centre, scale, has_intercept: centred };
         Ok(Self {
             spec,
-            coordinates: Arc::new(Coordinates { centre, scale, has_intercept: centred }),
-            weights,
+            weights: coordinates.weights(&raw_weights),
+            coordinates: Arc::new(coordinates),
             raw_weights,
+            deviations,
             n_rows: moments.n_rows,
             n_used: moments.n_used,
             sum_weights: total,
@@ -195,6 +204,62 @@ impl Setup {
         setup.unit = if variance > 0. { variance.sqrt() } else { 1. };
         setup.null_deviance = variance * moments.sum_weights;
         Ok(setup)
+    }
+
+    /// The same with another strength of the penalty.
+    pub(crate) fn at_alpha(&self, alpha: f64) -> Self {
+        let penalty = Penalty { alpha, ..self.spec.penalty.clone() };
+        let weights = |(column, &sd): (usize, &f64)| penalty.weights(column, sd);
+        let raw_weights: Vec<Weights> = self.deviations.iter().enumerate().map(weights).collect();
+        Self { weights: self.coordinates.weights(&raw_weights), raw_weights, ..self.clone() }
+    }
+
+    /// The same with every penalised coefficient held at 0.
+    pub(crate) fn pinned(&self) -> Self {
+        let unit = self.at_alpha(1.);
+        let pin = |w: &Weights| {
+            if w.l1 > 0. || w.l2 > 0. { Weights { l1: 0., l2: 0., lower: 0., upper: 0. } } else { *w }
+        };
+        let raw_weights: Vec<Weights> = unit.raw_weights.iter().map(pin).collect();
+        Self { weights: self.coordinates.weights(&raw_weights), raw_weights, ..unit }
+    }
+
+    /// The same for some of the rows, in the same coordinates.
+    pub(crate) fn of_part(&self, moments: &Moments) -> Result<Self, Error> {
+        let part = Self::new(Arc::clone(&self.spec), moments)?;
+        Ok(Self {
+            weights: self.coordinates.weights(&part.raw_weights),
+            coordinates: Arc::clone(&self.coordinates),
+            unit: self.unit,
+            curvature: self.curvature,
+            ..part
+        })
+    }
+
+    /// The least alpha at which every penalised coefficient is 0, given the gradient of the mean loss where they are:
+    /// as glmnet, with at least a thousandth of the penalty counted as L1.
+    pub(crate) fn largest_alpha(&self, gradient: &[f64]) -> f64 {
+        let l1_ratio = self.spec.penalty.l1_ratio.max(1e-3);
+        let all_l1 = Penalty { alpha: 1., l1_ratio: 1., ..self.spec.penalty.clone() };
+        let columns = self.deviations.iter().zip(&self.coordinates.scale).enumerate();
+        let alpha = columns.filter(|(_, (_, scale))| **scale > 0.).map(|(column, (&sd, &scale))| {
+            let weight = all_l1.weights(column, sd).scaled(scale);
+            let gradient = gradient[column + 1];
+            // A bound at 0 holds a coefficient from that side.
+            let moves = if gradient > 0. { weight.lower < 0. } else { weight.upper > 0. };
+            if weight.l1 > 0. && moves { gradient.abs() / (weight.l1 * l1_ratio) } else { 0. }
+        });
+        alpha.fold(0., f64::max)
+    }
+
+    /// Twice the weighted mean of half unit deviances that a mean loss stands for, times the weights.
+    pub(crate) fn deviance(&self, mean_loss: f64) -> f64 {
+        2. * self.sum_weights * (mean_loss + self.saturated)
+    }
+
+    /// The deviance of the null model.
+    pub(crate) const fn null_deviance(&self) -> f64 {
+        self.null_deviance
     }
 
     /// Takes over what the null model says; it has no finite optimum where it is `unbounded`.

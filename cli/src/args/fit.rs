@@ -169,3 +169,22 @@ pub struct PredictArguments {
     #[command(flatten)]
     pub job: JobArguments,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use crate::args::Arguments;
+
+    #[test]
+    fn the_help_fits_into_100_columns() {
+        let mut command = Arguments::command();
+        for path in [&["fit", "glm"][..], &["predict"]] {
+            let leaf =
+                path.iter().fold(&mut command, |command, name| command.find_subcommand_mut(name).expect("a command"));
+            let help = leaf.render_long_help().to_string();
+            let long: Vec<&str> = help.lines().filter(|line| line.chars().count() > 100).collect();
+            assert_eq!(long, Vec::<&str>::new());
+        }
+    }
+}

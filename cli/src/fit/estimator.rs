@@ -7,7 +7,6 @@ use phalanx_learn::{
     params,
     preprocess::{EncodedColumn, FittedTableEncoder},
 };
-use serde_json::{Value, json};
 
 use crate::{
     Error, Result, args::FitGlmArguments, error::did_you_mean, error::nearest, sweep_file::refuse_out_of_range,
@@ -50,17 +49,21 @@ impl Asked {
                 format!("exposure is {exposure:?}, expected none for the {link} link; it is for log and cloglog");
             return Err(Error::usage(message));
         }
-        let mut all: Vec<(&str, Value)> = vec![
-            ("alpha", json!(arguments.alpha)),
-            ("l1_ratio", json!(arguments.l1_ratio)),
-            ("standardize", json!(arguments.standardize)),
-            ("solver", json!(arguments.solver)),
-            ("fit_intercept", json!(!arguments.no_intercept)),
-        ];
-        all.extend(arguments.tol.map(|tol| ("tol", json!(tol))));
-        all.extend(arguments.max_iter.map(|max_iter| ("max_iter", json!(max_iter))));
-        let estimator = params::set(&Glm { family, link, ..Glm::default() }, all).map_err(Error::usage)?;
-        refuse_out_of_range(&*estimator).map_err(Error::usage)?;
+        let defaults = Glm::default();
+        let glm = Glm {
+            family,
+            link,
+            alpha: arguments.alpha,
+            l1_ratio: arguments.l1_ratio,
+            standardize: arguments.standardize,
+            fit_intercept: !arguments.no_intercept,
+            tol: arguments.tol.unwrap_or(defaults.tol),
+            max_iter: arguments.max_iter.unwrap_or(defaults.max_iter),
+            ..defaults
+        };
+        // Before it becomes JSON, which has no word for a NaN.
+        refuse_out_of_range(&glm).map_err(Error::usage)?;
+        let estimator = params::set(&glm, [("solver", arguments.solver.as_str())]).map_err(Error::usage)?;
         let glm = estimator.as_any().downcast_ref::<Glm>().cloned();
         let glm = glm.ok_or_else(|| Error::failed("the estimator is no Glm; this is a bug in phalanx, report it"))?;
         Ok(Self {
@@ -188,7 +191,9 @@ fn link(text: &str) -> Result<Link> {
             let Some(power) = text.strip_prefix("power:") else { return Err(unknown("link", text, &LINKS)) };
             match power.parse::<f64>() {
                 Ok(power) if power.is_finite() => Link::Power(power),
-                _ => return Err(Error::usage(format!("link is {text:?}, expected a number after power:"))),
+                _ => {
+                    return Err(Error::usage(format!("link is {text:?}, expected a number after power:, as power:-2")));
+                }
             }
         }
     })

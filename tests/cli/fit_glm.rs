@@ -267,6 +267,22 @@ fn trouble_is_named_on_stderr() {
 }
 
 #[test]
+fn saturated_rows_and_shared_coefficients_are_named_too() {
+    let place = folder();
+    let data = text(&write(place.path(), "a.csv", "x,y\n1,0\n2,0\n3,1\n3,0\n40,1\n500,1\n"));
+    let (code, stdout, stderr) =
+        run(["fit", "glm", &data, "--target", "y", "--family", "binomial", "--alpha", "1e-9", "--json"]);
+    let answer: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert!(code == 0 && answer["saturated_rows"].as_u64().is_some_and(|rows| rows > 0), "{answer}");
+    assert!(stderr.contains("warning: saturated: the fitted probability of "), "{stderr}");
+
+    let data = text(&write(place.path(), "b.csv", "x,z,y\n1,1,0\n2,2,0\n3,3,1\n3,3,2\n"));
+    let (code, _, stderr) = run(["fit", "glm", &data, "--target", "y", "--alpha", "0.1", "--l1-ratio", "1"]);
+    let named = stderr.strip_prefix("warning: collinear with columns before them");
+    assert!(code == 0 && named.is_some_and(|named| named.ends_with(": z\n")), "{stderr}");
+}
+
+#[test]
 fn a_column_of_weights_that_is_dropped_by_hand_too_is_read_all_the_same() {
     let place = folder();
     let data = claims(place.path());

@@ -45,7 +45,7 @@ pub(crate) fn warn(model: &GlmModel, names: &[String], screen: &Screen) {
     if !kept.is_empty() {
         let which = named(&kept);
         screen.say(format_args!(
-            "warning: collinear with columns before them, with which they share their coefficients: {which}"
+            "warning: collinear with columns before them at the optimum, so the coefficients are uncertain: {which}"
         ));
     }
     if let (Some(n @ 1..), true) = (report.n_saturated, report.stop != StopReason::Separable) {

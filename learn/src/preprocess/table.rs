@@ -20,7 +20,7 @@ use crate::{Error, Fit, Result, Transform};
 /// |---|---|---|---|
 /// | `columns` | none, all | the columns to encode, in this order | columns of the table |
 /// | `drop_first` | true | leave out the first level, which the intercept stands for | |
-/// | `reference` | none | of some columns, which level is first instead of the first in sorted order | columns that are encoded, each with a level that occurs |
+/// | `reference` | none | of some columns, which level comes first and is left out | encoded columns with a level that occurs |
 /// | `unseen` | `error` | what to do with a level that was not there at fit | `error`, `ignore` |
 ///
 /// A numeric column gives one column of its own name. A categorical one gives a column `column=level` for each level
@@ -500,7 +500,8 @@ mod tests {
         let encoder = TableEncoder::new();
         assert_eq!(
             refused(encoder.clone().reference("city", "claer")),
-            r#"the reference level of column "city" is "claer", expected a level that occurs (did you mean "clear"?); known are clear, rain"#
+            "the reference level of column \"city\" is \"claer\", expected a level that occurs (did you mean \"clear\"?); \
+             known are clear, rain"
         );
         assert_eq!(
             refused(encoder.clone().reference("age", "3")),

@@ -8,6 +8,10 @@ use clap::{Args, Parser, Subcommand, builder::Styles};
 use phalanx_engine::id::TaskId;
 use phalanx_runtime::MemoryLimit;
 
+mod fit;
+
+pub use fit::{FitCommand, FitGlmArguments, PredictArguments};
+
 const STYLES: Styles = Styles::plain();
 
 /// Distributed machine learning: one program for sweeps, fits, predictions and the cluster they run on.
@@ -124,95 +128,6 @@ pub struct SweepArguments {
     /// Print every candidate, not only the best 20
     #[arg(long)]
     pub all: bool,
-    /// Where to run, and how to print.
-    #[command(flatten)]
-    pub job: JobArguments,
-}
-
-/// `phalanx fit`.
-#[derive(Debug, Subcommand)]
-pub enum FitCommand {
-    /// Fit a generalised linear model: gaussian, binomial or Poisson, with L1, L2 and elastic-net penalties
-    Glm(Box<FitGlmArguments>),
-}
-
-/// `phalanx fit glm`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  phalanx fit glm datasets/data/default.csv --target default --family binomial
-  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family poisson \\
-    --features temp,hum,hr --categorical hr --alpha 0.01 --l1-ratio 0.5
-  phalanx fit glm datasets/data/churn.csv --target churn --family binomial --drop total_charges \\
-    --alpha 0.01 --output model.json --json
-
-Minimises mean half-deviance + alpha * (l1_ratio * |b|_1 + (1 - l1_ratio) / 2 * |b|_2^2); the
-intercept is never penalised. Text columns are categorical: one column a level, the first in sorted
-order dropped.")]
-pub struct FitGlmArguments {
-    /// CSV files (plain or .gz), or patterns such as 'data/*.csv'
-    #[arg(value_name = "DATA", required = true)]
-    pub data: Vec<String>,
-    /// The column to predict
-    #[arg(long, value_name = "COLUMN")]
-    pub target: String,
-    /// The distribution of the target
-    #[arg(long, value_name = "gaussian|binomial|poisson", default_value = "gaussian")]
-    pub family: String,
-    /// Strength of the penalty, 0 or more
-    #[arg(long, value_name = "NUMBER", default_value_t = 0., allow_negative_numbers = true)]
-    pub alpha: f64,
-    /// Share of L1 in the penalty: 0 is ridge, 1 is lasso
-    #[arg(long, value_name = "0..1", default_value_t = 0., allow_negative_numbers = true)]
-    pub l1_ratio: f64,
-    /// How to find the coefficients
-    #[arg(long, value_name = "admm|gradient_descent", default_value = "gradient_descent")]
-    pub solver: String,
-    /// The columns to learn from [default: all but the target]
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', conflicts_with = "drop")]
-    pub features: Vec<String>,
-    /// The columns not to learn from
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
-    pub drop: Vec<String>,
-    /// Columns of numbers to treat as categories
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
-    pub categorical: Vec<String>,
-    /// Fit through the origin
-    #[arg(long)]
-    pub no_intercept: bool,
-    /// How far from the optimum to stop: the largest violation of its conditions [default: the estimator's]
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pub tol: Option<f64>,
-    /// When to give up [default: the estimator's]
-    #[arg(long, value_name = "N")]
-    pub max_iter: Option<usize>,
-    /// Write the model to this file; without it no file is written
-    #[arg(long, value_name = "MODEL.json")]
-    pub output: Option<PathBuf>,
-    /// Where to run, and how to print.
-    #[command(flatten)]
-    pub job: JobArguments,
-}
-
-/// `phalanx predict`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  phalanx predict sweep-out/bikeshare/best_model.json new.csv --output predictions.csv
-  phalanx predict model.json 'new/*.csv' --output predictions.csv --cluster processes:2
-
-The output has one row for each row of the data, in its order, and a column `prediction`: the mean of the
-target, which for a binomial model is the probability of 1. The model must first reproduce its golden rows.")]
-pub struct PredictArguments {
-    /// The model file
-    #[arg(value_name = "MODEL.json")]
-    pub model: PathBuf,
-    /// CSV files (plain or .gz), or patterns such as 'data/*.csv'
-    #[arg(value_name = "DATA", required = true)]
-    pub data: Vec<String>,
-    /// The CSV file to write
-    #[arg(long, value_name = "FILE")]
-    pub output: PathBuf,
     /// Where to run, and how to print.
     #[command(flatten)]
     pub job: JobArguments,

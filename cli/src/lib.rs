@@ -28,6 +28,7 @@ mod members;
 pub mod output;
 mod predict;
 mod record;
+mod roles;
 mod scheduler;
 mod signals;
 mod sweep;

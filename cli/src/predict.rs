@@ -1,15 +1,20 @@
 //! `phalanx predict`: a model file and rows, in their order.
 
+use phalanx_array::{ChunkedArray, Table};
 use phalanx_datasets::{CsvOptions, read_csv};
-use phalanx_learn::{ModelFile, files::write_atomically, preprocess::EncodedColumn};
+use phalanx_glm::GlmModel;
+use phalanx_learn::{ModelFile, Transform, files::write_atomically, preprocess::EncodedColumn};
+use phalanx_runtime::Client;
 use serde_json::json;
 
 use crate::{
     Error, Result,
     args::PredictArguments,
     data::on_cluster,
+    fit::estimator::{has_exposure, link_text},
     job,
     output::{self, Screen, count},
+    roles::Roles,
 };
 
 /// Predicts, and writes one CSV file.
@@ -17,6 +22,8 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
     output::check_file(&arguments.output)?;
     // Loading holds the model against its golden rows.
     let file = ModelFile::load(&arguments.model).map_err(Error::failed)?;
+    let roles = Roles { offset: arguments.offset.clone(), exposure: arguments.exposure.clone(), ..Roles::default() };
+    let glm = with_offset(&file, &roles)?;
     let names = |wanted: bool| {
         let columns = file.encoder.columns().iter();
         columns
@@ -24,12 +31,15 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
             .map(EncodedColumn::name)
     };
     let options = CsvOptions::new()
-        .columns(file.encoder.columns().iter().map(EncodedColumn::name))
+        .columns(file.encoder.columns().iter().map(EncodedColumn::name).chain(roles.columns()))
         .categorical(names(true))
-        .numeric(names(false));
+        .numeric(names(false).chain(roles.columns()));
     let table = read_csv(arguments.data.clone(), &options).map_err(Error::failed)?;
     job::on_cluster(&arguments.job, screen, async |client| {
-        let predictions = file.predict_table(&table).map_err(Error::failed)?;
+        let predictions = match glm {
+            None => file.predict_table(&table).map_err(Error::failed)?,
+            Some(glm) => predict_with_offset(client, glm, &file, &table, &roles).await?,
+        };
         let predictions = client.compute(&predictions).await.map_err(on_cluster)?;
         let mut text = "prediction\n".to_owned();
         for prediction in &predictions {
@@ -45,4 +55,40 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
         let rows = count(predictions.len(), "prediction");
         screen.print(format_args!("{rows} of {} written to {}.", file.target, path.display()))
     })
+}
+
+/// The model to predict with an offset; none where no offset is asked for.
+fn with_offset<'a>(file: &'a ModelFile, roles: &Roles) -> Result<Option<&'a GlmModel>> {
+    let Some((role, column)) = roles.named().next() else { return Ok(None) };
+    let Some(glm) = file.model.as_any().downcast_ref::<GlmModel>() else {
+        let message = format!("{role} is {column:?}, expected none: the model is no plain GLM, as fit glm writes them");
+        return Err(Error::usage(message));
+    };
+    if let (Some(exposure), false) = (&roles.exposure, has_exposure(glm.link())) {
+        let link = link_text(glm.link());
+        let message = format!("exposure is {exposure:?}, expected none for the model's {link} link");
+        return Err(Error::usage(message));
+    }
+    Ok(Some(glm))
+}
+
+/// Predicts at each row's own offset and exposure, which are looked at first.
+async fn predict_with_offset(
+    client: &Client,
+    glm: &GlmModel,
+    file: &ModelFile,
+    table: &Table,
+    roles: &Roles,
+) -> Result<ChunkedArray> {
+    let table = client.persist(table).await.map_err(on_cluster)?;
+    let encoder = roles.encoder().fit_lazy(&table).map_err(Error::failed)?;
+    let encoder = client.compute(&encoder).await.map_err(on_cluster)?;
+    let sides = roles.sides(client, &table, &encoder).await?;
+    let x = file.encoder.transform(&table).map_err(Error::failed)?;
+    let offset = match (sides.offset, sides.exposure.map(|exposure| exposure.ln())) {
+        (Some(offset), Some(logs)) => offset.try_add(&logs).map_err(Error::failed)?,
+        (Some(offset), None) | (None, Some(offset)) => offset,
+        (None, None) => return file.predict_table(&table).map_err(Error::failed),
+    };
+    glm.predict_chunks_with_offset(&x, &offset).map_err(Error::failed)
 }

@@ -12,6 +12,7 @@ use crate::{
     Error, Result,
     data::{Design, Selection},
     error::did_you_mean,
+    roles::Roles,
     yaml::{Key, Node, Source, Value},
 };
 
@@ -161,6 +162,8 @@ fn design(file: &Keys<'_>) -> Result<Design> {
         target: source.text("target", file.need("target", "the column to predict, as in `target: bikers`")?)?,
         selection,
         categorical: texts("categorical")?.unwrap_or_default(),
+        reference: Vec::new(),
+        roles: Roles::default(),
     })
 }
 
@@ -382,6 +385,8 @@ cv: {n_splits: 3, shuffle: true, seed: 42}
                 target: "bikers".to_owned(),
                 selection: Selection::Features(vec!["temp".to_owned(), "hr".to_owned()]),
                 categorical: vec!["hr".to_owned()],
+                reference: Vec::new(),
+                roles: Roles::default(),
             }
         );
         assert_eq!((file.estimator_name.as_str(), file.scorer.name()), ("DummyRegressor", "mean_poisson_deviance"));

@@ -14,7 +14,7 @@ use phalanx_engine::{
     graph::{Collection, Delayed},
     task,
 };
-use phalanx_learn::{Error, Result};
+use phalanx_learn::{Error, Result, validate};
 use phalanx_runtime::Client;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,7 @@ use crate::{
     fit::{self, Fitted, NO_ROWS, checked},
     inference::Wanted,
     kernel::{ByFold, Evaluations, FoldEvaluations, NullPoints, Rows, Subject, Summary},
+    model::GlmModel,
     response::ChunkedResponse,
     solver::{
         Answer, Ask, BlockProblem, BlockSolution, Coordinates, Curvature, FoldPoint, FoldRule, Loss, Machine, Moments,
@@ -166,6 +167,25 @@ impl Driven {
             }
         }))
     }
+}
+
+/// Predicts a lazy X with a lazy offset for each of its rows: one task a chunk of rows.
+pub(crate) fn predict_on_chunks(model: &GlmModel, x: &ChunkedArray, offset: &ChunkedArray) -> Result<ChunkedArray> {
+    let [rows, columns] = <[Chunks; 2]>::try_from(x.axes())
+        .map_err(|axes| Error::parameter("X", format!("an array of {} axes", axes.len()), "two: rows and columns"))?;
+    let [n_offsets] = <[usize; 1]>::try_from(offset.shape()).map_err(|shape| {
+        Error::parameter("offset", format!("an array of {} axes", shape.len()), "one: a number a row")
+    })?;
+    validate::same_length("X", rows.len(), "offset", n_offsets)?;
+    if columns.len() != model.coef().len() {
+        return Err(Error::NFeatures { expected: model.coef().len(), found: columns.len() });
+    }
+    let offset = offset.rechunk_as(std::slice::from_ref(&rows)).map_err(Error::other)?;
+    let model = Delayed::value(model.clone());
+    let blocks = x.row_blocks().into_iter().zip(offset.blocks()).zip(rows.ranges());
+    let blocks =
+        blocks.map(|((x, offset), rows)| predict_with_offset::delayed(&model, x, offset, rows.start)).collect();
+    Ok(ChunkedArray::from_blocks(vec![rows], blocks)?)
 }
 
 /// The points of an [`Ask::Evaluate`], as they travel.
@@ -556,6 +576,12 @@ pub(crate) fn summary(
 #[task(name = "glm.merge_summary")]
 pub(crate) fn merge_summary(parts: &[Arc<Subtrees<Summary>>]) -> Result<Subtrees<Summary>> {
     merged(parts)
+}
+
+#[task(name = "glm.predict_with_offset")]
+pub(crate) fn predict_with_offset(model: &GlmModel, x: &Block, offset: &Block, first_row: usize) -> Result<Block> {
+    let offset = ndarray::ArrayView1::from(offset.as_slice());
+    model.predict_with_offset(x.view2(), offset).map(Block::from).map_err(|error| error.from_row(first_row))
 }
 
 #[task(name = "glm.solve_block")]

@@ -6,6 +6,7 @@ use phalanx_learn::{Error, Model, Predict, Result, lazy, validate};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cluster::predict_on_chunks,
     family::Family,
     fit::Fitted,
     inference::{Inference, LikelihoodRatio},
@@ -219,6 +220,45 @@ impl GlmModel {
         // Half is at 0 for the symmetric links, and where a mean of a half is for others.
         let half = if matches!(self.link, Link::Logit | Link::Probit) { 0. } else { self.link.of_mean(0.5) };
         Ok(self.decision_function(x)?.mapv(|eta| f64::from(eta > half)))
+    }
+
+    /// The mean of y for each row whose linear predictor has `offset` added, as at fit: where y was counted on an
+    /// exposure, its logarithm. Without, as by [`predict`](Predict::predict), the offset is 0 and the exposure 1.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phalanx_glm::{PoissonRegression, Response};
+    /// use phalanx_learn::{Fit, Predict};
+    ///
+    /// # fn main() -> phalanx_learn::Result<()> {
+    /// let (x, claims, years) = (array![[0.], [1.]], array![2., 8.], array![4., 8.]);
+    /// let model = PoissonRegression::new().fit(&x, Response::new(&claims).exposure(&years))?;
+    /// let rates = model.predict(&x)?;
+    /// assert!((rates[0] - 0.5).abs() < 1e-9);
+    /// let counts = model.predict_with_offset(x.view(), years.mapv(f64::ln).view())?;
+    /// assert!((counts[0] - 2.).abs() < 1e-9);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`decision_function`](Self::decision_function), and when an offset is missing or not finite.
+    pub fn predict_with_offset(&self, x: ArrayView2<'_, f64>, offset: ArrayView1<'_, f64>) -> Result<Array1<f64>> {
+        validate::same_length("X", x.nrows(), "offset", offset.len())?;
+        if let Some((row, &value)) = offset.iter().enumerate().find(|(_, offset)| !offset.is_finite()) {
+            return Err(Error::NotFinite { what: "the offset", row, column: None, value });
+        }
+        let mut eta = self.decision_function(x)?;
+        eta += &offset;
+        Ok(eta.mapv(|eta| self.link.mean(eta)))
+    }
+
+    /// The same lazily, as an array of one axis; what only the numbers show fails when it is computed.
+    ///
+    /// # Errors
+    /// When X has not the columns there were at fit, or not as many rows as the offset.
+    pub fn predict_chunks_with_offset(&self, x: &ChunkedArray, offset: &ChunkedArray) -> Result<ChunkedArray> {
+        predict_on_chunks(self, x, offset)
     }
 
     fn expect_binomial(&self) -> Result<()> {

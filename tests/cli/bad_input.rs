@@ -138,7 +138,7 @@ fn a_parameter_out_of_its_range() {
     assert_eq!(place.fit(RIDES, &["--l1-ratio", "1.5"]), because(2, "l1_ratio is 1.5, expected 0 to 1"));
     assert_eq!(
         place.fit(RIDES, &["--solver", "newton"]),
-        because(2, "solver is \"newton\", expected `gradient_descent` or `admm`")
+        because(2, "solver is \"newton\", expected one of `auto`, `irls`, `gradient_descent`, `admm`")
     );
     assert_eq!(place.sweep("[0.1, 1]", "[0.1, -1]"), because(2, "DIR/sweep.yaml:7: alpha is -1, expected 0 or more"));
     assert_eq!(

@@ -21,14 +21,27 @@ fn fit_glm_prints_one_json_object_and_writes_no_file() {
         keys,
         [
             "coefficients",
+            "collinear_columns",
+            "condition",
+            "constant_columns",
             "converged",
             "deviance",
+            "duality_gap",
+            "family",
             "intercept",
             "iterations",
+            "kkt_relative",
             "kkt_residual",
+            "link",
             "null_deviance",
             "objective",
-            "seconds"
+            "passes",
+            "rows",
+            "saturated_rows",
+            "seconds",
+            "solver",
+            "stop",
+            "sum_weights",
         ]
     );
     // `clear` is the first level in sorted order and has no column.
@@ -36,6 +49,8 @@ fn fit_glm_prints_one_json_object_and_writes_no_file() {
         answer["coefficients"].as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(columns, ["sky=fog", "sky=rain", "temp"]);
     assert_eq!(answer["converged"], json!(true));
+    assert_eq!((&answer["family"], &answer["link"]), (&json!("poisson"), &json!("log")));
+    assert!(answer["solver"].as_str().is_some_and(|solver| solver.starts_with("irls: 3 columns")), "{answer}");
     assert_eq!(listing(place.path()), ["rides.csv"]);
 }
 

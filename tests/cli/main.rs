@@ -3,6 +3,8 @@
 mod bad_input;
 mod cluster;
 mod commands;
+mod fit_glm;
+mod fit_glm_refused;
 mod keys;
 mod seeing;
 mod support;

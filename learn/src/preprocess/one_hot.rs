@@ -94,7 +94,8 @@ impl OneHotEncoder {
                 }));
             }
         }
-        Ok(TableEncoder { columns: Some(columns), drop_first: self.drop_first, unseen: self.unseen })
+        let (drop_first, unseen) = (self.drop_first, self.unseen);
+        Ok(TableEncoder { columns: Some(columns), drop_first, unseen, ..TableEncoder::default() })
     }
 }
 

@@ -3,6 +3,11 @@
 //! What was learned (levels, ranges) is a few names and numbers, so an encoder goes into the model file and to every
 //! worker. Blocks are encoded one by one and alike wherever they lie.
 
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
+
 use ndarray::Array2;
 use phalanx_array::{Column, MISSING, Schema, TableBlock, panel::Combine};
 use serde::{Deserialize, Serialize};
@@ -15,10 +20,12 @@ use crate::{Error, Fit, Result, Transform};
 /// |---|---|---|---|
 /// | `columns` | none, all | the columns to encode, in this order | columns of the table |
 /// | `drop_first` | true | leave out the first level, which the intercept stands for | |
+/// | `reference` | none | of some columns, which level comes first and is left out | encoded columns with a level that occurs |
 /// | `unseen` | `error` | what to do with a level that was not there at fit | `error`, `ignore` |
 ///
 /// A numeric column gives one column of its own name. A categorical one gives a column `column=level` for each level
-/// that occurs in the training rows, in sorted order. Missing values are an error: drop or fill them before.
+/// that occurs in the training rows, in sorted order but for the reference level, which comes first. Missing values are
+/// an error: drop or fill them before.
 ///
 /// ```
 /// use ndarray::array;
@@ -31,6 +38,8 @@ use crate::{Error, Fit, Result, Transform};
 /// let encoder = TableEncoder::new().fit((&schema, &block), ())?;
 /// assert_eq!(encoder.feature_names(), ["age", "city=Ulm"]); // "Basel" comes first, "Graz" does not occur
 /// assert_eq!(encoder.transform((&schema, &block))?, array![[31., 1.], [45., 0.], [9., 1.]]);
+/// let encoder = TableEncoder::new().reference("city", "Ulm").fit((&schema, &block), ())?;
+/// assert_eq!(encoder.feature_names(), ["age", "city=Basel"]);
 /// # Ok(())
 /// # }
 /// ```
@@ -41,6 +50,8 @@ pub struct TableEncoder {
     pub columns: Option<Vec<String>>,
     /// Leave out the first level.
     pub drop_first: bool,
+    /// The first level of each of these columns.
+    pub reference: BTreeMap<String, String>,
     /// What to do with a level that was not there at fit.
     pub unseen: Unseen,
 }
@@ -82,7 +93,7 @@ pub enum EncodedColumn {
     Categorical {
         /// The column's name.
         name: String,
-        /// The levels that occurred in training, sorted.
+        /// The levels that occurred in training, sorted, but the reference level first where one was named.
         levels: Vec<String>,
     },
 }
@@ -103,7 +114,7 @@ enum ColumnStats {
 
 impl Default for TableEncoder {
     fn default() -> Self {
-        Self { columns: None, drop_first: true, unseen: Unseen::Error }
+        Self { columns: None, drop_first: true, reference: BTreeMap::new(), unseen: Unseen::Error }
     }
 }
 
@@ -127,6 +138,14 @@ impl TableEncoder {
         self
     }
 
+    /// Sets the first level of a column, the one that is left out; once for each column that is not to be in sorted
+    /// order.
+    #[must_use]
+    pub fn reference(mut self, column: impl Into<String>, level: impl Into<String>) -> Self {
+        self.reference.insert(column.into(), level.into());
+        self
+    }
+
     /// Sets what to do with a level that was not there at fit.
     #[must_use]
     pub const fn unseen(mut self, unseen: Unseen) -> Self {
@@ -136,10 +155,22 @@ impl TableEncoder {
 
     /// The places of the columns to encode.
     pub(crate) fn places(&self, schema: &Schema) -> Result<Vec<usize>> {
-        match &self.columns {
-            None => Ok((0..schema.len()).collect()),
-            Some(names) => Ok(names.iter().map(|name| schema.position(name)).collect::<Result<_, _>>()?),
+        let places: Vec<usize> = match &self.columns {
+            None => (0..schema.len()).collect(),
+            Some(names) => names.iter().map(|name| schema.position(name)).collect::<Result<_, _>>()?,
+        };
+        for column in self.reference.keys() {
+            let place = schema.position(column)?;
+            if !places.contains(&place) {
+                return Err(Error::parameter("reference", format!("{column:?}"), "a column that is encoded"));
+            }
+            if levels(schema, place).is_none() {
+                let (name, found) = (column.clone(), "numeric values".to_owned());
+                let expected = "categories to have a reference level".to_owned();
+                return Err(Error::Array(phalanx_array::Error::Column { name, found, expected }));
+            }
         }
+        Ok(places)
     }
 
     /// Looks at some rows; `first_row` is where they begin in the whole table.
@@ -173,18 +204,25 @@ impl TableEncoder {
     pub(crate) fn learn(&self, schema: &Schema, stats: TableStats) -> Result<FittedTableEncoder> {
         let columns = self.places(schema)?.into_iter().zip(stats.0).map(|(place, stats)| {
             let name = schema.fields()[place].name.clone();
-            match stats {
+            let column = match stats {
                 ColumnStats::Range { min, max } => EncodedColumn::Number { name, min, max },
                 ColumnStats::Occurs(occurs) => {
                     let all = levels(schema, place).unwrap_or_default();
                     let mut levels: Vec<String> =
                         all.iter().zip(occurs).filter(|(_, occurs)| *occurs).map(|(level, _)| level.clone()).collect();
                     levels.sort();
+                    if let Some(reference) = self.reference.get(&name) {
+                        let place = levels.iter().position(|level| level == reference);
+                        let place = place.ok_or_else(|| unknown_reference(&name, reference, &levels))?;
+                        levels[..=place].rotate_right(1);
+                    }
                     EncodedColumn::Categorical { name, levels }
                 }
-            }
+            };
+            Ok(column)
         });
-        Ok(FittedTableEncoder { columns: columns.collect(), drop_first: self.drop_first, unseen: self.unseen })
+        let columns = columns.collect::<Result<_>>()?;
+        Ok(FittedTableEncoder { columns, drop_first: self.drop_first, unseen: self.unseen })
     }
 }
 
@@ -245,11 +283,34 @@ impl FittedTableEncoder {
 
     /// How many columns the design matrix has.
     pub fn n_features(&self) -> usize {
-        let widths = self.columns.iter().map(|column| match column {
+        self.columns.iter().map(|column| self.width(column)).sum()
+    }
+
+    /// How many columns of the design matrix come of one of the table's.
+    fn width(&self, column: &EncodedColumn) -> usize {
+        match column {
             EncodedColumn::Number { .. } => 1,
             EncodedColumn::Categorical { levels, .. } => self.kept(levels).len(),
-        });
-        widths.sum()
+        }
+    }
+
+    /// The places in the design matrix of what became of one of the table's columns; none where there is no such column.
+    ///
+    /// ```
+    /// use phalanx_learn::preprocess::FittedTableEncoder;
+    /// let encoder = FittedTableEncoder::of_numbers(["a", "b"], ndarray::array![[1., 2.]].view()).unwrap();
+    /// assert_eq!((encoder.features_of("b"), encoder.features_of("c")), (Some(1..2), None));
+    /// ```
+    pub fn features_of(&self, column: &str) -> Option<Range<usize>> {
+        let mut start = 0;
+        for encoded in &self.columns {
+            let end = start + self.width(encoded);
+            if encoded.name() == column {
+                return Some(start..end);
+            }
+            start = end;
+        }
+        None
     }
 
     /// Encodes some rows; `first_row` is where they begin in the whole table, for errors.
@@ -305,11 +366,13 @@ impl FittedTableEncoder {
 
     /// Where each of the schema's levels goes.
     fn positions(&self, known: &[String], levels: &[String]) -> Vec<Position> {
-        let position = |level: &String| match known.binary_search(level) {
-            Err(_) => Position::Unseen,
-            Ok(place) if !self.drop_first => Position::Feature(place),
-            Ok(0) => Position::Dropped,
-            Ok(place) => Position::Feature(place - 1),
+        let known: HashMap<&str, usize> =
+            known.iter().enumerate().map(|(place, level)| (level.as_str(), place)).collect();
+        let position = |level: &String| match known.get(level.as_str()) {
+            None => Position::Unseen,
+            Some(&place) if !self.drop_first => Position::Feature(place),
+            Some(0) => Position::Dropped,
+            Some(place) => Position::Feature(place - 1),
         };
         levels.iter().map(position).collect()
     }
@@ -345,6 +408,13 @@ fn levels(schema: &Schema, place: usize) -> Option<&[String]> {
         phalanx_array::Kind::Categorical { levels } => Some(levels),
         _ => None,
     }
+}
+
+fn unknown_reference(column: &str, level: &str, known: &[String]) -> Error {
+    let near = crate::error::nearest(level, known.iter().map(String::as_str));
+    let near = near.map_or_else(String::new, |near| format!(" (did you mean {near:?}?)"));
+    let expected = format!("a level that occurs{near}; known are {}", known.join(", "));
+    Error::parameter(format!("the reference level of column {column:?}"), format!("{level:?}"), expected)
 }
 
 fn numbers<'a>(name: &str, column: &'a Column) -> Result<&'a [f64]> {
@@ -409,6 +479,42 @@ mod tests {
         // Another file: other levels in another order.
         let x = encoder.transform((&schema(&["b", "x", "a"]), &block(&[9., 8.], &[2, 0]))).expect("encoded");
         assert_eq!(x, array![[1., 0., 0., 9.], [0., 1., 0., 8.]]);
+    }
+
+    #[test]
+    fn a_reference_level_comes_first_and_is_the_one_left_out() {
+        let named = |encoder: TableEncoder| fitted(encoder.reference("city", "b"));
+        assert_eq!(named(TableEncoder::new()).feature_names(), ["age", "city=a", "city=c"]);
+        assert_eq!(named(TableEncoder::new().drop_first(false)).feature_names(), ["age", "city=b", "city=a", "city=c"]);
+        let x = named(TableEncoder::new()).transform((&schema(&["b", "c", "a"]), &block(&[9., 8., 7.], &[0, 1, 2])));
+        assert_eq!(x.expect("encoded"), array![[9., 0., 0.], [8., 0., 1.], [7., 1., 0.]]);
+        assert_eq!(named(TableEncoder::new()).features_of("city"), Some(1..3));
+    }
+
+    #[test]
+    fn a_reference_that_is_none_is_refused() {
+        let refused = |encoder: TableEncoder| {
+            let (schema, block) = (schema(&["clear", "rain"]), block(&[3., 1.], &[0, 1]));
+            encoder.fit((&schema, &block), ()).expect_err("refused").to_string()
+        };
+        let encoder = TableEncoder::new();
+        assert_eq!(
+            refused(encoder.clone().reference("city", "claer")),
+            "the reference level of column \"city\" is \"claer\", expected a level that occurs (did you mean \"clear\"?); \
+             known are clear, rain"
+        );
+        assert_eq!(
+            refused(encoder.clone().reference("age", "3")),
+            "column \"age\" has numeric values, expected categories to have a reference level"
+        );
+        assert_eq!(
+            refused(encoder.clone().reference("cty", "rain")),
+            r#"there is no column "cty"; did you mean "city"?"#
+        );
+        assert_eq!(
+            refused(encoder.columns(["age"]).reference("city", "rain")),
+            r#"reference is "city", expected a column that is encoded"#
+        );
     }
 
     #[test]

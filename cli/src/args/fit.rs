@@ -1,0 +1,190 @@
+//! What can be said to `phalanx fit` and `phalanx predict`: families, links, penalties, and which column is what.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::JobArguments;
+
+/// `phalanx fit`.
+#[derive(Debug, Subcommand)]
+pub enum FitCommand {
+    /// Fit a generalised linear model: eight families, with L1, L2 and elastic-net penalties
+    Glm(Box<FitGlmArguments>),
+}
+
+/// `phalanx fit glm`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx fit glm datasets/data/default.csv --target default --family binomial
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family poisson \\
+    --features temp,hum,hr --categorical hr --reference hr=12 --alpha 0.01 --l1-ratio 0.5
+  phalanx fit glm datasets/data/churn.csv --target churn --family binomial --drop total_charges \\
+    --alpha 0.01 --output model.json --json
+  phalanx fit glm claims.csv --target claims --family poisson --exposure years --weights rows
+  phalanx fit glm plots.csv --target germinated --family binomial --trials seeds --link cloglog
+  phalanx fit glm cars.csv --target price --family inverse_gaussian --link power:-2
+  phalanx fit glm cars.csv --target price --family gamma --link log --alpha 0.1 --standardize \\
+    --penalty-factor age=0 --upper age=0 --lower brand=-0.5 --upper brand=0.5
+
+Minimises mean half-deviance + alpha * sum of factor * (l1_ratio * |b| + (1 - l1_ratio) / 2 * b^2);
+the intercept is never penalised. Text columns are categorical: one column a level, COLUMN=LEVEL,
+the first in sorted order (or the one of --reference) left out. Columns of weights, offset, exposure
+and trials are no features and need not be dropped.
+
+  family             target               default link  its own parameter
+  gaussian           any number           identity
+  binomial           0 or 1, two texts    logit         (with --trials: 0 to the row's trials)
+  poisson            0 or more            log
+  gamma              above 0              log
+  tweedie            by its power         log           --power: variance = mean^power [1.5]
+  negative_binomial  0 or more            log           --theta: variance = m + m^2/theta [1]
+  inverse_gaussian   above 0              log
+  huber              any number           identity      --delta: in units of the target [1.35]
+
+Links: identity, log, logit, probit, cloglog, inverse, sqrt, and power:P for mean^P, as power:-2
+(power:0 is log). logit, probit and cloglog are for binomial, which has identity and log too; huber
+has identity. Exposure is for the log and cloglog links.
+
+In --penalty-factor, --lower and --upper a COLUMN of the data stands for all that is made of it; a
+column of the model, as sky=rain, for itself, and it wins over the other.")]
+pub struct FitGlmArguments {
+    /// CSV files (plain or .gz), or patterns such as 'data/*.csv'
+    #[arg(value_name = "DATA", required = true)]
+    pub data: Vec<String>,
+    /// The column to predict
+    #[arg(long, value_name = "COLUMN")]
+    pub target: String,
+    /// The distribution of the target: one of the table below
+    #[arg(long, value_name = "FAMILY", default_value = "gaussian")]
+    pub family: String,
+    /// How the mean hangs on the linear predictor [default: the family's, see below]
+    #[arg(long, value_name = "LINK")]
+    pub link: Option<String>,
+    /// Of the negative binomial family: the variance is m + m^2/theta, above 0 [default: 1]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub theta: Option<f64>,
+    /// Of the Tweedie family: the variance is mean^power; at most 0 or at least 1 [default: 1.5]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub power: Option<f64>,
+    /// Of the Huber family: residuals beyond it pull with constant force, above 0 [default: 1.35]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub delta: Option<f64>,
+    /// How often each row counts: 0 or more
+    #[arg(long, value_name = "COLUMN")]
+    pub weights: Option<String>,
+    /// What is added to each row's linear predictor
+    #[arg(long, value_name = "COLUMN")]
+    pub offset: Option<String>,
+    /// What each row's target was counted on, above 0: its logarithm is an offset
+    #[arg(long, value_name = "COLUMN")]
+    pub exposure: Option<String>,
+    /// How many trials the target is successes of: whole, 1 or more; for the binomial family
+    #[arg(long, value_name = "COLUMN")]
+    pub trials: Option<String>,
+    /// Strength of the penalty, 0 or more
+    #[arg(long, value_name = "NUMBER", default_value_t = 0., allow_negative_numbers = true)]
+    pub alpha: f64,
+    /// Share of L1 in the penalty: 0 is ridge, 1 is lasso
+    #[arg(long, value_name = "0..1", default_value_t = 0., allow_negative_numbers = true)]
+    pub l1_ratio: f64,
+    /// What multiplies a column's penalty, 0 or more: 0 leaves it free; can be given more than once
+    #[arg(long, value_name = "COLUMN=NUMBER")]
+    pub penalty_factor: Vec<String>,
+    /// The least that a column's coefficient may be, 0 or below; can be given more than once
+    #[arg(long, value_name = "COLUMN=NUMBER")]
+    pub lower: Vec<String>,
+    /// The most that a column's coefficient may be, 0 or above; can be given more than once
+    #[arg(long, value_name = "COLUMN=NUMBER")]
+    pub upper: Vec<String>,
+    /// Penalise the coefficients of columns divided by their standard deviation
+    ///
+    /// Coefficients and bounds are in the data's units either way.
+    #[arg(long)]
+    pub standardize: bool,
+    /// How to find the coefficients; auto chooses irls up to 2,000 columns
+    #[arg(long, value_name = "auto|irls|gradient_descent|admm", default_value = "auto")]
+    pub solver: String,
+    /// The columns to learn from [default: all but the target and those that say something of rows]
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', conflicts_with = "drop")]
+    pub features: Vec<String>,
+    /// The columns not to learn from
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub drop: Vec<String>,
+    /// Columns of numbers to treat as categories
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub categorical: Vec<String>,
+    /// The level of a categorical column that is left out; can be given more than once
+    #[arg(long, value_name = "COLUMN=LEVEL")]
+    pub reference: Vec<String>,
+    /// Fit through the origin
+    #[arg(long)]
+    pub no_intercept: bool,
+    /// How far from the optimum to stop: the relative violation of its conditions [default: 1e-10]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub tol: Option<f64>,
+    /// When to give up [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub max_iter: Option<usize>,
+    /// Write the model to this file; without it no file is written
+    #[arg(long, value_name = "MODEL.json")]
+    pub output: Option<PathBuf>,
+    /// Where to run, and how to print.
+    #[command(flatten)]
+    pub job: JobArguments,
+}
+
+/// `phalanx predict`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  phalanx predict sweep-out/bikeshare/best_model.json new.csv --output predictions.csv
+  phalanx predict model.json 'new/*.csv' --output predictions.csv --cluster processes:2
+  phalanx predict claims.json policies.csv --exposure years --output predictions.csv
+
+The output has one row for each row of the data, in its order, and a column `prediction`: the mean
+of the target, which for a binomial model is the probability of 1. The model must first reproduce
+its golden rows.
+
+A model that was fitted with an offset or an exposure predicts at offset 0 and exposure 1, that is
+rates, unless --offset or --exposure names a column of the data.")]
+pub struct PredictArguments {
+    /// The model file
+    #[arg(value_name = "MODEL.json")]
+    pub model: PathBuf,
+    /// CSV files (plain or .gz), or patterns such as 'data/*.csv'
+    #[arg(value_name = "DATA", required = true)]
+    pub data: Vec<String>,
+    /// The CSV file to write
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// What is added to each row's linear predictor [default: 0]
+    #[arg(long, value_name = "COLUMN")]
+    pub offset: Option<String>,
+    /// What each row's target is to be counted on, above 0 [default: 1]
+    #[arg(long, value_name = "COLUMN")]
+    pub exposure: Option<String>,
+    /// Where to run, and how to print.
+    #[command(flatten)]
+    pub job: JobArguments,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use crate::args::Arguments;
+
+    #[test]
+    fn the_help_fits_into_100_columns() {
+        let mut command = Arguments::command();
+        for path in [&["fit", "glm"][..], &["predict"]] {
+            let leaf =
+                path.iter().fold(&mut command, |command, name| command.find_subcommand_mut(name).expect("a command"));
+            let help = leaf.render_long_help().to_string();
+            let long: Vec<&str> = help.lines().filter(|line| line.chars().count() > 100).collect();
+            assert_eq!(long, Vec::<&str>::new());
+        }
+    }
+}

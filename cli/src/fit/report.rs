@@ -1,0 +1,130 @@
+//! What a fit has found, for people and for programs, and what is wrong with it by name.
+
+use phalanx_glm::{Family, GlmModel, StopReason};
+use serde_json::{Map, Value, json};
+
+use super::estimator::link_text;
+use crate::{
+    coef::Coefficients,
+    output::{Screen, count, number, seconds},
+};
+
+/// Columns that a warning names before it only counts.
+const MAX_NAMED: usize = 20;
+
+/// Says what a user should know before he trusts the coefficients.
+pub(crate) fn warn(model: &GlmModel, names: &[String], screen: &Screen) {
+    let report = model.report();
+    let coef = model.coef();
+    let named = |columns: &[usize]| {
+        let first: Vec<&str> = columns.iter().take(MAX_NAMED).map(|column| names[*column].as_str()).collect();
+        let more = columns.len().saturating_sub(MAX_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}", first.join(", "))
+    };
+    if !report.converged {
+        // Which rows they are tells whether columns separate them all or some.
+        let saturated = match (report.stop, report.n_saturated) {
+            (StopReason::Separable, Some(n @ 1..)) => format!(" ({} told apart without doubt)", count(n, "row")),
+            _ => String::new(),
+        };
+        screen.say(format_args!("warning: not converged: {}{saturated}", report.stop));
+    }
+    let constant = &report.constant_columns;
+    if !constant.is_empty() {
+        let which = named(constant);
+        screen.say(format_args!("warning: constant, so left out with coefficient 0: {which}"));
+    }
+    let (out, kept): (Vec<usize>, Vec<usize>) =
+        report.collinear_columns.iter().partition(|column| coef[**column] == 0.);
+    if !out.is_empty() {
+        let which = named(&out);
+        screen
+            .say(format_args!("warning: collinear with columns before them, so left out with coefficient 0: {which}"));
+    }
+    if !kept.is_empty() {
+        let which = named(&kept);
+        screen.say(format_args!(
+            "warning: collinear with columns before them at the optimum, so the coefficients are uncertain: {which}"
+        ));
+    }
+    if let (Some(n @ 1..), true) = (report.n_saturated, report.stop != StopReason::Separable) {
+        let rows = count(n, "row");
+        screen.say(format_args!(
+            "warning: saturated: the fitted probability of {rows} is as good as 0 or 1; \
+             large coefficients are uncertain, a penalty (alpha) holds them"
+        ));
+    }
+}
+
+/// All of it, for programs. What is not finite is null.
+pub(crate) fn as_json(model: &GlmModel, names: &[String], seconds: f64) -> Value {
+    let coefficients: Map<String, Value> =
+        names.iter().zip(model.coef()).map(|(name, coef)| (name.clone(), (*coef).into())).collect();
+    let report = model.report();
+    let named = |columns: &[usize]| columns.iter().map(|column| names[*column].clone()).collect::<Vec<_>>();
+    let mut answer = json!({
+        "family": model.family().name(),
+        "link": link_text(model.link()),
+        "solver": report.solver,
+        "intercept": model.intercept(),
+        "coefficients": coefficients,
+        "objective": report.objective,
+        "deviance": report.deviance,
+        "null_deviance": report.null_deviance,
+        "rows": report.n_rows,
+        "sum_weights": report.sum_weights,
+        "iterations": report.n_iter,
+        "passes": report.n_passes,
+        "converged": report.converged,
+        "stop": report.stop,
+        "kkt_residual": report.kkt_residual,
+        "kkt_relative": report.kkt_relative,
+        "condition": report.condition,
+        "duality_gap": report.duality_gap,
+        "saturated_rows": report.n_saturated,
+        "constant_columns": named(&report.constant_columns),
+        "collinear_columns": named(&report.collinear_columns),
+        "seconds": seconds,
+    });
+    // A family's own parameter has the name by which it is asked for.
+    match model.family() {
+        Family::Tweedie { power } => answer["power"] = power.into(),
+        Family::NegativeBinomial { theta } => answer["theta"] = theta.into(),
+        Family::Huber { delta } => answer["delta"] = delta.into(),
+        _ => {}
+    }
+    answer
+}
+
+/// The coefficients and how they were found, for people.
+pub(crate) fn as_text(model: &GlmModel, names: &[String], elapsed: f64) -> String {
+    let report = model.report();
+    let Some(coefficients) = Coefficients::of(model, names) else { return String::new() };
+    let explained = if report.null_deviance > 0. {
+        format!(" ({:.1} % explained)", (1. - report.deviance / report.null_deviance) * 100.)
+    } else {
+        String::new()
+    };
+    let link = if model.link() == model.family().default_link() {
+        String::new()
+    } else {
+        format!(" with {} link", link_text(model.link()))
+    };
+    format!(
+        "{}\n\n{} model{link} of {}, {} of them with no weight\n\
+         deviance {} of {}{explained}; objective {}\n\
+         {} in {} ({}); KKT residual {:.1e}",
+        coefficients.to_table(),
+        model.family(),
+        format_args!("{} and {}", count(report.n_rows, "row"), count(names.len(), "column")),
+        coefficients.n_zero(),
+        number(report.deviance),
+        number(report.null_deviance),
+        number(report.objective),
+        count(report.n_iter, "step"),
+        seconds(elapsed),
+        report.stop,
+        report.kkt_residual,
+    )
+}

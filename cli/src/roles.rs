@@ -1,0 +1,142 @@
+//! Columns that say something of each row and are nothing to learn from: weights, offset, exposure, trials.
+//!
+//! They are looked at before anything is fitted, so that what is wrong with one is said with its column and row.
+
+use phalanx_array::{ChunkedArray, Table};
+use phalanx_learn::preprocess::{EncodedColumn, FittedTableEncoder, TableEncoder};
+use phalanx_runtime::Client;
+
+use crate::{Error, Result, data::on_cluster};
+
+/// Which columns they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Roles {
+    /// How often each row counts.
+    pub(crate) weights: Option<String>,
+    /// What is added to the linear predictor.
+    pub(crate) offset: Option<String>,
+    /// What the target was counted on.
+    pub(crate) exposure: Option<String>,
+    /// What the target is successes of.
+    pub(crate) trials: Option<String>,
+}
+
+/// The columns' numbers, lazy or computed, in the table's chunks.
+#[derive(Default)]
+pub(crate) struct Sides {
+    pub(crate) weights: Option<ChunkedArray>,
+    pub(crate) offset: Option<ChunkedArray>,
+    pub(crate) exposure: Option<ChunkedArray>,
+    pub(crate) trials: Option<ChunkedArray>,
+}
+
+impl Roles {
+    /// What each column is, with its name, in the order of the command's help.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("weights", &self.weights),
+            ("offset", &self.offset),
+            ("exposure", &self.exposure),
+            ("trials", &self.trials),
+        ];
+        all.into_iter().filter_map(|(role, column)| Some((role, column.as_deref()?)))
+    }
+
+    /// The columns' names, each once: one column may be two things, as weights and exposure of rates.
+    pub(crate) fn columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = self.named().map(|(_, column)| column).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// Whether a column is none to learn from.
+    pub(crate) fn has(&self, column: &str) -> bool {
+        self.named().any(|(_, name)| name == column)
+    }
+
+    /// Learns of the columns what there is to check: no number missing or infinite, and their ranges.
+    pub(crate) fn encoder(&self) -> TableEncoder {
+        TableEncoder::new().columns(self.columns())
+    }
+
+    /// The columns of a table on the workers, of which `encoder` knows the ranges.
+    pub(crate) async fn sides(&self, client: &Client, table: &Table, encoder: &FittedTableEncoder) -> Result<Sides> {
+        let array = |column: &Option<String>| column.as_ref().map(|name| table.column(name)).transpose();
+        let get = |column: &Option<String>| array(column).map_err(Error::failed);
+        let sides = Sides {
+            weights: get(&self.weights)?,
+            offset: get(&self.offset)?,
+            exposure: get(&self.exposure)?,
+            trials: get(&self.trials)?,
+        };
+        type Check = fn(f64) -> bool;
+        let checks: [(_, _, Check, _); 3] = [
+            (&self.weights, &sides.weights, |w| w >= 0., "the weights: expected 0 or more"),
+            (&self.exposure, &sides.exposure, |e| e > 0., "the exposure: expected a number above 0"),
+            (
+                &self.trials,
+                &sides.trials,
+                |n| n >= 1.,
+                "the trials: expected a whole number, 1 or more; drop such rows",
+            ),
+        ];
+        for (name, values, allows, what) in checks {
+            let (Some(name), Some(values)) = (name, values) else { continue };
+            // The least number tells whether there is a wrong one; only then are all looked at for its row.
+            if least(encoder, name).is_none_or(allows) {
+                continue;
+            }
+            let values = client.compute(values).await.map_err(on_cluster)?;
+            if let Some((row, value)) = values.iter().enumerate().find(|(_, value)| !allows(**value)) {
+                return Err(bad(name, *value, row, what));
+            }
+        }
+        Ok(sides)
+    }
+
+    /// Holds a target of successes against its trials.
+    pub(crate) async fn check_trials(
+        &self,
+        client: &Client,
+        (target, y): (&str, &ChunkedArray),
+        sides: &Sides,
+    ) -> Result<()> {
+        let (Some(name), Some(trials)) = (&self.trials, &sides.trials) else { return Ok(()) };
+        // Adding and taking away what leaves no room for fractions in an f64 rounds to whole numbers.
+        const NO_FRACTIONS: f64 = (1_u64 << 52) as f64;
+        let rounded = &(trials + NO_FRACTIONS) - NO_FRACTIONS;
+        let fractions = rounded.try_sub(trials).and_then(|rest| rest.abs().max());
+        let failures = trials.try_sub(y).and_then(|failures| failures.min());
+        let (fractions, failures, least) = match (fractions, failures, y.min()) {
+            (Ok(fractions), Ok(failures), Ok(least)) => (fractions, failures, least),
+            (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => return Err(Error::failed(error)),
+        };
+        let (fractions, failures, least) = client.compute(&(fractions, failures, least)).await.map_err(on_cluster)?;
+        if fractions.sum() == 0. && failures.sum() >= 0. && least.sum() >= 0. {
+            return Ok(());
+        }
+        let (trials, y) = client.compute(&(trials.clone(), y.clone())).await.map_err(on_cluster)?;
+        for (row, (&n, &k)) in trials.iter().zip(&y).enumerate() {
+            if n.fract() != 0. {
+                return Err(bad(name, n, row, "the trials: expected a whole number, 1 or more"));
+            }
+            if !(k >= 0. && k <= n) {
+                return Err(bad(target, k, row, &format!("the target: expected 0 to the row's trials, {n}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn least(encoder: &FittedTableEncoder, name: &str) -> Option<f64> {
+    encoder.columns().iter().find_map(|column| match column {
+        EncodedColumn::Number { name: found, min, .. } if found == name => Some(*min),
+        _ => None,
+    })
+}
+
+fn bad(column: &str, value: f64, row: usize, what: &str) -> Error {
+    let (role, expected) = what.split_once(": ").unwrap_or((what, ""));
+    Error::failed(format!("column {column:?}, {role}, is {value} in row {row} (counted from 0), {expected}"))
+}

@@ -1,33 +1,27 @@
-//! The shell that drives a solver over chunked arrays, and the tasks it sends to where the chunks are.
+//! The shell that drives a solver over chunked arrays.
 //!
-//! One task a chunk evaluates all panels of the chunk and hands on their subtrees; tasks that merge neighbours bring
-//! them together; the last step happens here. The same kernels, panels and tree as in memory, so the same bits.
-//! Who runs the tasks is behind [`Compute`].
+//! The tasks it sends to where the chunks are hand on subtrees of panels; the last step happens here. The same kernels,
+//! panels and tree as in memory, so the same bits. Who runs the tasks is behind [`Compute`].
+
+mod tasks;
 
 use std::{future::Future, sync::Arc};
 
-use phalanx_array::{
-    Block, ChunkedArray, Chunks,
-    panel::{Combine, Subtrees},
-};
-use phalanx_engine::{
-    graph::{Collection, Delayed},
-    task,
-};
+use phalanx_array::{Block, ChunkedArray, Chunks, panel::Subtrees};
+use phalanx_engine::graph::{Collection, Delayed};
 use phalanx_learn::{Error, Result, validate};
 use phalanx_runtime::Client;
-use serde::{Deserialize, Serialize};
 
+use self::tasks::{About, Extras, FoldAbout, FoldPoints, Points};
 use crate::{
-    error::Error as GlmError,
     fit::{self, Fitted, NO_ROWS, checked},
     inference::Wanted,
-    kernel::{ByFold, Evaluations, FoldEvaluations, NullPoints, Rows, Subject, Summary},
+    kernel::{ByFold, Evaluations, FoldEvaluations, NullPoints, Subject, Summary},
     model::GlmModel,
     response::ChunkedResponse,
     solver::{
-        Answer, Ask, BlockProblem, BlockSolution, Coordinates, Curvature, FoldPoint, FoldRule, Loss, Machine, Moments,
-        Path, PathSolution, Quadratic, Scatter, Spec, Stride,
+        Answer, Ask, BlockProblem, BlockSolution, FoldRule, Loss, Machine, Moments, Path, PathSolution, Quadratic,
+        Scatter, Spec,
     },
 };
 
@@ -184,56 +178,8 @@ pub(crate) fn predict_on_chunks(model: &GlmModel, x: &ChunkedArray, offset: &Chu
     let model = Delayed::value(model.clone());
     let blocks = x.row_blocks().into_iter().zip(offset.blocks()).zip(rows.ranges());
     let blocks =
-        blocks.map(|((x, offset), rows)| predict_with_offset::delayed(&model, x, offset, rows.start)).collect();
+        blocks.map(|((x, offset), rows)| tasks::predict_with_offset::delayed(&model, x, offset, rows.start)).collect();
     Ok(ChunkedArray::from_blocks(vec![rows], blocks)?)
-}
-
-/// The points of an [`Ask::Evaluate`], as they travel.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Points {
-    loss: Loss,
-    coordinates: Arc<Coordinates>,
-    points: Vec<Vec<f64>>,
-    stride: Stride,
-}
-
-/// The point of an [`Ask::Quadratic`], as it travels.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct About {
-    loss: Loss,
-    coordinates: Arc<Coordinates>,
-    point: Vec<f64>,
-    curvature: Curvature,
-    stride: Stride,
-}
-
-/// The points of an [`Ask::Folds`], as they travel.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct FoldPoints {
-    loss: Loss,
-    coordinates: Arc<Coordinates>,
-    points: Vec<FoldPoint>,
-    rule: FoldRule,
-}
-
-/// One of its quadratics.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct FoldAbout {
-    loss: Loss,
-    coordinates: Arc<Coordinates>,
-    at: FoldPoint,
-    curvature: Curvature,
-    rule: FoldRule,
-}
-
-/// What there is of a row beside X and y, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Extras {
-    weights: bool,
-    offset: bool,
-    trials: bool,
-    groups: bool,
-    folds: bool,
 }
 
 /// X, y and what belongs to each row, cut at the same rows and computed.
@@ -272,7 +218,8 @@ impl Chunked {
         let n_features = x.shape().last().copied().unwrap_or_default();
         let x = x.rechunk_as(&[rows.clone(), Chunks::single(n_features)]).map_err(Error::other)?;
         // Numbers that are here would travel with every pass; a task that hands them on leaves them on a worker.
-        let there = |block: Delayed<Block>| if block.any().as_value().is_some() { keep::delayed(block) } else { block };
+        let there =
+            |block: Delayed<Block>| if block.any().as_value().is_some() { tasks::keep::delayed(block) } else { block };
         let x: Vec<_> = x.blocks().into_iter().map(there).collect();
         let mut by_column = Vec::new();
         for column in columns {
@@ -313,83 +260,89 @@ impl Chunked {
 
     fn moments(&self, loss: Loss, shares: bool) -> Result<Delayed<Subtrees<Moments>>> {
         let how = Delayed::value((loss, shares));
-        self.pass(|x, columns, panel, extras| moments::delayed(x, columns, panel, extras, &how), merge_moments::delayed)
+        self.pass(
+            |x, columns, panel, extras| tasks::moments::delayed(x, columns, panel, extras, &how),
+            tasks::merge_moments::delayed,
+        )
     }
 
     fn scatter(&self, loss: Loss) -> Result<Delayed<Subtrees<Scatter>>> {
         let loss = Delayed::value(loss);
         self.pass(
-            |x, columns, panel, extras| scatter::delayed(x, columns, panel, extras, &loss),
-            merge_scatter::delayed,
+            |x, columns, panel, extras| tasks::scatter::delayed(x, columns, panel, extras, &loss),
+            tasks::merge_scatter::delayed,
         )
     }
 
     fn null(&self, loss: Loss, intercepts: Vec<f64>) -> Result<Delayed<Subtrees<NullPoints>>> {
         let how = Delayed::value((loss, intercepts));
         // X is no input, so a chunk of it that was spilled is not read.
-        self.pass(|_, columns, panel, extras| null::delayed(columns, panel, extras, &how), merge_null::delayed)
+        self.pass(
+            |_, columns, panel, extras| tasks::null::delayed(columns, panel, extras, &how),
+            tasks::merge_null::delayed,
+        )
     }
 
     fn evaluate(&self, points: Points) -> Result<Delayed<Subtrees<Evaluations>>> {
         let points = Delayed::value(points);
         self.pass(
-            |x, columns, panel, extras| evaluate::delayed(x, columns, panel, extras, &points),
-            merge_evaluations::delayed,
+            |x, columns, panel, extras| tasks::evaluate::delayed(x, columns, panel, extras, &points),
+            tasks::merge_evaluations::delayed,
         )
     }
 
     fn quadratic(&self, about: About) -> Result<Delayed<Subtrees<Quadratic>>> {
         let about = Delayed::value(about);
         self.pass(
-            |x, columns, panel, extras| quadratic::delayed(x, columns, panel, extras, &about),
-            merge_quadratic::delayed,
+            |x, columns, panel, extras| tasks::quadratic::delayed(x, columns, panel, extras, &about),
+            tasks::merge_quadratic::delayed,
         )
     }
 
     fn moments_by_fold(&self, loss: Loss, shares: bool, rule: FoldRule) -> Result<Delayed<Subtrees<ByFold<Moments>>>> {
         let how = Delayed::value((loss, shares, rule));
         self.pass(
-            |x, columns, panel, extras| moments_by_fold::delayed(x, columns, panel, extras, &how),
-            merge_moments_by_fold::delayed,
+            |x, columns, panel, extras| tasks::moments_by_fold::delayed(x, columns, panel, extras, &how),
+            tasks::merge_moments_by_fold::delayed,
         )
     }
 
     fn scatter_by_fold(&self, loss: Loss, rule: FoldRule) -> Result<Delayed<Subtrees<ByFold<Scatter>>>> {
         let how = Delayed::value((loss, rule));
         self.pass(
-            |x, columns, panel, extras| scatter_by_fold::delayed(x, columns, panel, extras, &how),
-            merge_scatter_by_fold::delayed,
+            |x, columns, panel, extras| tasks::scatter_by_fold::delayed(x, columns, panel, extras, &how),
+            tasks::merge_scatter_by_fold::delayed,
         )
     }
 
     fn evaluate_by_fold(&self, points: FoldPoints) -> Result<Delayed<Subtrees<FoldEvaluations>>> {
         let points = Delayed::value(points);
         self.pass(
-            |x, columns, panel, extras| evaluate_by_fold::delayed(x, columns, panel, extras, &points),
-            merge_fold_evaluations::delayed,
+            |x, columns, panel, extras| tasks::evaluate_by_fold::delayed(x, columns, panel, extras, &points),
+            tasks::merge_fold_evaluations::delayed,
         )
     }
 
     fn quadratic_by_fold(&self, about: FoldAbout) -> Result<Delayed<Subtrees<Quadratic>>> {
         let about = Delayed::value(about);
         self.pass(
-            |x, columns, panel, extras| quadratic_by_fold::delayed(x, columns, panel, extras, &about),
-            merge_quadratic::delayed,
+            |x, columns, panel, extras| tasks::quadratic_by_fold::delayed(x, columns, panel, extras, &about),
+            tasks::merge_quadratic::delayed,
         )
     }
 
     fn summary(&self, subject: Subject) -> Result<Delayed<Subtrees<Summary>>> {
         let subject = Delayed::value(subject);
         self.pass(
-            |x, columns, panel, extras| summary::delayed(x, columns, panel, extras, &subject),
-            merge_summary::delayed,
+            |x, columns, panel, extras| tasks::summary::delayed(x, columns, panel, extras, &subject),
+            tasks::merge_summary::delayed,
         )
     }
 
     fn solve(&self, blocks: Vec<BlockProblem>) -> Vec<Delayed<BlockSolution>> {
         let extras = Delayed::value(self.extras);
         let chunks = self.x.iter().zip(&self.columns).zip(blocks);
-        chunks.map(|((x, columns), block)| solve_block::delayed(x, columns.clone(), &extras, block)).collect()
+        chunks.map(|((x, columns), block)| tasks::solve_block::delayed(x, columns.clone(), &extras, block)).collect()
     }
 }
 
@@ -398,200 +351,6 @@ fn tree<T>(mut parts: Vec<Delayed<T>>, merge: impl Fn(Vec<Delayed<T>>) -> Delaye
         parts = parts.chunks(FAN_IN).map(|neighbours| merge(neighbours.to_vec())).collect();
     }
     parts.pop()
-}
-
-fn rows<'a>(x: Option<&'a Block>, columns: &'a [Arc<Block>], first_panel: usize, extras: Extras) -> Rows<'a> {
-    let mut rest = columns[1..].iter();
-    let mut next = |there: bool| if there { rest.next().map(|block| block.as_slice()) } else { None };
-    let (weights, offset) = (next(extras.weights), next(extras.offset));
-    let (trials, groups, folds) = (next(extras.trials), next(extras.groups), next(extras.folds));
-    let (x, n_features) = x.map_or((&[][..], 0), |x| (x.as_slice(), x.dims().1));
-    Rows { x, y: columns[0].as_slice(), weights, offset, trials, groups, folds, n_features, first_panel }
-}
-
-fn merged<T: Combine + Clone>(parts: &[Arc<Subtrees<T>>]) -> Result<Subtrees<T>> {
-    Subtrees::merge_all(parts.iter().map(|part| Subtrees::clone(part))).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.keep")]
-pub(crate) fn keep(block: &Block) -> Block {
-    block.clone()
-}
-
-#[task(name = "glm.moments")]
-pub(crate) fn moments(
-    x: &Block,
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    how: &(Loss, bool),
-) -> Result<Subtrees<Moments>> {
-    rows(Some(x), columns, first_panel, extras).moments(how.0, how.1).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.merge_moments")]
-pub(crate) fn merge_moments(parts: &[Arc<Subtrees<Moments>>]) -> Result<Subtrees<Moments>> {
-    merged(parts)
-}
-
-#[task(name = "glm.scatter")]
-pub(crate) fn scatter(
-    x: &Block,
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    loss: Loss,
-) -> Result<Subtrees<Scatter>> {
-    rows(Some(x), columns, first_panel, extras).scatter(loss).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.merge_scatter")]
-pub(crate) fn merge_scatter(parts: &[Arc<Subtrees<Scatter>>]) -> Result<Subtrees<Scatter>> {
-    merged(parts)
-}
-
-#[task(name = "glm.null")]
-pub(crate) fn null(
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    how: &(Loss, Vec<f64>),
-) -> Result<Subtrees<NullPoints>> {
-    rows(None, columns, first_panel, extras).null(how.0, &how.1).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.merge_null")]
-pub(crate) fn merge_null(parts: &[Arc<Subtrees<NullPoints>>]) -> Result<Subtrees<NullPoints>> {
-    merged(parts)
-}
-
-#[task(name = "glm.evaluate")]
-pub(crate) fn evaluate(
-    x: &Block,
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    at: &Points,
-) -> Result<Subtrees<Evaluations>> {
-    let rows = rows(Some(x), columns, first_panel, extras);
-    rows.evaluate(at.loss, &at.coordinates, &at.points, at.stride).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.merge_evaluations")]
-pub(crate) fn merge_evaluations(parts: &[Arc<Subtrees<Evaluations>>]) -> Result<Subtrees<Evaluations>> {
-    merged(parts)
-}
-
-#[task(name = "glm.quadratic")]
-pub(crate) fn quadratic(
-    x: &Block,
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    about: &About,
-) -> Result<Subtrees<Quadratic>> {
-    let About { loss, coordinates, point, curvature, stride } = about;
-    rows(Some(x), columns, first_panel, extras).quadratic(*loss, coordinates, point, *curvature, *stride).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.merge_quadratic")]
-pub(crate) fn merge_quadratic(parts: &[Arc<Subtrees<Quadratic>>]) -> Result<Subtrees<Quadratic>> {
-    merged(parts)
-}
-
-#[task(name = "glm.moments_by_fold")]
-pub(crate) fn moments_by_fold(
-    x: &Block,
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    how: &(Loss, bool, FoldRule),
-) -> Result<Subtrees<ByFold<Moments>>> {
-    rows(Some(x), columns, first_panel, extras).moments_by_fold(how.0, how.1, how.2).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.merge_moments_by_fold")]
-pub(crate) fn merge_moments_by_fold(parts: &[Arc<Subtrees<ByFold<Moments>>>]) -> Result<Subtrees<ByFold<Moments>>> {
-    merged(parts)
-}
-
-#[task(name = "glm.scatter_by_fold")]
-pub(crate) fn scatter_by_fold(
-    x: &Block,
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    how: &(Loss, FoldRule),
-) -> Result<Subtrees<ByFold<Scatter>>> {
-    rows(Some(x), columns, first_panel, extras).scatter_by_fold(how.0, how.1).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.merge_scatter_by_fold")]
-pub(crate) fn merge_scatter_by_fold(parts: &[Arc<Subtrees<ByFold<Scatter>>>]) -> Result<Subtrees<ByFold<Scatter>>> {
-    merged(parts)
-}
-
-#[task(name = "glm.evaluate_by_fold")]
-pub(crate) fn evaluate_by_fold(
-    x: &Block,
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    at: &FoldPoints,
-) -> Result<Subtrees<FoldEvaluations>> {
-    let rows = rows(Some(x), columns, first_panel, extras);
-    rows.evaluate_by_fold(at.loss, &at.coordinates, &at.points, at.rule).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.merge_fold_evaluations")]
-pub(crate) fn merge_fold_evaluations(parts: &[Arc<Subtrees<FoldEvaluations>>]) -> Result<Subtrees<FoldEvaluations>> {
-    merged(parts)
-}
-
-#[task(name = "glm.quadratic_by_fold")]
-pub(crate) fn quadratic_by_fold(
-    x: &Block,
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    about: &FoldAbout,
-) -> Result<Subtrees<Quadratic>> {
-    let FoldAbout { loss, coordinates, at, curvature, rule } = about;
-    rows(Some(x), columns, first_panel, extras)
-        .quadratic_by_fold(*loss, coordinates, at, *curvature, *rule)
-        .ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.summary")]
-pub(crate) fn summary(
-    x: &Block,
-    columns: &[Arc<Block>],
-    first_panel: usize,
-    extras: Extras,
-    subject: &Subject,
-) -> Result<Subtrees<Summary>> {
-    rows(Some(x), columns, first_panel, extras).summary(subject).ok_or(NO_ROWS)
-}
-
-#[task(name = "glm.merge_summary")]
-pub(crate) fn merge_summary(parts: &[Arc<Subtrees<Summary>>]) -> Result<Subtrees<Summary>> {
-    merged(parts)
-}
-
-#[task(name = "glm.predict_with_offset")]
-pub(crate) fn predict_with_offset(model: &GlmModel, x: &Block, offset: &Block, first_row: usize) -> Result<Block> {
-    let offset = ndarray::ArrayView1::from(offset.as_slice());
-    model.predict_with_offset(x.view2(), offset).map(Block::from).map_err(|error| error.from_row(first_row))
-}
-
-#[task(name = "glm.solve_block")]
-pub(crate) fn solve_block(
-    x: &Block,
-    columns: &[Arc<Block>],
-    extras: Extras,
-    problem: &BlockProblem,
-) -> Result<BlockSolution, GlmError> {
-    problem.solve(rows(Some(x), columns, 0, extras))
 }
 
 #[cfg(test)]

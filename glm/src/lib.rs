@@ -72,3 +72,4 @@ pub use params::{
 pub use path::{GlmPath, PathModel, Select};
 pub use report::{Report, StopReason};
 pub use response::{ChunkedResponse, Response};
+pub use solver::{CvCurve, PathPoint};

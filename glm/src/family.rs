@@ -110,7 +110,10 @@ impl Family {
             Self::Poisson => 2. * (y_log(y, mu) - y + mu),
             Self::Gamma => 2. * ((y - mu) / mu - (y / mu).ln()),
             Self::InverseGaussian => (y - mu) * (y - mu) / (y * mu * mu),
-            Self::NegativeBinomial { theta } => 2. * (y_log(y, mu) - (y + theta) * ((y + theta) / (mu + theta)).ln()),
+            Self::NegativeBinomial { theta } => {
+                // The ratio of the two sums is as good as 1 where theta is large.
+                2. * (y_log(y, mu) - (y + theta) * ((y - mu) / (mu + theta)).ln_1p())
+            }
             Self::Tweedie { power } => match power {
                 0. => Self::Gaussian.unit_deviance(y, mu),
                 1. => Self::Poisson.unit_deviance(y, mu),
@@ -242,6 +245,15 @@ mod tests {
                 assert_eq!(Family::Tweedie { power }.unit_deviance(y, mu), exact, "{family}");
                 assert!((near.unit_deviance(y, mu) - exact).abs() < 1e-5, "{family} {y} {mu}");
             }
+        }
+    }
+
+    #[test]
+    fn the_negative_binomial_of_a_large_theta_is_poisson() {
+        for (y, mu) in [(0., 2.), (3., 1.5), (20., 30.)] {
+            let [poisson, near] =
+                [Family::Poisson, Family::NegativeBinomial { theta: 1e12 }].map(|family| family.unit_deviance(y, mu));
+            assert!((near / poisson - 1.).abs() < 1e-9, "{y} {mu}: {near} {poisson}");
         }
     }
 

@@ -328,8 +328,10 @@ estimator! {
     ///
     /// Coming from scikit-learn: `alpha` and `l1_ratio` are those of `ElasticNet` and, with `l1_ratio` 0, of
     /// `PoissonRegressor`; `Ridge(a)` is alpha = a/n; `LogisticRegression(C)` is alpha = 1/(n C). From glmnet: its
-    /// lambda is our alpha and its alpha our `l1_ratio`, with `standardize = FALSE`; for the gaussian family divide
-    /// its lambda by y's standard deviation only if you standardised y.
+    /// lambda is our `alpha`, its alpha our `l1_ratio` and its `standardize` (TRUE there by default) ours; it scales
+    /// penalty factors to a mean of 1. For the gaussian family it divides y by its population standard deviation s, so
+    /// its L2 part is of lambda / s: there, a being its alpha and c = a + (1 - a)/s, `alpha` is lambda c and `l1_ratio`
+    /// a / c.
     ///
     /// ```
     /// use ndarray::array;

@@ -36,7 +36,8 @@ pub struct Report {
     pub sum_weights: f64,
     /// Columns that have one value only, from 0: their coefficients are 0.
     pub constant_columns: Vec<usize>,
-    /// Columns that earlier ones sum to, from 0: without a penalty their coefficients are 0, as R leaves them out.
+    /// Columns that earlier ones sum to, from 0: without a penalty their coefficients are 0, as R leaves them out. Only
+    /// iteratively reweighted least squares looks; other solvers spread the coefficient over such columns.
     pub collinear_columns: Vec<usize>,
     /// Rows of the binomial family whose mean is as good as 0 or 1; none where the solver does not look.
     pub n_saturated: Option<usize>,

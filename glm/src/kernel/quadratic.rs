@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Panel, Rows, Stride, evaluate::add_constants, sum_of};
 use crate::{
+    family::Family,
+    link::Link,
     loss::{Curvature, Loss},
     solver::Coordinates,
 };
@@ -103,6 +105,14 @@ fn quadratic_panel(
     let (eta, bends) = (&mut eta[..n], &mut bends[..n]);
     gemv(&scratch.design, point, eta);
     add_constants(eta, 0., panel.offset);
+    let weight = |i: usize| panel.weights.map_or(1., |weights| weights[i]);
+    let binomial = loss.family == Family::Binomial;
+    let mut n_saturated = 0;
+    // Under other links than the logit a row's curvature is 0 at means well inside their range too.
+    if binomial && loss.link != Link::Logit {
+        let is_saturated = |mu: f64| mu * (1. - mu) <= SATURATED;
+        n_saturated = (0..n).filter(|&i| weight(i) > 0. && is_saturated(loss.link.mean(eta[i]))).count();
+    }
     let found = loss.panel(panel.y, panel.weights, eta, Some((curvature, bends)));
     let mut gradient = vec![0.; q];
     let mut hessian = vec![0.; q * (q + 1) / 2];
@@ -110,12 +120,9 @@ fn quadratic_panel(
         return Quadratic { sum_weights, loss: f64::INFINITY, gradient, hessian, separated: false, n_saturated: 0 };
     }
     gemv_transposed(&scratch.design, eta, &mut gradient);
-    let is_saturated = |(i, bend): (usize, &f64)| {
-        let w = panel.weights.map_or(1., |weights| weights[i]);
-        w > 0. && *bend <= w * SATURATED
-    };
-    let binomial = loss.family == crate::Family::Binomial;
-    let n_saturated = if binomial { bends.iter().enumerate().filter(|row| is_saturated(*row)).count() } else { 0 };
+    if binomial && loss.link == Link::Logit {
+        n_saturated = (0..n).filter(|&i| weight(i) > 0. && bends[i] <= weight(i) * SATURATED).count();
+    }
     for (row, bend) in scratch.design.chunks_exact_mut(q).zip(&*bends) {
         let root = bend.sqrt();
         row.iter_mut().for_each(|x| *x *= root);
@@ -142,7 +149,7 @@ pub(super) fn add_products(a: &[f64], n: usize, product: &mut Array2<f64>, packe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{family::Family, kernel::testing::Sample, link::Link};
+    use crate::kernel::testing::Sample;
 
     #[test]
     fn it_is_the_evaluation_and_its_derivative() {
@@ -177,6 +184,30 @@ mod tests {
                     let packed = found.hessian[i * (i + 1) / 2 + j];
                     assert!((bend - packed).abs() < 1e-4 * (1. + packed.abs()), "{loss:?} {i} {j}: {bend} {packed}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn only_means_at_the_end_of_their_range_are_saturated() {
+        let (x, y) = ([0., 1., 0., 1.], [0., 0., 1., 1.]);
+        let rows = Rows { x: &x, y: &y, weights: None, offset: None, n_features: 1, first_panel: 0 };
+        let coordinates = Coordinates { centre: vec![0.], scale: vec![1.], has_intercept: true };
+        // The second and the fourth row are at the end.
+        for (link, point) in [
+            (Link::Logit, [0.5, 30.]),
+            (Link::Probit, [0.5, 8.]),
+            (Link::Cloglog, [-0.5, 4.]),
+            (Link::Log, [-0.5, 0.5 - 1e-10]),
+            (Link::Identity, [0.5, 0.5 - 1e-10]),
+        ] {
+            let loss = Loss { family: Family::Binomial, link };
+            for curvature in [Curvature::Observed, Curvature::Expected] {
+                let n_saturated = |point: &[f64]| {
+                    let found = rows.quadratic(loss, &coordinates, point, curvature, Stride::ALL);
+                    found.expect("rows").finish().n_saturated
+                };
+                assert_eq!((n_saturated(&[point[0], 0.]), n_saturated(&point)), (0, 2), "{link:?} {curvature:?}");
             }
         }
     }

@@ -47,6 +47,8 @@ const SAMPLE_STEPS: usize = 25;
 const SLOW: f64 = 0.4;
 /// Times that a step is shortened.
 const MAX_SHORTER: usize = 40;
+/// The same where the matrix is kept: then it is the matrix that is wrong, as where a sample has no row of some level.
+const MAX_SHORTER_KEPT: usize = 1;
 
 /// The machine. A step is one minimum of a quadratic model that was gone to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -404,7 +406,8 @@ impl State {
 
     fn shorten(mut self: Box<Self>, share: f64) -> Phase {
         self.n_shorter += 1;
-        if self.n_shorter > MAX_SHORTER {
+        let misled = self.keeps && self.n_shorter > MAX_SHORTER_KEPT && !self.is_least_squares();
+        if misled || self.n_shorter > MAX_SHORTER {
             return self.stuck();
         }
         let trial: Vec<f64> = self.x.iter().zip(&self.trial).map(|(x, t)| x + share * (t - x)).collect();
@@ -520,5 +523,38 @@ impl State {
         let dual = shrink * cross - 0.5 * shrink * shrink * square - conjugate;
         let primal = at_x.loss + self.setup.penalty(&self.x);
         Some((primal - dual).max(0.))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{Moments, NullPoint, Spread};
+
+    /// As where rows are sorted by a level that no sampled row has: its step goes where there is no mean.
+    #[test]
+    fn a_sample_whose_steps_lead_astray_twice_is_replaced_by_all_rows() {
+        let (n_rows, n) = (100_000, 1e5);
+        let mut machine = Irls::new(Spec { loss: Family::Poisson.into(), ..Spec::default() });
+        let (x, y) = (vec![Spread { mean: 0., squares: n }], Spread { mean: 2., squares: n });
+        let moments = Moments { n_rows, n_used: n_rows, sum_weights: n, x, y, offset: 0., saturated: 0., bad: None };
+        machine.tell(Answer::Moments(moments)).expect("the answer to the question");
+        machine
+            .tell(Answer::Null(vec![NullPoint { loss: n, first: 0., second: n, squares: n }]))
+            .expect("the answer to the question");
+        let Ask::Quadratic { point: start, stride, .. } = machine.ask() else { panic!("{machine:?}") };
+        assert_ne!(stride, Stride::ALL);
+        let (gradient, hessian) = (vec![0.; 2], vec![1e3, 0., 1e3]);
+        let sample = Quadratic { sum_weights: 1e3, loss: 1e3, gradient, hessian, separated: false, n_saturated: 0 };
+        machine.tell(Answer::Quadratic(sample)).expect("the answer to the question");
+        let seen = |loss: f64| Answer::Evaluations(vec![Evaluation { loss, gradient: vec![0., -n], separated: false }]);
+        machine.tell(seen(n)).expect("the answer to the question");
+        for _ in 0..2 {
+            let Ask::Evaluate { points, .. } = machine.ask() else { panic!("{machine:?}") };
+            assert_ne!(points[0], start);
+            machine.tell(seen(f64::INFINITY)).expect("the answer to the question");
+        }
+        let Ask::Quadratic { point, stride, .. } = machine.ask() else { panic!("{machine:?}") };
+        assert_eq!((point, stride), (start, Stride::ALL));
     }
 }

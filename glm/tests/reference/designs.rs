@@ -1,5 +1,4 @@
 //! The designs of the reference cases, made from the vendored raw files.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
@@ -18,9 +17,18 @@ struct Csv {
 }
 
 impl Csv {
+    /// One of the data sets that Phalanx brings.
     fn open(name: &str) -> Self {
-        let path = format!("{}/../datasets/data/{name}.csv", env!("CARGO_MANIFEST_DIR"));
-        let mut reader = csv::Reader::from_path(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        Self::read(&format!("{}/../datasets/data/{name}.csv", env!("CARGO_MANIFEST_DIR")))
+    }
+
+    /// One that these tests bring.
+    fn beside(name: &str) -> Self {
+        Self::read(&format!("{}/tests/data/{name}.csv", env!("CARGO_MANIFEST_DIR")))
+    }
+
+    fn read(path: &str) -> Self {
+        let mut reader = csv::Reader::from_path(path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
         let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for record in reader.records() {
@@ -46,6 +54,11 @@ impl Design {
         let by_column: Vec<f64> = values.concat();
         let x = Array2::from_shape_vec((names.len(), y.len()), by_column).unwrap();
         Self { names, x: x.t().as_standard_layout().into_owned(), y: y.into() }
+    }
+
+    /// Some of the rows, in this order.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self { names: self.names.clone(), x: self.x.select(Axis(0), rows), y: self.y.select(Axis(0), rows) }
     }
 
     /// The columns with mean 0 and population standard deviation 1.
@@ -83,14 +96,46 @@ pub fn hitters(names: &[String]) -> Design {
     };
     let all = Design::of(csv.numbers("Salary"), names.iter().map(|name| (name.clone(), column(name))).collect());
     let known: Vec<usize> = (0..all.y.len()).filter(|&i| all.y[i].is_finite()).collect();
-    Design { names: all.names, x: all.x.select(Axis(0), &known), y: all.y.select(Axis(0), &known) }
+    all.select(&known)
 }
 
-/// The US economy of 1947 to 1962, columns in NIST's order.
-pub fn longley() -> Design {
+/// The US economy of 1947 to 1962.
+pub fn longley(names: &[String]) -> Design {
     let csv = Csv::open("longley");
-    let names = ["GNPDEFL", "GNP", "UNEMP", "ARMED", "POP", "YEAR"];
-    Design::of(csv.numbers("TOTEMP"), names.iter().map(|name| (name.to_string(), csv.numbers(name))).collect())
+    encoded(&csv, csv.numbers("TOTEMP"), names)
+}
+
+/// Who defaulted on a credit card.
+pub fn default(names: &[String]) -> Design {
+    let csv = Csv::open("default");
+    encoded(&csv, csv.is("default", "Yes"), names)
+}
+
+/// Prices of hotel rooms, those above 0.
+pub fn hotel(names: &[String]) -> Design {
+    let csv = Csv::beside("hotel_rates");
+    let all = encoded(&csv, csv.numbers("avg_price_per_room"), names);
+    let priced: Vec<usize> = (0..all.y.len()).filter(|&i| all.y[i] > 0.).collect();
+    all.select(&priced)
+}
+
+/// The training rows of the prostate cancer data, columns in units of all rows' standard deviation.
+pub fn prostate(names: &[String]) -> Design {
+    let csv = Csv::beside("prostate");
+    let mut all = encoded(&csv, csv.numbers("lpsa"), names);
+    for mut column in all.x.axis_iter_mut(Axis(1)) {
+        let (mean, scale) = (column.mean().unwrap(), column.std(1.));
+        column.mapv_inplace(|x| (x - mean) / scale);
+    }
+    let train: Vec<usize> =
+        csv.is("train", "T").iter().enumerate().filter(|(_, t)| **t == 1.).map(|(i, _)| i).collect();
+    all.select(&train)
+}
+
+/// Data made to break careless solvers.
+pub fn edge(name: &str, y: &str, names: &[String]) -> Design {
+    let csv = Csv::beside(name);
+    encoded(&csv, csv.numbers(y), names)
 }
 
 fn encoded(csv: &Csv, y: Vec<f64>, names: &[String]) -> Design {

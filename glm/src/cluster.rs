@@ -20,8 +20,8 @@ use crate::{
     model::GlmModel,
     response::ChunkedResponse,
     solver::{
-        Answer, Ask, BlockProblem, BlockSolution, FoldRule, Loss, Machine, Moments, Path, PathSolution, Quadratic,
-        Scatter, Spec,
+        Answer, Ask, BlockProblem, BlockSolution, FoldQuadratic, FoldRule, Loss, Machine, Moments, Path, PathSolution,
+        Quadratic, Scatter, Spec,
     },
 };
 
@@ -323,11 +323,11 @@ impl Chunked {
         )
     }
 
-    fn quadratic_by_fold(&self, about: FoldAbout) -> Result<Delayed<Subtrees<Quadratic>>> {
+    fn quadratic_by_fold(&self, about: FoldAbout) -> Result<Delayed<Subtrees<FoldQuadratic>>> {
         let about = Delayed::value(about);
         self.pass(
             |x, columns, panel, extras| tasks::quadratic_by_fold::delayed(x, columns, panel, extras, &about),
-            tasks::merge_quadratic::delayed,
+            tasks::merge_fold_quadratic::delayed,
         )
     }
 

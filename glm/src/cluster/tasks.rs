@@ -21,8 +21,8 @@ use crate::{
     kernel::{ByFold, Evaluations, FoldEvaluations, NullPoints, Rows, Subject, Summary},
     model::GlmModel,
     solver::{
-        BlockProblem, BlockSolution, Coordinates, Curvature, FoldPoint, FoldRule, Loss, Moments, Quadratic, Scatter,
-        Stride,
+        BlockProblem, BlockSolution, Coordinates, Curvature, FoldPoint, FoldQuadratic, FoldRule, Loss, Moments,
+        Quadratic, Scatter, Stride,
     },
 };
 
@@ -229,11 +229,16 @@ pub(crate) fn quadratic_by_fold(
     first_panel: usize,
     extras: Extras,
     about: &FoldAbout,
-) -> Result<Subtrees<Quadratic>> {
+) -> Result<Subtrees<FoldQuadratic>> {
     let FoldAbout { loss, coordinates, at, curvature, rule } = about;
     rows(Some(x), columns, first_panel, extras)
         .quadratic_by_fold(*loss, coordinates, at, *curvature, *rule)
         .ok_or(NO_ROWS)
+}
+
+#[task(name = "glm.merge_fold_quadratic")]
+pub(crate) fn merge_fold_quadratic(parts: &[Arc<Subtrees<FoldQuadratic>>]) -> Result<Subtrees<FoldQuadratic>> {
+    merged(parts)
 }
 
 #[task(name = "glm.summary")]

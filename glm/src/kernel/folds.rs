@@ -56,6 +56,19 @@ pub struct FoldEvaluation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FoldEvaluations(pub(crate) Vec<FoldEvaluation>);
 
+/// The quadratic of the rows trained on, and the loss of the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoldQuadratic {
+    pub(crate) trained: Quadratic,
+    pub(crate) held_out: f64,
+}
+
+impl Combine for FoldQuadratic {
+    fn combine(self, right: Self) -> Self {
+        Self { trained: self.trained.combine(right.trained), held_out: self.held_out + right.held_out }
+    }
+}
+
 /// One a fold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ByFold<T>(pub(crate) Vec<T>);
@@ -230,7 +243,7 @@ impl Rows<'_> {
         at: &FoldPoint,
         curvature: Curvature,
         rule: FoldRule,
-    ) -> Option<Subtrees<Quadratic>> {
+    ) -> Option<Subtrees<FoldQuadratic>> {
         let (p, q) = (self.n_features, self.n_features + 1);
         let (mut design, mut product) = (Vec::with_capacity(PANEL * q), Array2::zeros((q, q)));
         let panels = self.panels().map(|panel| {
@@ -296,7 +309,7 @@ fn quadratic_sorted(
     curvature: Curvature,
     design: &mut Vec<f64>,
     product: &mut Array2<f64>,
-) -> Quadratic {
+) -> FoldQuadratic {
     let (n, q) = (sorted.y.len(), at.point.len());
     coordinates.write_rows(&sorted.x, n, design);
     let (mut eta, mut bends) = ([0.; PANEL], [0.; PANEL]);
@@ -313,13 +326,19 @@ fn quadratic_sorted(
         total += part.loss;
         separated &= part.separated;
     }
+    let mut held_out = 0.;
+    if !held.is_empty() {
+        let weights = sorted.weights.as_ref().map(|weights| &weights[held.clone()]);
+        held_out = loss.panel(&sorted.y[held.clone()], weights, &mut eta[held.clone()], None).loss;
+    }
     eta[held.clone()].fill(0.);
     bends[held].fill(0.);
     let mut gradient = vec![0.; q];
     let mut hessian = vec![0.; q * (q + 1) / 2];
     if !total.is_finite() {
         let loss = f64::INFINITY;
-        return Quadratic { sum_weights, loss, gradient, hessian, separated: false, n_saturated: 0 };
+        let trained = Quadratic { sum_weights, loss, gradient, hessian, separated: false, n_saturated: 0 };
+        return FoldQuadratic { trained, held_out };
     }
     kernel::inlined::gemv_transposed(design, eta, &mut gradient);
     for (row, bend) in design.chunks_exact_mut(q).zip(&*bends) {
@@ -327,7 +346,8 @@ fn quadratic_sorted(
         row.iter_mut().for_each(|x| *x *= root);
     }
     add_products(design, n, product, &mut hessian);
-    Quadratic { sum_weights, loss: total, gradient, hessian, separated, n_saturated: 0 }
+    let trained = Quadratic { sum_weights, loss: total, gradient, hessian, separated, n_saturated: 0 };
+    FoldQuadratic { trained, held_out }
 }
 
 #[cfg(test)]
@@ -392,7 +412,8 @@ mod tests {
             assert!(found.gradient.iter().zip(&expected.gradient).all(|(a, b)| (a - b).abs() < 1e-9), "{at:?}");
             assert!((found.held_out - of(&held).map_or(0., |held| held.loss)).abs() < 1e-9, "{at:?}");
             let quadratic = rows.quadratic_by_fold(loss, &coordinates, at, Curvature::Observed, DRAWN);
-            let quadratic = quadratic.expect("rows").finish();
+            let FoldQuadratic { trained: quadratic, held_out } = quadratic.expect("rows").finish();
+            assert!((held_out - of(&held).map_or(0., |held| held.loss)).abs() < 1e-9, "{at:?}");
             let expected = trained.rows(true).quadratic(
                 loss,
                 &coordinates,

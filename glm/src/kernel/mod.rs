@@ -17,7 +17,7 @@ use phalanx_array::panel::{PANEL, n_panels};
 pub use evaluate::Evaluation;
 pub(crate) use evaluate::{Evaluations, add_constants, predict};
 pub(crate) use folds::{ByFold, FoldEvaluations};
-pub use folds::{FoldEvaluation, FoldPoint, FoldRule};
+pub use folds::{FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule};
 pub use moments::{BadValue, Moments, Place, Spread};
 pub use null::NullPoint;
 pub(crate) use null::NullPoints;

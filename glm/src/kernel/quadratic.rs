@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn only_means_at_the_end_of_their_range_are_saturated() {
         let (x, y) = ([0., 1., 0., 1.], [0., 0., 1., 1.]);
-        let rows = Rows { x: &x, y: &y, weights: None, offset: None, n_features: 1, first_panel: 0 };
+        let rows = Rows::plain(&x, &y, 1);
         let coordinates = Coordinates { centre: vec![0.], scale: vec![1.], has_intercept: true };
         // The second and the fourth row are at the end.
         for (link, point) in [

@@ -130,13 +130,29 @@ impl Irls {
         let mut state = state.clone();
         state.setup = setup;
         state.counts = Counts::default();
-        (state.keeps, state.is_slow, state.n_shorter) = (true, false, 0);
+        // Of few rows a new matrix costs no more than the look at a point.
+        let many = n_panels(state.setup.n_rows) >= MIN_SAMPLE;
+        (state.keeps, state.is_slow, state.n_shorter) = (many, false, 0);
         state.curvature = Curvature::Observed;
         let within = |(x, w): (&f64, &crate::penalty::Weights)| x.clamp(w.lower, w.upper);
         let x: Vec<f64> = state.x.iter().zip(&state.setup.weights).map(within).collect();
         let spec = Arc::clone(&state.setup.spec);
-        let phase = if same_rows && x == state.x { state.step() } else { Phase::Look(Box::new(State { x, ..*state })) };
+        let phase = if same_rows && x == state.x {
+            state.step()
+        } else if many {
+            Phase::Look(Box::new(State { x, ..*state }))
+        } else {
+            Phase::Model(Box::new(State { x, ..*state }))
+        };
         Self { spec, phase }
+    }
+
+    /// The last point that was gone to.
+    pub(super) fn stands_at(&self) -> Option<&[f64]> {
+        match &self.phase {
+            Phase::Model(state) | Phase::Look(state) | Phase::Trial(state) | Phase::Done(_, state) => Some(&state.x),
+            _ => None,
+        }
     }
 
     /// The answer, once there is one, with the mean loss and its gradient there.

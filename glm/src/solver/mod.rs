@@ -36,7 +36,9 @@ pub use setup::{Coordinates, Spec};
 
 use crate::{error::Error, report::Report};
 pub use crate::{
-    kernel::{Evaluation, FoldEvaluation, FoldPoint, FoldRule, Moments, NullPoint, Quadratic, Scatter, Stride},
+    kernel::{
+        Evaluation, FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule, Moments, NullPoint, Quadratic, Scatter, Stride,
+    },
     loss::{Curvature, Loss},
     penalty::Penalty,
 };
@@ -126,7 +128,7 @@ pub enum Answer {
         /// One a point, in the order asked.
         evaluations: Vec<FoldEvaluation>,
         /// One a point of the others, in the order asked.
-        quadratics: Vec<Quadratic>,
+        quadratics: Vec<FoldQuadratic>,
     },
     /// To [`Ask::BlockSolve`]: one a block, in the order asked.
     Blocks(Vec<BlockSolution>),

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     error::Error,
     family::Family,
-    kernel::{Evaluation, FoldEvaluation, FoldPoint, FoldRule, Moments, Quadratic, Scatter},
+    kernel::{Evaluation, FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule, Moments, Scatter},
     link::Link,
 };
 
@@ -337,7 +337,7 @@ impl Run {
         mut self: Box<Self>,
         path: &PathSpec,
         evaluations: Vec<FoldEvaluation>,
-        quadratics: Vec<Quadratic>,
+        quadratics: Vec<FoldQuadratic>,
     ) -> Result<Phase, Error> {
         self.n_passes += 1;
         let (mut evaluations, mut quadratics) = (evaluations.into_iter(), quadratics.into_iter());
@@ -347,14 +347,14 @@ impl Run {
                 Ask::Evaluate { mut points, .. } => {
                     let FoldEvaluation { loss, gradient, separated, held_out } =
                         evaluations.next().ok_or_else(short)?;
-                    // The one that is left behind and the one that is gone to.
-                    problem.seen.truncate(1);
-                    problem.seen.insert(0, (points.swap_remove(0), held_out));
+                    problem.see(points.swap_remove(0), held_out);
                     let evaluation = Evaluation { loss, gradient, separated };
                     problem.machine.tell(Answer::Evaluations(vec![evaluation]))?;
                 }
-                Ask::Quadratic { .. } => {
-                    problem.machine.tell(Answer::Quadratic(quadratics.next().ok_or_else(short)?))?;
+                Ask::Quadratic { point, .. } => {
+                    let FoldQuadratic { trained, held_out } = quadratics.next().ok_or_else(short)?;
+                    problem.see(point, held_out);
+                    problem.machine.tell(Answer::Quadratic(trained))?;
                 }
                 _ => {}
             }
@@ -404,8 +404,19 @@ impl Run {
 }
 
 impl Problem {
+    /// Remembers the loss of the held-out rows at the last points, of which one is where the machine stands: it is
+    /// either gone to, or steps from the one before are shortened.
+    fn see(&mut self, point: Vec<f64>, held_out: f64) {
+        let stands = self.machine.stands_at();
+        self.seen.retain(|(seen, _)| Some(&seen[..]) == stands);
+        self.seen.push((point, held_out));
+    }
+
     fn advance(&mut self, lambdas: &[f64], null_deviance: f64) {
         while let Some((solution, local)) = self.machine.solved() {
+            if self.done.len() == lambdas.len() {
+                return;
+            }
             if !self.is_base {
                 let deviance = self.setup.deviance(local.loss);
                 self.done.push(PathPoint {

@@ -73,7 +73,7 @@ impl Loss {
         match self.family {
             Family::Gaussian | Family::Huber { .. } => 0.,
             Family::Binomial => y_log(y) + y_log(1. - y),
-            Family::NegativeBinomial { theta } => y_log(y) - (y + theta) * (y + theta).ln(),
+            Family::NegativeBinomial { theta } => y_log(y) - (y + theta) * (y / theta).ln_1p(),
             family => match family.power().unwrap_or_default() {
                 0. => 0.,
                 1. => y_log(y) - y,
@@ -120,7 +120,7 @@ impl Loss {
                 (loss, (mu - y) / variance, y / (mu * mu) + (1. - y) / ((1. - mu) * (1. - mu)))
             }
             Family::NegativeBinomial { theta } => {
-                let loss = (y + theta) * ln(mu + theta) - if y > 0. { y * ln(mu) } else { 0. };
+                let loss = (y + theta) * ln_1p(mu / theta) - if y > 0. { y * ln(mu) } else { 0. };
                 let ratio = (y + theta) / ((mu + theta) * (mu + theta));
                 (loss, (mu - y) / self.family.variance(mu), y / (mu * mu) - ratio)
             }
@@ -344,19 +344,28 @@ fn tweedie(power: f64, y: f64, eta: f64) -> Row {
 
 #[inline(always)]
 fn negative_binomial(theta: f64, y: f64, eta: f64) -> Row {
-    let e = exp(-eta.abs());
-    // The share mu / (mu + theta), and ln(mu + theta), from whichever of exp(eta) and exp(-eta) is not above 1.
-    let positive = eta > 0.;
-    let sum = if positive { 1. + theta * e } else { e + theta };
-    let share = if positive { 1. } else { e } / sum;
-    let rest = theta * (if positive { e } else { 1. }) / sum;
-    let log = ln(sum) + if positive { eta } else { 0. };
+    // Beyond this a mean is as good as infinite, and its logarithm is its linear predictor.
+    const FAR: f64 = 600.;
+    let mu = exp(if eta > FAR { FAR } else { eta });
+    let ratio = mu / theta;
+    let rest = 1. / (1. + ratio);
+    let share = ratio * rest;
+    // ln(1 + mu / theta), in which theta may be so large that it is a Poisson's mu / theta.
+    let log = ln_1p(ratio) + if eta > FAR { eta - FAR } else { 0. };
     Row {
         loss: (y + theta) * log - y * eta,
-        residual: (y + theta) * share - y,
+        residual: theta * share - y * rest,
         observed: (y + theta) * share * rest,
         expected: theta * share,
     }
+}
+
+/// ln(1 + x) without loss of digits near 0 (W. Kahan's correction of the rounding in 1 + x), branch-free.
+#[inline(always)]
+fn ln_1p(x: f64) -> f64 {
+    let sum = 1. + x;
+    let rounded = sum - 1.;
+    if rounded == 0. { x } else { ln(sum) * (x / rounded) }
 }
 
 #[inline]
@@ -485,7 +494,12 @@ pub(crate) mod tests {
         assert!((sure.residual / -(-40_f64).exp() - 1.).abs() < 1e-15, "{sure:?}");
         assert_eq!(Loss::from(Family::Poisson).row(0., -800.).loss, 0.);
         let negative_binomial = Loss::from(Family::NegativeBinomial { theta: 2. }).row(3., 900.);
-        assert!((negative_binomial.loss - 1800.).abs() < 1e-9, "{negative_binomial:?}");
+        assert!((negative_binomial.loss - 1800. + 5. * 2_f64.ln()).abs() < 1e-9, "{negative_binomial:?}");
+        // With a huge theta it is Poisson's.
+        let near = Loss::from(Family::NegativeBinomial { theta: 1e14 });
+        let (found, poisson) = (near.row(3., 0.7), Loss::from(Family::Poisson).row(3., 0.7));
+        assert!((found.loss - poisson.loss).abs() < 1e-12 && (found.residual - poisson.residual).abs() < 1e-12);
+        assert!((near.saturated(3.) - Loss::from(Family::Poisson).saturated(3.)).abs() < 1e-12);
         let probit = Loss { family: Family::Binomial, link: Link::Probit }.row(1., -60.);
         assert!((probit.residual + 60.).abs() < 0.02 && probit.observed > 0.9, "{probit:?}");
         let hopeless = Loss { family: Family::Poisson, link: Link::Identity }.row(1., -1.);

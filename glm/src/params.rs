@@ -651,7 +651,7 @@ impl Glm {
             Solver::Admm => (Machine::admm(spec, self.n_blocks), "admm, as asked".into()),
             Solver::Auto if few => (
                 Machine::irls(spec),
-                format!("irls: {n_features} columns, products of up to {MAX_IRLS_COLUMNS} are quick"),
+                format!("irls: products of {n_features} columns are quick, as of up to {MAX_IRLS_COLUMNS}"),
             ),
             Solver::Auto => {
                 let why = format!("gradient_descent: {n_features} columns, too many to multiply each with each");

@@ -264,7 +264,7 @@ impl ChunkedResponse {
         self
     }
 
-    /// Sets how many trials, 1 or more, each row's y is successes of.
+    /// Sets how many trials each row's y is successes of.
     #[must_use]
     pub fn trials(mut self, trials: &ChunkedArray) -> Self {
         self.trials = Some(trials.clone());
@@ -320,7 +320,8 @@ impl ChunkedResponse {
         }
         let (mut y, mut weights) = (self.y.clone(), self.sample_weight.clone());
         if let Some(trials) = &self.trials {
-            y = y.try_div(trials)?;
+            // No trials have no successes and no weight.
+            y = y.try_div(&trials.clip(1., f64::MAX))?;
             weights = Some(match weights {
                 None => trials.clone(),
                 Some(weights) => weights.try_mul(trials)?,

@@ -175,7 +175,7 @@ fn constant(loss: Loss, panel: Panel<'_>, i: usize, weight: f64) -> f64 {
     match loss.family {
         Family::Poisson => -weight * ln_gamma(y + 1.),
         Family::NegativeBinomial { theta } => {
-            weight * (ln_gamma(y + theta) - ln_gamma(theta) - ln_gamma(y + 1.) + theta * theta.ln())
+            weight * (ln_gamma(y + theta) - ln_gamma(theta) - ln_gamma(y + 1.) - y * theta.ln())
         }
         Family::Binomial => panel.trials.map_or(0., |trials| {
             let n = trials[i];

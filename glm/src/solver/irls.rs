@@ -347,7 +347,10 @@ impl State {
         if self.is_sample() {
             if violation <= SAMPLE_TOLERANCE {
                 self.stride = Stride::ALL;
-                return Phase::Look(self);
+                // A column that the sample has nothing of says that it is not like the whole, as of sorted rows.
+                let scale = &self.setup.coordinates.scale;
+                let lacks = |j: &usize| *j > 0 && scale[j - 1] > 0.;
+                return if self.collinear.iter().any(lacks) { Phase::Model(self) } else { Phase::Look(self) };
             }
             if self.counts.n_iter >= SAMPLE_STEPS {
                 self.counts.n_iter = 0;

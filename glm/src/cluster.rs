@@ -461,6 +461,53 @@ mod tests {
         }
     }
 
+    /// Columns of weights, with zeros, an offset and groups.
+    fn extras(n: usize) -> [Array1<f64>; 3] {
+        let column = |of: fn(usize) -> f64| (0..n).map(of).collect();
+        [column(|i| ((i * 7) % 4) as f64), column(|i| ((i * 13) % 17) as f64 / 40.), column(|i| ((i * 5) % 23) as f64)]
+    }
+
+    #[test]
+    fn weights_offsets_and_groups_in_chunks_give_the_bits_of_memory() {
+        let n = 23 * PANEL + 31;
+        let (x, y) = data(n, Family::Poisson);
+        let [weights, offset, groups] = extras(n);
+        let glm = Glm::new(Family::NegativeBinomial { theta: 1.5 }).covariance(crate::Covariance::Clustered);
+        let response = crate::Response::new(&y).sample_weight(&weights).offset(&offset).groups(&groups);
+        let expected = glm.fit(&x, response).expect("fitted");
+        assert!(expected.inference().is_some());
+        for chunk in [PANEL, 5 * PANEL, n] {
+            let [x, y, weights, offset, groups] =
+                [Block::from(&x), Block::from(&y), Block::from(&weights), Block::from(&offset), Block::from(&groups)]
+                    .map(|column| ChunkedArray::from_array(column, chunk).expect("an array"));
+            let response = ChunkedResponse::new(&y).sample_weight(&weights).offset(&offset).groups(&groups);
+            let (machine, why) = glm.machine(4, false).expect("a machine");
+            let found = wait(fit_chunked(&Here, machine, glm.wanted(4), &x, &response)).expect("fitted");
+            assert_eq!(glm.model(found, why), expected, "in chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn paths_in_chunks_give_the_bits_of_memory() {
+        let n = 23 * PANEL + 31;
+        for family in [Family::Gaussian, Family::Binomial] {
+            let (x, y) = data(n, family);
+            let [weights, offset, _] = extras(n);
+            let path = crate::GlmPath::new(Glm::new(family).l1_ratio(0.8)).n_lambdas(12).cv(4);
+            let response = crate::Response::new(&y).sample_weight(&weights).offset(&offset);
+            let expected = path.fit(&x, response).expect("fitted");
+            for chunk in [PANEL, 6 * PANEL] {
+                let [x, y, weights, offset] =
+                    [Block::from(&x), Block::from(&y), Block::from(&weights), Block::from(&offset)]
+                        .map(|column| ChunkedArray::from_array(column, chunk).expect("an array"));
+                let response = ChunkedResponse::new(&y).sample_weight(&weights).offset(&offset);
+                let machine = path.machine(n, 4, false, false).expect("a machine");
+                let found = wait(path_chunked(&Here, machine, &x, &response)).expect("a path");
+                assert_eq!(path.model(found), expected, "{family} in chunks of {chunk}");
+            }
+        }
+    }
+
     #[test]
     fn columns_cut_apart_and_lazy_arrays_are_put_together() {
         let (x, y) = data(9 * PANEL, Family::Gaussian);

@@ -151,7 +151,7 @@ impl GlmPath {
         Self { tol, ..self }
     }
 
-    fn machine(&self, n_rows: usize, n_features: usize, shares: bool, has_folds: bool) -> Result<Path> {
+    pub(crate) fn machine(&self, n_rows: usize, n_features: usize, shares: bool, has_folds: bool) -> Result<Path> {
         let wrong = |name: &str, value: &dyn std::fmt::Display, expected: &str| {
             Err(Error::parameter(name, value.to_string(), expected))
         };
@@ -184,7 +184,7 @@ impl GlmPath {
         }))
     }
 
-    fn model(&self, solution: PathSolution) -> PathModel {
+    pub(crate) fn model(&self, solution: PathSolution) -> PathModel {
         let PathSolution { points, cv, null_deviance, n_rows, n_passes } = solution;
         let chosen = match (&cv, self.select) {
             (None, _) => points.len().saturating_sub(1),

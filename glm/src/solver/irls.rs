@@ -548,7 +548,57 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Moments, NullPoint, Spread};
+    use crate::{
+        kernel::{Moments, NullPoint, Spread},
+        penalty::Penalty,
+        solver::testing::{Data, asks},
+    };
+
+    fn solution(asks: &[Ask]) -> Solution {
+        let Some(Ask::Done(solution)) = asks.last() else { unreachable!("it ends with an answer") };
+        Solution::clone(solution)
+    }
+
+    #[test]
+    fn least_squares_is_one_question() {
+        let pair = Data { x: &[-1., 1.], y: &[1., 3.] };
+        for (alpha, l1_ratio, coef) in [(0., 0., 1.), (0.25, 1., 0.75), (1., 0., 0.5), (0.5, 0.5, 0.6), (1e6, 1., 0.)] {
+            let spec = Spec { penalty: Penalty::elastic_net(alpha, l1_ratio), ..Spec::default() };
+            let asks = asks(Irls::new(spec).into(), pair);
+            // Without a penalty the columns explain all of y, so the digits left of it come from the rows.
+            assert_eq!((&asks[0], asks.len()), (&Ask::Scatter, if alpha == 0. { 3 } else { 2 }));
+            let Solution { coef: found, intercept, report, .. } = solution(&asks);
+            assert!((found[0] - coef).abs() < 1e-15 && intercept == 2., "{alpha}: {found:?}");
+            assert_eq!((report.stop, report.converged), (StopReason::Optimal, true));
+            if alpha > 0. {
+                assert!(report.duality_gap.is_some_and(|gap| gap < 1e-15), "{report:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn newton_asks_for_a_matrix_at_every_point_of_few_rows() {
+        let data = Data { x: &[-2., -1., 0., 1., 2., 3.], y: &[0., 1., 0., 1., 0., 1.] };
+        let spec = Spec { loss: Family::Binomial.into(), ..Spec::default() };
+        let asks = asks(Irls::new(spec).into(), data);
+        assert_eq!(asks[..2], [Ask::Moments, Ask::Null { intercepts: vec![0.] }]);
+        let quadratics = &asks[2..asks.len() - 1];
+        assert!(
+            quadratics.iter().all(|ask| matches!(ask, Ask::Quadratic { stride: Stride::ALL, .. })),
+            "{quadratics:?}"
+        );
+        let report = solution(&asks).report;
+        assert_eq!((report.n_iter + 1, report.n_passes), (quadratics.len(), quadratics.len() + 2));
+        assert!(report.kkt_relative < 1e-10 && report.n_iter <= 6, "{report:?}");
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_refused_and_the_question_stays() {
+        let mut machine = Irls::new(Spec { loss: Family::Poisson.into(), ..Spec::default() });
+        let error = machine.tell(Answer::Blocks(vec![])).expect_err("refused").to_string();
+        assert!(error.starts_with("the solver asked for moments and was told block solutions"), "{error}");
+        assert_eq!(machine.ask(), Ask::Moments);
+    }
 
     /// As where rows are sorted by a level that no sampled row has: its step goes where there is no mean.
     #[test]

@@ -64,6 +64,32 @@ impl From<Family> for Loss {
 
 const NOWHERE: Row = Row { loss: f64::INFINITY, residual: 0., observed: 0., expected: 0. };
 
+/// Writes what an expression gives of every row. A macro and not a function of a closure: what is called through one is
+/// compiled without the instructions that the panel is dispatched to.
+macro_rules! each {
+    ($kind:expr, $rows:expr, |$y:ident, $eta:ident| $row:expr) => {{
+        let (y, eta, losses, bends) = $rows;
+        let rows = eta.iter_mut().zip(y).zip(losses.iter_mut().zip(bends.iter_mut()));
+        match $kind {
+            Curvature::Observed => {
+                for ((place, &$y), (loss, bend)) in rows {
+                    let $eta = *place;
+                    let row = $row;
+                    (*place, *loss) = (row.residual, row.loss);
+                    *bend = if row.observed >= 0. { row.observed } else { row.expected };
+                }
+            }
+            Curvature::Expected => {
+                for ((place, &$y), (loss, bend)) in rows {
+                    let $eta = *place;
+                    let row = $row;
+                    (*place, *loss, *bend) = (row.residual, row.loss, row.expected);
+                }
+            }
+        }
+    }};
+}
+
 impl Loss {
     /// The part of half the unit deviance that the loss leaves out.
     #[inline]
@@ -204,18 +230,19 @@ impl Loss {
             None => (Curvature::Observed, &mut unused[..y.len()]),
         };
         // The choice is made outside of the loops, so that each of the frequent ones becomes vector code.
+        let rows = (y, &mut *eta, &mut *losses, &mut *bends);
         match (self.family, self.link) {
-            (Family::Gaussian, Link::Identity) => each(gaussian, kind, y, eta, losses, bends),
-            (Family::Binomial, Link::Logit) => each(logit, kind, y, eta, losses, bends),
-            (Family::Poisson, Link::Log) => each(poisson, kind, y, eta, losses, bends),
-            (Family::Gamma, Link::Log) => each(gamma, kind, y, eta, losses, bends),
+            (Family::Gaussian, Link::Identity) => each!(kind, rows, |y, eta| gaussian(y, eta)),
+            (Family::Binomial, Link::Logit) => each!(kind, rows, |y, eta| logit(y, eta)),
+            (Family::Poisson, Link::Log) => each!(kind, rows, |y, eta| poisson(y, eta)),
+            (Family::Gamma, Link::Log) => each!(kind, rows, |y, eta| gamma(y, eta)),
             (Family::Tweedie { power }, Link::Log) if power != 1. && power != 2. => {
-                each(|y, eta| tweedie(power, y, eta), kind, y, eta, losses, bends);
+                each!(kind, rows, |y, eta| tweedie(power, y, eta));
             }
             (Family::NegativeBinomial { theta }, Link::Log) => {
-                each(|y, eta| negative_binomial(theta, y, eta), kind, y, eta, losses, bends);
+                each!(kind, rows, |y, eta| negative_binomial(theta, y, eta));
             }
-            _ => each(|y, eta| self.row(y, eta), kind, y, eta, losses, bends),
+            _ => each!(kind, rows, |y, eta| self.row(y, eta)),
         }
         // A residual points away from the class, so a row on the right side has one below a half.
         let mut separated = self.family == Family::Binomial && self.link == Link::Logit;
@@ -240,30 +267,6 @@ impl Loss {
                 PanelLoss { loss: dot(losses, weights), separated }
             }
         }
-    }
-}
-
-/// Writes what `row` gives of every row.
-#[inline(always)]
-fn each(
-    row: impl Fn(f64, f64) -> Row,
-    kind: Curvature,
-    y: &[f64],
-    eta: &mut [f64],
-    losses: &mut [f64],
-    bends: &mut [f64],
-) {
-    let rows = eta.iter_mut().zip(y).zip(losses.iter_mut().zip(bends));
-    match kind {
-        Curvature::Observed => rows.for_each(|((eta, &y), (loss, bend))| {
-            let row = row(y, *eta);
-            (*eta, *loss) = (row.residual, row.loss);
-            *bend = if row.observed >= 0. { row.observed } else { row.expected };
-        }),
-        Curvature::Expected => rows.for_each(|((eta, &y), (loss, bend))| {
-            let row = row(y, *eta);
-            (*eta, *loss, *bend) = (row.residual, row.loss, row.expected);
-        }),
     }
 }
 

@@ -191,7 +191,10 @@ impl GlmModel {
         validate::predict_data(x, self.coef.len())?;
         let mut eta = vec![0.; x.nrows()];
         let rows = x.as_standard_layout();
-        simd::dispatch(|| predict(rows.as_slice().unwrap_or_default(), &self.coef, self.intercept, &mut eta));
+        simd::dispatch(
+            #[inline(always)]
+            || predict(rows.as_slice().unwrap_or_default(), &self.coef, self.intercept, &mut eta),
+        );
         Ok(eta.into())
     }
 

@@ -58,7 +58,10 @@ impl Rows<'_> {
         let panels = self.panels().map(|panel| {
             let at = |(point, coef): (&Vec<f64>, &Vec<f64>)| {
                 if stride.takes(panel.index) {
-                    simd::dispatch(|| evaluate_panel(loss, panel, coordinates, point[0], coef))
+                    simd::dispatch(
+                        #[inline(always)]
+                        || evaluate_panel(loss, panel, coordinates, point[0], coef),
+                    )
                 } else {
                     Evaluation { loss: 0., gradient: vec![0.; point.len()], separated: true }
                 }

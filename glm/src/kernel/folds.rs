@@ -190,7 +190,10 @@ impl Rows<'_> {
             let sorted = rule.sort(panel, p);
             let mut of = |rows: Range<usize>| {
                 let part = sorted.panel(rows, panel.index, p);
-                simd::dispatch(|| scatter_panel(loss, part, p, &mut design, &mut product))
+                simd::dispatch(
+                    #[inline(always)]
+                    || scatter_panel(loss, part, p, &mut design, &mut product),
+                )
             };
             let mut folds: Vec<Scatter> = sorted.ranges.iter().cloned().map(&mut of).collect();
             let bad = bad_value(loss, panel, p, false).or_else(|| rule.bad(panel));
@@ -207,7 +210,10 @@ impl Rows<'_> {
             let sorted = rule.sort(panel, p);
             let of = |rows: &Range<usize>| {
                 let part = sorted.panel(rows.clone(), panel.index, p);
-                simd::dispatch(|| moments_panel(loss, part, p, shares))
+                simd::dispatch(
+                    #[inline(always)]
+                    || moments_panel(loss, part, p, shares),
+                )
             };
             let mut folds: Vec<Moments> = sorted.ranges.iter().map(of).collect();
             let bad = bad_value(loss, panel, p, shares).or_else(|| rule.bad(panel));
@@ -230,7 +236,10 @@ impl Rows<'_> {
         let mut design = Vec::with_capacity(PANEL * q);
         let panels = self.panels().map(|panel| {
             let sorted = rule.sort(panel, p);
-            simd::dispatch(|| evaluate_sorted(loss, &sorted, coordinates, points, &at, &mut design))
+            simd::dispatch(
+                #[inline(always)]
+                || evaluate_sorted(loss, &sorted, coordinates, points, &at, &mut design),
+            )
         });
         Subtrees::from_panels(self.first_panel, panels)
     }
@@ -248,7 +257,10 @@ impl Rows<'_> {
         let (mut design, mut product) = (Vec::with_capacity(PANEL * q), Array2::zeros((q, q)));
         let panels = self.panels().map(|panel| {
             let sorted = rule.sort(panel, p);
-            simd::dispatch(|| quadratic_sorted(loss, &sorted, coordinates, at, curvature, &mut design, &mut product))
+            simd::dispatch(
+                #[inline(always)]
+                || quadratic_sorted(loss, &sorted, coordinates, at, curvature, &mut design, &mut product),
+            )
         });
         Subtrees::from_panels(self.first_panel, panels)
     }

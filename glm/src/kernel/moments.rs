@@ -106,7 +106,12 @@ impl Rows<'_> {
     /// The moments of every panel, combined as far as these rows allow; none without rows.
     pub(crate) fn moments(self, loss: Loss, shares: bool) -> Option<Subtrees<Moments>> {
         let p = self.n_features;
-        let panels = self.panels().map(|panel| simd::dispatch(|| moments_panel(loss, panel, p, shares)));
+        let panels = self.panels().map(|panel| {
+            simd::dispatch(
+                #[inline(always)]
+                || moments_panel(loss, panel, p, shares),
+            )
+        });
         Subtrees::from_panels(self.first_panel, panels)
     }
 }

@@ -43,7 +43,12 @@ impl Rows<'_> {
     /// The loss at each intercept, of every panel, combined as far as these rows allow; none without rows.
     pub(crate) fn null(self, loss: Loss, intercepts: &[f64]) -> Option<Subtrees<NullPoints>> {
         let panels = self.panels().map(|panel| {
-            let at = |&intercept: &f64| simd::dispatch(|| null_panel(loss, panel, intercept));
+            let at = |&intercept: &f64| {
+                simd::dispatch(
+                    #[inline(always)]
+                    || null_panel(loss, panel, intercept),
+                )
+            };
             NullPoints(intercepts.iter().map(at).collect())
         });
         Subtrees::from_panels(self.first_panel, panels)

@@ -73,7 +73,10 @@ impl Rows<'_> {
         let mut scratch = Scratch { design: Vec::with_capacity(PANEL * q), product: Array2::zeros((q, q)) };
         let panels = self.panels().map(|panel| {
             if stride.takes(panel.index) {
-                simd::dispatch(|| quadratic_panel(loss, panel, coordinates, point, curvature, &mut scratch))
+                simd::dispatch(
+                    #[inline(always)]
+                    || quadratic_panel(loss, panel, coordinates, point, curvature, &mut scratch),
+                )
             } else {
                 Quadratic {
                     sum_weights: 0.,

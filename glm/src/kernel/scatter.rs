@@ -69,8 +69,12 @@ impl Rows<'_> {
     pub(crate) fn scatter(self, loss: Loss) -> Option<Subtrees<Scatter>> {
         let p = self.n_features;
         let (mut design, mut product) = (Vec::with_capacity(PANEL * (p + 1)), Array2::zeros((p + 1, p + 1)));
-        let panels =
-            self.panels().map(|panel| simd::dispatch(|| scatter_panel(loss, panel, p, &mut design, &mut product)));
+        let panels = self.panels().map(|panel| {
+            simd::dispatch(
+                #[inline(always)]
+                || scatter_panel(loss, panel, p, &mut design, &mut product),
+            )
+        });
         Subtrees::from_panels(self.first_panel, panels)
     }
 }

@@ -94,8 +94,12 @@ impl Rows<'_> {
     pub(crate) fn summary(self, subject: &Subject) -> Option<Subtrees<Summary>> {
         let q = subject.point.len();
         let (mut design, mut product) = (Vec::with_capacity(PANEL * q), Array2::zeros((q, q)));
-        let panels =
-            self.panels().map(|panel| simd::dispatch(|| summary_panel(subject, panel, &mut design, &mut product)));
+        let panels = self.panels().map(|panel| {
+            simd::dispatch(
+                #[inline(always)]
+                || summary_panel(subject, panel, &mut design, &mut product),
+            )
+        });
         Subtrees::from_panels(self.first_panel, panels)
     }
 }

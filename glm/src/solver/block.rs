@@ -170,10 +170,13 @@ impl<'a> Objective<'a> {
     fn each_panel(&self, mut work: impl FnMut(usize, Panel<'_>, &mut [f64])) {
         let mut design = Vec::with_capacity(PANEL * self.problem.start.len());
         for (index, panel) in self.rows.panels().enumerate() {
-            simd::dispatch(|| {
-                self.problem.coordinates.write_rows(panel.x, panel.y.len(), &mut design);
-                work(index * PANEL, panel, &mut design);
-            });
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    self.problem.coordinates.write_rows(panel.x, panel.y.len(), &mut design);
+                    work(index * PANEL, panel, &mut design);
+                },
+            );
         }
     }
 

@@ -202,7 +202,10 @@ impl Combine for Block {
     fn combine(mut self, right: Self) -> Self {
         assert_eq!(self.shape(), right.shape(), "panel results of different shapes cannot be added");
         let (a, b) = (self.as_mut_slice(), right.as_slice());
-        crate::simd::dispatch(|| a.iter_mut().zip(b).for_each(|(a, b)| *a += b));
+        crate::simd::dispatch(
+            #[inline(always)]
+            || a.iter_mut().zip(b).for_each(|(a, b)| *a += b),
+        );
         self
     }
 }

@@ -14,22 +14,34 @@ use crate::simd::dispatch;
 /// assert_eq!(phalanx_array::kernel::dot(&[1.0, 2.0], &[3.0, 4.0]), 11.0);
 /// ```
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
-    dispatch(|| inlined::dot(a, b))
+    dispatch(
+        #[inline(always)]
+        || inlined::dot(a, b),
+    )
 }
 
 /// Sum.
 pub fn sum(a: &[f64]) -> f64 {
-    dispatch(|| inlined::sum(a))
+    dispatch(
+        #[inline(always)]
+        || inlined::sum(a),
+    )
 }
 
 /// Sum of squares.
 pub fn sum_of_squares(a: &[f64]) -> f64 {
-    dispatch(|| inlined::dot(a, a))
+    dispatch(
+        #[inline(always)]
+        || inlined::dot(a, a),
+    )
 }
 
 /// Sum of squared distances from `center`.
 pub fn sum_of_squares_around(a: &[f64], center: f64) -> f64 {
-    dispatch(|| inlined::sum_of_squares_around(a, center))
+    dispatch(
+        #[inline(always)]
+        || inlined::sum_of_squares_around(a, center),
+    )
 }
 
 /// The smallest number, NaN when there is one, infinity for nothing.
@@ -40,12 +52,18 @@ pub fn sum_of_squares_around(a: &[f64], center: f64) -> f64 {
 /// assert!(min(&[2.0, f64::NAN]).is_nan());
 /// ```
 pub fn min(a: &[f64]) -> f64 {
-    dispatch(|| inlined::extreme::<false>(a))
+    dispatch(
+        #[inline(always)]
+        || inlined::extreme::<false>(a),
+    )
 }
 
 /// The largest number, NaN when there is one, minus infinity for nothing.
 pub fn max(a: &[f64]) -> f64 {
-    dispatch(|| inlined::extreme::<true>(a))
+    dispatch(
+        #[inline(always)]
+        || inlined::extreme::<true>(a),
+    )
 }
 
 /// `out[i] = x[i, :] . w`, for `x` of `out.len()` rows and `w.len()` columns.
@@ -57,7 +75,10 @@ pub fn max(a: &[f64]) -> f64 {
 /// assert_eq!(out, [-1.0, -1.0]);
 /// ```
 pub fn gemv(x: &[f64], w: &[f64], out: &mut [f64]) {
-    dispatch(|| inlined::gemv(x, w, out));
+    dispatch(
+        #[inline(always)]
+        || inlined::gemv(x, w, out),
+    );
 }
 
 /// `out += x' r`, for `x` of `r.len()` rows and `out.len()` columns: row after row, so that `x` is read once.
@@ -69,12 +90,18 @@ pub fn gemv(x: &[f64], w: &[f64], out: &mut [f64]) {
 /// assert_eq!(out, [31.0, 42.0]);
 /// ```
 pub fn gemv_transposed(x: &[f64], r: &[f64], out: &mut [f64]) {
-    dispatch(|| inlined::gemv_transposed(x, r, out));
+    dispatch(
+        #[inline(always)]
+        || inlined::gemv_transposed(x, r, out),
+    );
 }
 
 /// `out += the sum of the rows of x`, row after row.
 pub fn add_rows(x: &[f64], out: &mut [f64]) {
-    dispatch(|| inlined::add_rows(x, out));
+    dispatch(
+        #[inline(always)]
+        || inlined::add_rows(x, out),
+    );
 }
 
 /// The transpose of `x`, a matrix of `n_cols` columns: in squares that fit in the nearest cache both ways.
@@ -127,7 +154,10 @@ pub fn gemm_into(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>, mut out: ArrayV
 /// assert!((a[1] / std::f64::consts::E - 1.0).abs() <= f64::EPSILON);
 /// ```
 pub fn exp(a: &mut [f64]) {
-    dispatch(|| a.iter_mut().for_each(|x| *x = inlined::exp(*x)));
+    dispatch(
+        #[inline(always)]
+        || a.iter_mut().for_each(|x| *x = inlined::exp(*x)),
+    );
 }
 
 /// Replaces every number by its natural logarithm, within one unit in the last place.
@@ -139,7 +169,10 @@ pub fn exp(a: &mut [f64]) {
 /// assert!(a[2].is_nan());
 /// ```
 pub fn ln(a: &mut [f64]) {
-    dispatch(|| a.iter_mut().for_each(|x| *x = inlined::ln(*x)));
+    dispatch(
+        #[inline(always)]
+        || a.iter_mut().for_each(|x| *x = inlined::ln(*x)),
+    );
 }
 
 /// The same functions without dispatch, to be fused into larger kernels inside

@@ -66,11 +66,14 @@ impl Combine for Partial {
 }
 
 fn merge_moments(n_a: f64, (mean, square): (&mut [f64], &mut [f64]), n_b: f64, other: (&[f64], &[f64])) {
-    dispatch(|| {
-        for (((mean, square), b_mean), b_square) in mean.iter_mut().zip(square).zip(other.0).zip(other.1) {
-            [*mean, *square] = merged_moments(n_a, [*mean, *square], n_b, [*b_mean, *b_square]);
-        }
-    });
+    dispatch(
+        #[inline(always)]
+        || {
+            for (((mean, square), b_mean), b_square) in mean.iter_mut().zip(square).zip(other.0).zip(other.1) {
+                [*mean, *square] = merged_moments(n_a, [*mean, *square], n_b, [*b_mean, *b_square]);
+            }
+        },
+    );
 }
 
 /// The mean and the sum of squares around it of two groups together: Chan, Golub and LeVeque, "Updating formulae
@@ -130,7 +133,10 @@ impl From<Few> for Partial {
 }
 
 fn extremes<const MAX: bool>(a: &mut [f64], b: &[f64]) {
-    dispatch(|| a.iter_mut().zip(b).for_each(|(a, b)| *a = inlined::extreme_of::<MAX>(*a, *b)));
+    dispatch(
+        #[inline(always)]
+        || a.iter_mut().zip(b).for_each(|(a, b)| *a = inlined::extreme_of::<MAX>(*a, *b)),
+    );
 }
 
 /// A chunk's partial results: what reduction tasks hand on.
@@ -251,14 +257,17 @@ fn reduce_rows(kind: Kind, panel: &[f64], n_rows: usize, n_cols: usize) -> Parti
             out.iter_mut().for_each(|sum| *sum /= count);
             out.resize(2 * n_cols, 0.0);
             let (mean, square) = out.split_at_mut(n_cols);
-            dispatch(|| {
-                for row in panel.chunks_exact(n_cols.max(1)) {
-                    for ((square, mean), x) in square.iter_mut().zip(&*mean).zip(row) {
-                        let d = x - mean;
-                        *square += d * d;
+            dispatch(
+                #[inline(always)]
+                || {
+                    for row in panel.chunks_exact(n_cols.max(1)) {
+                        for ((square, mean), x) in square.iter_mut().zip(&*mean).zip(row) {
+                            let d = x - mean;
+                            *square += d * d;
+                        }
                     }
-                }
-            });
+                },
+            );
         }
     }
     Partial { kind, count, block: out.into() }
@@ -342,13 +351,16 @@ pub(crate) fn contract(left: &Block, right: &Block, how: &Contraction) -> Result
         (2, 1) => {
             let (a, b, n_rows) = (left.as_slice(), right.as_slice(), left.dims().0);
             let mut out = vec![vec![0.0; n_rows]; n_panels(n)];
-            dispatch(|| {
-                for (row, numbers) in a.chunks_exact(n.max(1)).enumerate() {
-                    for ((a, b), out) in numbers.chunks(PANEL).zip(b.chunks(PANEL)).zip(&mut out) {
-                        out[row] = inlined::dot(a, b);
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (row, numbers) in a.chunks_exact(n.max(1)).enumerate() {
+                        for ((a, b), out) in numbers.chunks(PANEL).zip(b.chunks(PANEL)).zip(&mut out) {
+                            out[row] = inlined::dot(a, b);
+                        }
                     }
-                }
-            });
+                },
+            );
             collect(how.first_panel, out.into_iter().map(|out| Partial::sum(out.into())))
         }
         (2, 2) => {

@@ -321,7 +321,10 @@ fn unary(function: Unary, a: Operand<'_>, out: &mut [f64]) {
     #[inline(always)]
     fn map(a: Operand<'_>, out: &mut [f64], f: impl Fn(f64) -> f64) {
         match a {
-            Operand::Tile(a) => dispatch(|| out.iter_mut().zip(a).for_each(|(out, a)| *out = f(*a))),
+            Operand::Tile(a) => dispatch(
+                #[inline(always)]
+                || out.iter_mut().zip(a).for_each(|(out, a)| *out = f(*a)),
+            ),
             Operand::Scalar(a) => out.fill(f(a)),
         }
     }
@@ -356,13 +359,22 @@ fn binary(function: Binary, a: Operand<'_>, b: Operand<'_>, out: &mut [f64]) {
     fn map(a: Operand<'_>, b: Operand<'_>, out: &mut [f64], f: impl Fn(f64, f64) -> f64) {
         match (a, b) {
             (Operand::Tile(a), Operand::Tile(b)) => {
-                dispatch(|| out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = f(*a, *b)));
+                dispatch(
+                    #[inline(always)]
+                    || out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = f(*a, *b)),
+                );
             }
             (Operand::Tile(a), Operand::Scalar(b)) => {
-                dispatch(|| out.iter_mut().zip(a).for_each(|(out, a)| *out = f(*a, b)));
+                dispatch(
+                    #[inline(always)]
+                    || out.iter_mut().zip(a).for_each(|(out, a)| *out = f(*a, b)),
+                );
             }
             (Operand::Scalar(a), Operand::Tile(b)) => {
-                dispatch(|| out.iter_mut().zip(b).for_each(|(out, b)| *out = f(a, *b)));
+                dispatch(
+                    #[inline(always)]
+                    || out.iter_mut().zip(b).for_each(|(out, b)| *out = f(a, *b)),
+                );
             }
             (Operand::Scalar(a), Operand::Scalar(b)) => out.fill(f(a, b)),
         }

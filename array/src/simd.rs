@@ -13,13 +13,14 @@ pub const LANES: usize = 8;
 
 /// Runs `kernel` compiled for the widest vector instructions at hand.
 ///
-/// What `kernel` calls takes part only when it is inlined: mark it `#[inline(always)]`, as the functions in
-/// [`kernel::inlined`](crate::kernel::inlined) are.
+/// The closure and what it calls take part only where they are inlined: mark all of them `#[inline(always)]`, as the
+/// functions in [`kernel::inlined`](crate::kernel::inlined) are. Of a large closure without the mark the compiler makes
+/// a function for the least processor.
 ///
 /// ```
 /// use phalanx_array::{kernel::inlined, simd};
 /// let (x, y) = (vec![1.0; 100], vec![2.0; 100]);
-/// assert_eq!(simd::dispatch(|| inlined::dot(&x, &y)), 200.0);
+/// assert_eq!(simd::dispatch(#[inline(always)] || inlined::dot(&x, &y)), 200.0);
 /// ```
 #[inline]
 pub fn dispatch<R>(kernel: impl FnOnce() -> R) -> R {

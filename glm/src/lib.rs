@@ -52,6 +52,7 @@ mod kernel;
 pub mod link;
 mod loss;
 pub mod model;
+pub mod named;
 pub mod params;
 pub mod path;
 mod penalty;
@@ -65,10 +66,11 @@ pub use inference::{Covariance, Inference, LikelihoodRatio, WeightsKind};
 pub use kernel::{BadValue, Place, Spread};
 pub use link::Link;
 pub use model::{GlmModel, Prediction};
-pub use params::{
-    GammaRegression, Glm, HuberRegression, InverseGaussianRegression, LinearRegression, LogisticRegression,
-    NegativeBinomialRegression, PoissonRegression, Solver, TweedieRegression,
+pub use named::{
+    GammaRegression, HuberRegression, InverseGaussianRegression, LinearRegression, LogisticRegression,
+    NegativeBinomialRegression, PoissonRegression, TweedieRegression,
 };
+pub use params::{Glm, Solver};
 pub use path::{GlmPath, PathModel, Select};
 pub use report::{Report, StopReason};
 pub use response::{ChunkedResponse, Response};

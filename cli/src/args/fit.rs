@@ -32,14 +32,15 @@ Examples:
   phalanx fit glm cars.csv --target price --family gamma --link log --alpha 0.1 --standardize \\
     --penalty-factor age=0 --upper age=0 --lower brand=-0.5 --upper brand=0.5
   phalanx fit glm visits.csv --target visits --family poisson --group patient --confidence 0.99
-  phalanx fit glm datasets/data/churn.csv --target churn --family binomial --l1-ratio 1 \\
-    --standardize --cv 10 --select 1se --output model.json
-  phalanx fit glm datasets/data/hitters.csv --target salary --l1-ratio 1 --path 50
+  phalanx fit glm datasets/data/churn.csv --target churn --family binomial --drop total_charges \\
+    --l1-ratio 1 --standardize --cv 10 --select 1se --output model.json
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family poisson --l1-ratio 1 \\
+    --features temp,hum,windspeed,hr --path 50
 
 Minimises mean half-deviance + alpha * sum of factor * (l1_ratio * |b| + (1 - l1_ratio) / 2 * b^2);
 the intercept is never penalised. Text columns are categorical: one column a level, COLUMN=LEVEL,
-the first in sorted order (or the one of --reference) left out. Columns of weights, offset, exposure,
-trials, group and folds are no features and need not be dropped.
+the first in sorted order (or the one of --reference) left out. Columns of weights, offset,
+exposure, trials, group and folds are no features and need not be dropped.
 
   family             target               default link  its own parameter
   gaussian           any number           identity
@@ -59,9 +60,9 @@ Where nothing is penalised or bounded, each coefficient has a standard error, a 
 dispersion is estimated), a p value and an interval. --covariance says what the errors rest on:
 nonrobust on the family being right, hc1 on independent rows only, clustered on independent groups.
 
---path fits falling strengths of the penalty one from another, from the least one that leaves nothing
-in the model; --cv chooses one of them by the error on rows that are held out, else it is the last.
---alpha and standard errors are for a fit of one strength.
+--path fits falling strengths of the penalty one from another, from the least one that leaves
+nothing in the model; --cv chooses one of them by the error on rows that are held out, else it is
+the last. --alpha and standard errors are for a fit of one strength.
 
 In --penalty-factor, --lower and --upper a COLUMN of the data stands for all that is made of it; a
 column of the model, as sky=rain, for itself, and it wins over the other.")]
@@ -173,7 +174,7 @@ pub struct FitGlmArguments {
     /// The fold that holds each row out: 0 to K-1, or 1 to K [default: drawn]
     #[arg(long, value_name = "COLUMN", help_heading = PATH)]
     pub fold_column: Option<String>,
-    /// The strength of the least error, or the largest within a standard error of it [default: min]
+    /// The least error, or the largest penalty within a standard error of it [default: min]
     #[arg(long, value_name = "min|1se", help_heading = PATH)]
     pub select: Option<String>,
     /// What folds are drawn by [default: 0]

@@ -20,7 +20,7 @@ const LINKS: [&str; 8] = ["identity", "log", "logit", "probit", "cloglog", "inve
 /// Strengths on a path that only its cross-validation was asked of.
 const N_LAMBDAS: usize = 100;
 
-/// More strengths than anybody looks at; beyond, a slip of the hand would take all memory.
+/// More strengths than anybody looks at, as the help says; beyond, a slip of the hand would take all memory.
 const MAX_LAMBDAS: usize = 10_000;
 
 /// Folds with which an error's own error can be told.
@@ -68,11 +68,11 @@ impl Asked {
         if !(confidence > 0. && confidence < 1.) {
             return Err(Error::usage(format!("confidence is {confidence}, expected above 0 and below 1")));
         }
+        let covariance = covariance(arguments)?;
         let defaults = Glm::default();
         let glm = Glm {
             family,
             link,
-            covariance: covariance(arguments)?,
             weights_kind: weights_kind(arguments)?,
             quasi: arguments.quasi,
             alpha: arguments.alpha.unwrap_or(0.),
@@ -88,6 +88,8 @@ impl Asked {
         let estimator = params::set(&glm, [("solver", arguments.solver.as_str())]).map_err(Error::usage)?;
         let glm = estimator.as_any().downcast_ref::<Glm>().cloned();
         let glm = glm.ok_or_else(|| Error::failed("the estimator is no Glm; this is a bug in phalanx, report it"))?;
+        // Groups come with the data, so an estimator that wants them has no ranges to check before.
+        let glm = Glm { covariance, ..glm };
         let path = path(arguments)?;
         if let Some(path) = &path {
             // Folds, which are held against rows that there are none of yet, have had their turn.
@@ -290,7 +292,7 @@ fn path(arguments: &FitGlmArguments) -> Result<Option<GlmPath>> {
     }
     let n_lambdas = path.unwrap_or(N_LAMBDAS);
     if !(1..=MAX_LAMBDAS).contains(&n_lambdas) {
-        return Err(Error::usage(format!("path is {n_lambdas}, expected 1 to {MAX_LAMBDAS}")));
+        return Err(Error::usage(format!("path is {n_lambdas}, expected 1 to 10,000")));
     }
     if let Some(cv) = cv.filter(|cv| *cv < MIN_FOLDS) {
         return Err(Error::usage(format!("cv is {cv}, expected {MIN_FOLDS} folds or more")));

@@ -114,6 +114,7 @@ pub(super) fn to_table(inference: &Inference, coefficients: &Coefficients, confi
     let shown = |values: &[f64]| values.iter().map(|value| dash(*value, digits(*value))).collect::<Vec<_>>();
     let side = |place: usize| terms.intervals.iter().map(|interval| interval[place]).collect::<Vec<_>>();
     let p_values = terms.p_values.iter().map(|p| match *p {
+        0. => "0".to_owned(),
         p if p < 0.0001 => format!("{p:.1e}"),
         p => dash(p, format!("{p:.4}")),
     });
@@ -150,7 +151,8 @@ pub(super) fn summary(inference: &Inference, confidence: f64) -> String {
         ("log-likelihood", inference.log_likelihood),
         ("AIC", inference.aic),
         ("BIC", inference.bic),
-        ("dispersion", Some(inference.dispersion)),
+        // Where it is 1 by definition it says nothing.
+        ("dispersion", Some(inference.dispersion).filter(|_| inference.dispersion_is_estimated)),
         ("pseudo R2", inference.pseudo_r2),
     ];
     let known: Vec<String> =

@@ -93,17 +93,19 @@ pub(super) fn as_json(path: &GlmPath, model: &PathModel, names: &[String], secon
 pub(super) fn as_text(path: &GlmPath, model: &PathModel, names: &[String], elapsed: f64) -> String {
     let Some(coefficients) = Coefficients::of(model, names) else { return String::new() };
     let at = model.chosen();
+    let explained =
+        if model.null_deviance() > 0. { format!(" ({:.1} % explained)", at.dev_ratio * 100.) } else { String::new() };
     let why = match (model.cv(), path.select) {
         (None, _) => "the last".to_owned(),
         (Some(_), Select::Min) => format!("the least error of {} folds", path.cv),
         (Some(_), Select::OneSe) => format!("the largest within a standard error of the least, of {} folds", path.cv),
     };
     format!(
-        "{}\n\nAt lambda {:.4e}, place {} of {} ({why}):\n\n{}\n\n{} of {}, {} of them with no weight\n\
-         deviance {} of {} ({:.1} % explained)\n\
-         {} in {}; KKT residual {:.1e} of the null model's",
+        "{}\n\nAt lambda {}, place {} of {} ({why}):\n\n{}\n\n{} of {}, {} of them with no weight\n\
+         deviance {} of {}{explained}\n\
+         {} in {}; relative KKT residual {:.1e}",
         places(model),
-        at.lambda,
+        strength(at.lambda),
         model.chosen_place() + 1,
         model.points().len(),
         coefficients.to_table(),
@@ -112,11 +114,15 @@ pub(super) fn as_text(path: &GlmPath, model: &PathModel, names: &[String], elaps
         coefficients.n_zero(),
         number(at.deviance),
         number(model.null_deviance()),
-        at.dev_ratio * 100.,
         if model.n_passes() == 1 { "1 pass".to_owned() } else { format!("{} passes", model.n_passes()) },
         seconds(elapsed),
         at.kkt_relative,
     )
+}
+
+/// A strength of the penalty, as `--alpha` takes it too; they differ by orders of magnitude.
+fn strength(lambda: f64) -> String {
+    if lambda == 0. { "0".to_owned() } else { format!("{lambda:.4e}") }
 }
 
 /// The path itself: all of a short one, of a long one some places and those that have a name.
@@ -135,11 +141,7 @@ fn places(model: &PathModel) -> Table {
         .iter()
         .map(|&place| {
             let point = &points[place];
-            vec![
-                format!("{:.4e}", point.lambda),
-                number_of(place).to_string(),
-                format!("{:.2}", point.dev_ratio * 100.),
-            ]
+            vec![strength(point.lambda), number_of(place).to_string(), format!("{:.2}", point.dev_ratio * 100.)]
         })
         .collect();
     let mut header = vec![">lambda", ">nonzero", ">deviance explained %"];

@@ -189,7 +189,7 @@ fn what_cannot_be_meant_is_one_line_and_writes_nothing() {
         (2, &["--cv", "5", "--solver", "admm"], "solver is \"admm\" and cv is 5, expected auto or irls for a path"),
         (2, &["--cv", "2"], "cv is 2, expected 3 folds or more"),
         (1, &["--cv", "91"], "cv is 91, expected 3 to 90, the number of rows"),
-        (2, &["--cv", "5", "--select", "mni"], "select is \"mni\", expected one of min, 1se (did you mean \"min\"?)"),
+        (2, &["--cv", "5", "--select", "mim"], "select is \"mim\", expected one of min, 1se (did you mean \"min\"?)"),
         (2, &["--path", "5", "--select", "1se"], "select is \"1se\", expected it with cv only"),
         (2, &["--seed", "3"], "seed is 3, expected it with cv only"),
         (2, &["--fold-column", "zero"], "fold_column is \"zero\", expected it with cv only"),

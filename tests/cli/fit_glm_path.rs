@@ -243,7 +243,7 @@ fn what_cannot_be_meant_is_one_line_and_writes_nothing() {
         ),
         (2, &["--group", "bikers"], "\"bikers\" is named as group and as the target, expected one of them"),
         (2, &["--group", "sky"], "\"sky\" is named as group and as a feature, expected one of them"),
-        (1, &["--group", "patient"], "there is no column \"patient\" in DIR/rides.csv"),
+        (1, &["--group", "huor"], "there is no column \"huor\" in DIR/rides.csv; did you mean \"hours\"?"),
     ];
     let real = fs::canonicalize(place.path()).expect("a folder");
     for (code, more, line) in cases {

@@ -3,7 +3,7 @@
 //! Where the columns were standardised the model's own coefficients are those of standardised columns; what they
 //! are per unit of the data's columns follows from the scaler.
 
-use phalanx_glm::GlmModel;
+use phalanx_glm::{GlmModel, PathModel};
 use phalanx_learn::{Model, pipeline::PipelineModel, preprocess::FittedStandardScaler};
 
 use crate::output::{Table, column};
@@ -27,9 +27,14 @@ pub(crate) struct Linear {
 }
 
 impl Coefficients {
-    /// The coefficients of a model that has some: a GLM, or one after a scaler.
+    /// The coefficients of a model that has some: a GLM, a path of them at its chosen
+    /// place, or one after a scaler.
     pub(crate) fn of(model: &dyn Model, names: &[String]) -> Option<Self> {
         let linear = |model: &dyn Model| {
+            if let Some(path) = model.as_any().downcast_ref::<PathModel>() {
+                let at = path.chosen();
+                return Some(Linear { intercept: at.intercept, coef: at.coef.clone() });
+            }
             let glm = model.as_any().downcast_ref::<GlmModel>()?;
             Some(Linear { intercept: glm.intercept(), coef: glm.coef().to_vec() })
         };

@@ -93,7 +93,7 @@ impl Design {
     fn table(&self) -> Result<Table> {
         self.check_roles()?;
         let roles = self.roles.columns();
-        let options = CsvOptions::new().categorical(&self.categorical).numeric(roles.iter().copied());
+        let options = CsvOptions::new().categorical(&self.categorical).numeric(self.roles.numbers());
         let options = match &self.selection {
             Selection::Features(features) => {
                 if features.contains(&self.target) {

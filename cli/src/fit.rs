@@ -1,21 +1,23 @@
-//! `phalanx fit glm`: one model, fitted where the data are.
+//! `phalanx fit glm`: one model, or a path of them, fitted where the data are.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use phalanx_array::ChunkedArray;
-use phalanx_glm::{ChunkedResponse, Family};
-use phalanx_learn::{FitOn, ModelFile};
+use phalanx_glm::{ChunkedResponse, Family, Glm, GlmModel, GlmPath, PathModel};
+use phalanx_learn::{Estimator, FitOn, Model, ModelFile};
 
 use crate::{
     Error, Result,
     args::FitGlmArguments,
-    data::{Design, Selection},
+    data::{Design, Loaded, Selection},
     job,
     output::{self, Screen},
     roles::{Roles, Sides},
 };
 
 pub(crate) mod estimator;
+mod inference;
+mod path;
 mod report;
 
 use estimator::Asked;
@@ -38,20 +40,42 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
             return Err(Error::failed(message));
         }
         let response = response(&loaded.y, &loaded.sides);
+        let path = asked.path(&glm, loaded.x.n_rows())?;
         let start = Instant::now();
-        let model = glm.fit_on(client, &loaded.x, &response).await.map_err(Error::failed)?;
+        let found = match path {
+            None => {
+                let model = glm.fit_on(client, &loaded.x, &response).await.map_err(Error::failed)?;
+                Found::One(glm, model)
+            }
+            Some(path) => {
+                let model = path.fit_on(client, &loaded.x, &response).await.map_err(Error::failed)?;
+                Found::Path(path, model)
+            }
+        };
         let elapsed = start.elapsed().as_secs_f64();
-        if let Some(path) = &arguments.output {
-            let (schema, block) = &loaded.sample;
-            ModelFile::new(&glm, &model, loaded.encoder.clone(), &design.target, (schema, block))
-                .and_then(|file| file.save(path))
-                .map_err(Error::failed)?;
+        if let Some(file) = &arguments.output {
+            found.save(file, &loaded, &design.target)?;
         }
-        report::warn(&model, &loaded.names, screen);
+        let names = &loaded.names;
+        match &found {
+            Found::One(glm, model) => {
+                report::warn(model, names, screen);
+                if asked.asks_for_errors && model.inference().is_none() {
+                    inference::warn(glm, screen);
+                }
+            }
+            Found::Path(_, model) => path::warn(model, screen),
+        }
         if arguments.job.json {
-            return screen.print_json(&report::as_json(&model, &loaded.names, elapsed));
+            return screen.print_json(&match &found {
+                Found::One(_, model) => report::as_json(model, names, asked.confidence, elapsed),
+                Found::Path(path, model) => path::as_json(path, model, names, elapsed),
+            });
         }
-        screen.print(report::as_text(&model, &loaded.names, elapsed))?;
+        screen.print(match &found {
+            Found::One(_, model) => report::as_text(model, names, asked.confidence, elapsed),
+            Found::Path(path, model) => path::as_text(path, model, names, elapsed),
+        })?;
         if let Some(positive) = &loaded.positive {
             screen.print(format_args!("1 is {}={positive}.", design.target))?;
         }
@@ -60,6 +84,29 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
             None => Ok(()),
         }
     })
+}
+
+/// What a fit has found: one model, or one for each strength of the penalty.
+enum Found {
+    One(Glm, GlmModel),
+    Path(GlmPath, PathModel),
+}
+
+impl Found {
+    /// Writes the model file.
+    fn save(&self, file: &Path, loaded: &Loaded, target: &str) -> Result<()> {
+        let (estimator, model): (&dyn Estimator, &dyn Model) = match self {
+            Self::One(glm, model) => (glm, model),
+            Self::Path(path, model) => {
+                path::refuse_unwritable(model)?;
+                (path, model)
+            }
+        };
+        let (schema, block) = &loaded.sample;
+        ModelFile::new(estimator, model, loaded.encoder.clone(), target, (schema, block))
+            .and_then(|text| text.save(file))
+            .map_err(Error::failed)
+    }
 }
 
 /// The data that the command line describes.
@@ -78,19 +125,24 @@ fn design(arguments: &FitGlmArguments) -> Design {
             offset: arguments.offset.clone(),
             exposure: arguments.exposure.clone(),
             trials: arguments.trials.clone(),
+            group: arguments.group.clone(),
+            fold_column: arguments.fold_column.clone(),
+            n_folds: arguments.cv.unwrap_or_default(),
         },
     }
 }
 
 /// The target with what else is known of each row.
 fn response(y: &ChunkedArray, sides: &Sides) -> ChunkedResponse {
-    let Sides { weights, offset, exposure, trials } = sides;
+    let Sides { weights, offset, exposure, trials, groups, folds } = sides;
     type Set = fn(ChunkedResponse, &ChunkedArray) -> ChunkedResponse;
-    let all: [(&Option<ChunkedArray>, Set); 4] = [
+    let all: [(&Option<ChunkedArray>, Set); 6] = [
         (weights, ChunkedResponse::sample_weight),
         (offset, ChunkedResponse::offset),
         (exposure, ChunkedResponse::exposure),
         (trials, ChunkedResponse::trials),
+        (groups, ChunkedResponse::groups),
+        (folds, ChunkedResponse::folds),
     ];
     all.into_iter().fold(ChunkedResponse::new(y), |response, (values, set)| match values {
         Some(values) => set(response, values),

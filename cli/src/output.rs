@@ -219,6 +219,17 @@ pub(crate) fn number(number: f64) -> String {
     column(&[number], 6).concat()
 }
 
+/// A number with five digits, however small: for columns whose numbers differ by orders of magnitude.
+pub(crate) fn digits(number: f64) -> String {
+    if number == 0. || !number.is_finite() {
+        return number.to_string();
+    }
+    match number.abs().log10().floor() {
+        size if (-4. ..6.).contains(&size) => format!("{number:.*}", (4. - size).max(0.) as usize),
+        _ => format!("{number:.4e}"),
+    }
+}
+
 /// A duration for people: `0.42 s`, `3 min 12 s`.
 pub(crate) fn seconds(seconds: f64) -> String {
     if seconds < 60. {
@@ -321,6 +332,12 @@ rank  what    score
         assert_eq!(column(&[119119.70818, 2.], 6), ["119120", "2"]);
         assert_eq!(column(&[f64::NAN, 0.25], 6), ["NaN", "0.25000"]);
         assert_eq!(column(&[-10.869, 0.0057, 3.03e-6, 0.], 6), ["-10.8690", "0.0057", "3.03e-6", "0"]);
+    }
+
+    #[test]
+    fn a_small_number_keeps_its_digits() {
+        assert_eq!([digits(8.2027e-6), digits(-0.00573651), digits(0.)], ["8.2027e-6", "-0.0057365", "0"]);
+        assert_eq!([digits(-10.869), digits(123456.7), digits(1e9)], ["-10.869", "123457", "1.0000e9"]);
     }
 
     #[test]

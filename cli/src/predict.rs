@@ -1,8 +1,9 @@
 //! `phalanx predict`: a model file and rows, in their order.
 
-use phalanx_array::{ChunkedArray, Table};
+use phalanx_array::{Block, ChunkedArray, Table};
 use phalanx_datasets::{CsvOptions, read_csv};
-use phalanx_glm::GlmModel;
+use phalanx_engine::{graph::Delayed, task};
+use phalanx_glm::{GlmModel, Link, PathModel};
 use phalanx_learn::{ModelFile, Transform, files::write_atomically, preprocess::EncodedColumn};
 use phalanx_runtime::Client;
 use serde_json::json;
@@ -57,10 +58,49 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
     })
 }
 
+/// A model that can have something added to its linear predictor.
+#[derive(Clone, Copy)]
+enum WithOffset<'a> {
+    Glm(&'a GlmModel),
+    Path(&'a PathModel),
+}
+
+impl WithOffset<'_> {
+    const fn link(self) -> Link {
+        match self {
+            Self::Glm(glm) => glm.link(),
+            Self::Path(path) => path.link(),
+        }
+    }
+
+    fn predict(self, x: &ChunkedArray, offset: &ChunkedArray) -> Result<ChunkedArray> {
+        match self {
+            Self::Glm(glm) => glm.predict_chunks_with_offset(x, offset).map_err(Error::failed),
+            Self::Path(path) => {
+                let model = Delayed::value(path.clone());
+                let offset = offset.rechunk_as(&x.axes()[..1]).map_err(Error::failed)?;
+                let blocks = x.row_blocks().into_iter().zip(offset.blocks());
+                let blocks = blocks.map(|(x, offset)| predict_path::delayed(&model, x, offset)).collect();
+                ChunkedArray::from_blocks(offset.axes(), blocks).map_err(Error::failed)
+            }
+        }
+    }
+}
+
+/// The means of some rows at the chosen place of a path, each row at its own offset.
+#[task(name = "cli.predict_path")]
+fn predict_path(model: &PathModel, x: &Block, offset: &Block) -> Result<Block, String> {
+    let eta = model.decision_function(x.view2()).map_err(|error| error.to_string())?;
+    let means = eta.iter().zip(offset.as_slice()).map(|(eta, offset)| model.link().mean(eta + offset));
+    Ok(Block::new(&[eta.len()], means.collect::<Vec<_>>()))
+}
+
 /// The model to predict with an offset; none where no offset is asked for.
-fn with_offset<'a>(file: &'a ModelFile, roles: &Roles) -> Result<Option<&'a GlmModel>> {
+fn with_offset<'a>(file: &'a ModelFile, roles: &Roles) -> Result<Option<WithOffset<'a>>> {
     let Some((role, column)) = roles.named().next() else { return Ok(None) };
-    let Some(glm) = file.model.as_any().downcast_ref::<GlmModel>() else {
+    let model = file.model.as_any();
+    let path = || model.downcast_ref::<PathModel>().map(WithOffset::Path);
+    let Some(glm) = model.downcast_ref::<GlmModel>().map(WithOffset::Glm).or_else(path) else {
         let message = format!("{role} is {column:?}, expected none: the model is no plain GLM, as fit glm writes them");
         return Err(Error::usage(message));
     };
@@ -75,7 +115,7 @@ fn with_offset<'a>(file: &'a ModelFile, roles: &Roles) -> Result<Option<&'a GlmM
 /// Predicts at each row's own offset and exposure, which are looked at first.
 async fn predict_with_offset(
     client: &Client,
-    glm: &GlmModel,
+    glm: WithOffset<'_>,
     file: &ModelFile,
     table: &Table,
     roles: &Roles,
@@ -90,5 +130,5 @@ async fn predict_with_offset(
         (Some(offset), None) | (None, Some(offset)) => offset,
         (None, None) => return file.predict_table(&table).map_err(Error::failed),
     };
-    glm.predict_chunks_with_offset(&x, &offset).map_err(Error::failed)
+    glm.predict(&x, &offset)
 }

@@ -1,8 +1,10 @@
-//! Columns that say something of each row and are nothing to learn from: weights, offset, exposure, trials.
+//! Columns that say something of each row and are nothing to learn from: weights, offset, exposure, trials, groups and
+//! folds.
 //!
 //! They are looked at before anything is fitted, so that what is wrong with one is said with its column and row.
 
-use phalanx_array::{ChunkedArray, Table};
+use phalanx_array::{Block, ChunkedArray, Column, Kind, Table, TableBlock};
+use phalanx_engine::{graph::Delayed, task};
 use phalanx_learn::preprocess::{EncodedColumn, FittedTableEncoder, TableEncoder};
 use phalanx_runtime::Client;
 
@@ -19,6 +21,12 @@ pub(crate) struct Roles {
     pub(crate) exposure: Option<String>,
     /// What the target is successes of.
     pub(crate) trials: Option<String>,
+    /// Which rows hang together.
+    pub(crate) group: Option<String>,
+    /// Which fold holds each row out.
+    pub(crate) fold_column: Option<String>,
+    /// How many folds there are.
+    pub(crate) n_folds: usize,
 }
 
 /// The columns' numbers, lazy or computed, in the table's chunks.
@@ -28,6 +36,8 @@ pub(crate) struct Sides {
     pub(crate) offset: Option<ChunkedArray>,
     pub(crate) exposure: Option<ChunkedArray>,
     pub(crate) trials: Option<ChunkedArray>,
+    pub(crate) groups: Option<ChunkedArray>,
+    pub(crate) folds: Option<ChunkedArray>,
 }
 
 impl Roles {
@@ -38,6 +48,8 @@ impl Roles {
             ("offset", &self.offset),
             ("exposure", &self.exposure),
             ("trials", &self.trials),
+            ("group", &self.group),
+            ("fold_column", &self.fold_column),
         ];
         all.into_iter().filter_map(|(role, column)| Some((role, column.as_deref()?)))
     }
@@ -48,6 +60,11 @@ impl Roles {
         columns.sort_unstable();
         columns.dedup();
         columns
+    }
+
+    /// The columns that are to be read as numbers; groups may have names as well.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = &str> {
+        self.named().filter(|(role, _)| *role != "group").map(|(_, column)| column)
     }
 
     /// Whether a column is none to learn from.
@@ -69,6 +86,8 @@ impl Roles {
             offset: get(&self.offset)?,
             exposure: get(&self.exposure)?,
             trials: get(&self.trials)?,
+            groups: self.group.as_ref().map(|name| group_numbers(table, name)).transpose()?,
+            folds: get(&self.fold_column)?,
         };
         type Check = fn(f64) -> bool;
         let checks: [(_, _, Check, _); 3] = [
@@ -92,7 +111,34 @@ impl Roles {
                 return Err(bad(name, *value, row, what));
             }
         }
+        self.check_folds(client, &sides).await?;
         Ok(sides)
+    }
+
+    /// Holds the column of folds against their number: each fold must hold some row out.
+    async fn check_folds(&self, client: &Client, sides: &Sides) -> Result<()> {
+        let (Some(name), Some(folds)) = (&self.fold_column, &sides.folds) else { return Ok(()) };
+        let folds = client.compute(folds).await.map_err(on_cluster)?;
+        let k = self.n_folds;
+        // Folds that are counted from 0 end before their number.
+        let first = usize::from(folds.iter().all(|fold| *fold != 0.));
+        let mut occurs = vec![false; k];
+        for (row, &fold) in folds.iter().enumerate() {
+            let place = (fold.fract() == 0. && fold >= 0.).then(|| (fold as usize).checked_sub(first)).flatten();
+            let Some(place) = place.and_then(|place| occurs.get_mut(place)) else {
+                let what = format!("the fold: expected a whole number, 0 to {} or 1 to {k}", k.saturating_sub(1));
+                return Err(bad(name, fold, row, &what));
+            };
+            *place = true;
+        }
+        match occurs.iter().position(|occurs| !occurs) {
+            None => Ok(()),
+            Some(empty) => {
+                let message =
+                    format!("column {name:?}, the fold, has no row of fold {}, expected {k} folds", empty + first);
+                Err(Error::failed(message))
+            }
+        }
     }
 
     /// Holds a target of successes against its trials.
@@ -127,6 +173,25 @@ impl Roles {
         }
         Ok(())
     }
+}
+
+/// A number for each row's group; texts are numbered as the table has them.
+fn group_numbers(table: &Table, name: &str) -> Result<ChunkedArray> {
+    let place = table.schema().position(name).map_err(Error::failed)?;
+    if table.schema().fields()[place].kind == Kind::Number {
+        return table.column(name).map_err(Error::failed);
+    }
+    let place = Delayed::value(place);
+    let blocks = table.blocks().iter().map(|block| codes::delayed(block, &place)).collect();
+    ChunkedArray::from_blocks(vec![table.chunks().clone()], blocks).map_err(Error::failed)
+}
+
+/// The levels of a column of categories as numbers.
+#[task(name = "cli.codes")]
+fn codes(block: &TableBlock, place: usize) -> Result<Block, String> {
+    let codes = block.columns().get(place).and_then(Column::codes);
+    let codes = codes.ok_or_else(|| format!("column {place} is missing or not categorical"))?;
+    Ok(Block::new(&[codes.len()], codes.iter().copied().map(f64::from).collect::<Vec<_>>()))
 }
 
 fn least(encoder: &FittedTableEncoder, name: &str) -> Option<f64> {

@@ -210,6 +210,16 @@ pub struct PathModel {
 }
 
 impl PathModel {
+    /// The distribution of y.
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// How the mean hangs on the linear predictor.
+    pub const fn link(&self) -> Link {
+        self.link
+    }
+
     /// The optimum at each strength of the penalty, the strongest first.
     pub fn points(&self) -> &[PathPoint] {
         &self.points

@@ -20,12 +20,19 @@ fn fit_glm_prints_one_json_object_and_writes_no_file() {
     assert_eq!(
         keys,
         [
+            "aic",
+            "bic",
             "coefficients",
             "collinear_columns",
             "condition",
+            "confidence",
+            "confidence_intervals",
             "constant_columns",
             "converged",
+            "covariance",
             "deviance",
+            "df_residual",
+            "dispersion",
             "duality_gap",
             "family",
             "intercept",
@@ -33,15 +40,23 @@ fn fit_glm_prints_one_json_object_and_writes_no_file() {
             "kkt_relative",
             "kkt_residual",
             "link",
+            "log_likelihood",
             "null_deviance",
             "objective",
+            "observations",
+            "p",
             "passes",
+            "pearson_chi2",
+            "pseudo_r2",
             "rows",
             "saturated_rows",
             "seconds",
             "solver",
+            "standard_errors",
+            "statistic",
             "stop",
             "sum_weights",
+            "z",
         ]
     );
     // `clear` is the first level in sorted order and has no column.
@@ -98,7 +113,10 @@ fn a_model_predicts_its_own_rows_in_their_order() {
     let data = write(place.path(), "a.csv", "x,y\n1,3\n2,5\n3,7\n4,9\n");
     let (model, output) = (text(&place.path().join("model.json")), text(&place.path().join("p.csv")));
     let printed = succeed(["fit", "glm", &text(&data), "--target", "y", "--output", &model]);
-    assert!(printed.contains("column     coefficient\n"), "{printed}");
+    assert!(
+        printed.contains("column     coefficient  std. error    t  p value  95 % lower  95 % upper\n"),
+        "{printed}"
+    );
     assert!(printed.ends_with(&format!("The model is in {model}.\n")), "{printed}");
     let later = write(place.path(), "b.csv", "other,x\na,10\nb,-1\nc,2\n");
     let printed = succeed(["predict", &model, &text(&later), "--output", &output]);

@@ -4,6 +4,8 @@ mod bad_input;
 mod cluster;
 mod commands;
 mod fit_glm;
+mod fit_glm_inference;
+mod fit_glm_path;
 mod fit_glm_refused;
 mod keys;
 mod seeing;

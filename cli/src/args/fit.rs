@@ -6,6 +6,10 @@ use clap::{Args, Subcommand};
 
 use super::JobArguments;
 
+/// Headings of `phalanx fit glm --help`.
+const INFERENCE: &str = "Standard errors";
+const PATH: &str = "Paths of the penalty";
+
 /// `phalanx fit`.
 #[derive(Debug, Subcommand)]
 pub enum FitCommand {
@@ -27,11 +31,16 @@ Examples:
   phalanx fit glm cars.csv --target price --family inverse_gaussian --link power:-2
   phalanx fit glm cars.csv --target price --family gamma --link log --alpha 0.1 --standardize \\
     --penalty-factor age=0 --upper age=0 --lower brand=-0.5 --upper brand=0.5
+  phalanx fit glm visits.csv --target visits --family poisson --group patient --confidence 0.99
+  phalanx fit glm datasets/data/churn.csv --target churn --family binomial --drop total_charges \\
+    --l1-ratio 1 --standardize --cv 10 --select 1se --output model.json
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family poisson --l1-ratio 1 \\
+    --features temp,hum,windspeed,hr --path 50
 
 Minimises mean half-deviance + alpha * sum of factor * (l1_ratio * |b| + (1 - l1_ratio) / 2 * b^2);
 the intercept is never penalised. Text columns are categorical: one column a level, COLUMN=LEVEL,
-the first in sorted order (or the one of --reference) left out. Columns of weights, offset, exposure
-and trials are no features and need not be dropped.
+the first in sorted order (or the one of --reference) left out. Columns of weights, offset,
+exposure, trials, group and folds are no features and need not be dropped.
 
   family             target               default link  its own parameter
   gaussian           any number           identity
@@ -46,6 +55,14 @@ and trials are no features and need not be dropped.
 Links: identity, log, logit, probit, cloglog, inverse, sqrt, and power:P for mean^P, as power:-2
 (power:0 is log). logit, probit and cloglog are for binomial, which has identity and log too; huber
 has identity. Exposure is for the log and cloglog links.
+
+Where nothing is penalised or bounded, each coefficient has a standard error, a z (or t, where the
+dispersion is estimated), a p value and an interval. --covariance says what the errors rest on:
+nonrobust on the family being right, hc1 on independent rows only, clustered on independent groups.
+
+--path fits falling strengths of the penalty one from another, from the least one that leaves
+nothing in the model; --cv chooses one of them by the error on rows that are held out, else it is
+the last. --alpha and standard errors are for a fit of one strength.
 
 In --penalty-factor, --lower and --upper a COLUMN of the data stands for all that is made of it; a
 column of the model, as sky=rain, for itself, and it wins over the other.")]
@@ -83,9 +100,9 @@ pub struct FitGlmArguments {
     /// How many trials the target is successes of: whole, 1 or more; for the binomial family
     #[arg(long, value_name = "COLUMN")]
     pub trials: Option<String>,
-    /// Strength of the penalty, 0 or more
-    #[arg(long, value_name = "NUMBER", default_value_t = 0., allow_negative_numbers = true)]
-    pub alpha: f64,
+    /// Strength of the penalty, 0 or more [default: 0]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub alpha: Option<f64>,
     /// Share of L1 in the penalty: 0 is ridge, 1 is lasso
     #[arg(long, value_name = "0..1", default_value_t = 0., allow_negative_numbers = true)]
     pub l1_ratio: f64,
@@ -130,6 +147,39 @@ pub struct FitGlmArguments {
     /// Write the model to this file; without it no file is written
     #[arg(long, value_name = "MODEL.json")]
     pub output: Option<PathBuf>,
+    /// How sure the intervals of coefficients are: above 0, below 1 [default: 0.95]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = INFERENCE)]
+    pub confidence: Option<f64>,
+    /// What standard errors rest on [default: nonrobust, or clustered with --group]
+    #[arg(long, value_name = "nonrobust|hc1|clustered", help_heading = INFERENCE)]
+    pub covariance: Option<String>,
+    /// Rows with the same number or text in this column hang together: clustered standard errors
+    #[arg(long, value_name = "COLUMN", help_heading = INFERENCE)]
+    pub group: Option<String>,
+    /// What weights are: how often a row was seen, or how exact it is [default: frequency]
+    #[arg(long, value_name = "frequency|precision", help_heading = INFERENCE)]
+    pub weights_kind: Option<String>,
+    /// Estimate the dispersion where the family has it 1
+    #[arg(long, help_heading = INFERENCE)]
+    pub quasi: bool,
+    /// Fit so many falling strengths of the penalty, 1 to 10,000 [default with --cv: 100]
+    #[arg(long, value_name = "N", help_heading = PATH)]
+    pub path: Option<usize>,
+    /// The last strength over the first [default: 1e-4, or 0.01 with fewer rows than columns]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = PATH)]
+    pub lambda_min_ratio: Option<f64>,
+    /// Choose the strength by cross-validation with so many folds, 3 or more
+    #[arg(long, value_name = "K", help_heading = PATH)]
+    pub cv: Option<usize>,
+    /// The fold that holds each row out: 0 to K-1, or 1 to K [default: drawn]
+    #[arg(long, value_name = "COLUMN", help_heading = PATH)]
+    pub fold_column: Option<String>,
+    /// The least error, or the largest penalty within a standard error of it [default: min]
+    #[arg(long, value_name = "min|1se", help_heading = PATH)]
+    pub select: Option<String>,
+    /// What folds are drawn by [default: 0]
+    #[arg(long, value_name = "N", help_heading = PATH)]
+    pub seed: Option<u64>,
     /// Where to run, and how to print.
     #[command(flatten)]
     pub job: JobArguments,

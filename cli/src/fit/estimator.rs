@@ -2,7 +2,7 @@
 //!
 //! What no data could make good is refused here, before any are read; names of columns are held against the data.
 
-use phalanx_glm::{Family, Glm, Link};
+use phalanx_glm::{Covariance, Family, Glm, GlmPath, Link, Select, WeightsKind};
 use phalanx_learn::{
     params,
     preprocess::{EncodedColumn, FittedTableEncoder},
@@ -17,10 +17,24 @@ const FAMILIES: [&str; 8] =
 
 const LINKS: [&str; 8] = ["identity", "log", "logit", "probit", "cloglog", "inverse", "sqrt", "power"];
 
+/// Strengths on a path that only its cross-validation was asked of.
+const N_LAMBDAS: usize = 100;
+
+/// More strengths than anybody looks at, as the help says; beyond, a slip of the hand would take all memory.
+const MAX_LAMBDAS: usize = 10_000;
+
+/// Folds with which an error's own error can be told.
+const MIN_FOLDS: usize = 3;
+
 /// An estimator, and what it is to be told when the columns are known.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) glm: Glm,
+    /// How sure intervals are to be.
+    pub(crate) confidence: f64,
+    /// Whether anything was said of standard errors, so that their absence is worth a word.
+    pub(crate) asks_for_errors: bool,
+    path: Option<GlmPath>,
     penalty_factor: PerColumn,
     lower: PerColumn,
     upper: PerColumn,
@@ -49,11 +63,19 @@ impl Asked {
                 format!("exposure is {exposure:?}, expected none for the {link} link; it is for log and cloglog");
             return Err(Error::usage(message));
         }
+        let asks_for_errors = refuse_both(arguments)?;
+        let confidence = arguments.confidence.unwrap_or(0.95);
+        if !(confidence > 0. && confidence < 1.) {
+            return Err(Error::usage(format!("confidence is {confidence}, expected above 0 and below 1")));
+        }
+        let covariance = covariance(arguments)?;
         let defaults = Glm::default();
         let glm = Glm {
             family,
             link,
-            alpha: arguments.alpha,
+            weights_kind: weights_kind(arguments)?,
+            quasi: arguments.quasi,
+            alpha: arguments.alpha.unwrap_or(0.),
             l1_ratio: arguments.l1_ratio,
             standardize: arguments.standardize,
             fit_intercept: !arguments.no_intercept,
@@ -66,14 +88,34 @@ impl Asked {
         let estimator = params::set(&glm, [("solver", arguments.solver.as_str())]).map_err(Error::usage)?;
         let glm = estimator.as_any().downcast_ref::<Glm>().cloned();
         let glm = glm.ok_or_else(|| Error::failed("the estimator is no Glm; this is a bug in phalanx, report it"))?;
+        // Groups come with the data, so an estimator that wants them has no ranges to check before.
+        let glm = Glm { covariance, ..glm };
+        let path = path(arguments)?;
+        if let Some(path) = &path {
+            // Folds, which are held against rows that there are none of yet, have had their turn.
+            refuse_out_of_range(&GlmPath { cv: 0, ..path.clone() }).map_err(Error::usage)?;
+        }
         Ok(Self {
             glm,
+            confidence,
+            asks_for_errors,
+            path,
             penalty_factor: PerColumn::of("penalty_factor", &arguments.penalty_factor, "0 or more", |factor| {
                 factor >= 0. && factor.is_finite()
             })?,
             lower: PerColumn::of("lower", &arguments.lower, "0 or below", |bound| bound <= 0.)?,
             upper: PerColumn::of("upper", &arguments.upper, "0 or above", |bound| bound >= 0.)?,
         })
+    }
+
+    /// The path through the strengths of a model's penalty, where one was asked for.
+    pub(crate) fn path(&self, glm: &Glm, n_rows: usize) -> Result<Option<GlmPath>> {
+        let Some(path) = &self.path else { return Ok(None) };
+        if path.cv > n_rows {
+            let message = format!("cv is {}, expected {MIN_FOLDS} to {n_rows}, the number of rows", path.cv);
+            return Err(Error::failed(message));
+        }
+        Ok(Some(GlmPath { glm: glm.clone(), ..path.clone() }))
     }
 
     /// The estimator for the columns that there are.
@@ -149,6 +191,122 @@ impl PerColumn {
         let near = nearest(column, known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
         Error::failed(format!("{parameter} names {column:?}, which is no column to learn from{near}"))
     }
+}
+
+/// Refuses what is for one strength of the penalty beside a path of them, and what is for a path or its folds without.
+/// Says whether standard errors were spoken of.
+fn refuse_both(arguments: &FitGlmArguments) -> Result<bool> {
+    let text = |value: &Option<String>| value.as_ref().map(|value| format!("{value:?}"));
+    let number = |value: &Option<f64>| value.as_ref().map(f64::to_string);
+    let path = arguments.path.map(|n| format!("path is {n}"));
+    let cv = arguments.cv.map(|k| format!("cv is {k}"));
+    let errors = [
+        ("confidence", number(&arguments.confidence)),
+        ("covariance", text(&arguments.covariance)),
+        ("group", text(&arguments.group)),
+        ("weights_kind", text(&arguments.weights_kind)),
+        ("quasi", arguments.quasi.then(|| "set".to_owned())),
+    ];
+    if let Some(path) = path.as_ref().or(cv.as_ref()) {
+        if let Some(alpha) = arguments.alpha {
+            let message = format!("alpha is {alpha} and {path}, expected one of them: a path finds its own strengths");
+            return Err(Error::usage(message));
+        }
+        if !["auto", "irls"].contains(&arguments.solver.as_str()) {
+            let message = format!("solver is {:?} and {path}, expected auto or irls for a path", arguments.solver);
+            return Err(Error::usage(message));
+        }
+        if let Some((parameter, value)) = errors.iter().find_map(|(name, value)| Some((name, value.as_ref()?))) {
+            let message =
+                format!("{parameter} is {value} and {path}, expected one of them: a path has no standard errors");
+            return Err(Error::usage(message));
+        }
+    }
+    if let (Some(ratio), None, None) = (arguments.lambda_min_ratio, &path, &cv) {
+        return Err(Error::usage(format!("lambda_min_ratio is {ratio}, expected it with path or cv only")));
+    }
+    let of_folds = [
+        ("fold_column", text(&arguments.fold_column)),
+        ("select", text(&arguments.select)),
+        ("seed", arguments.seed.map(|seed| seed.to_string())),
+    ];
+    let of_folds = of_folds.iter().find_map(|(name, value)| Some((name, value.as_ref()?)));
+    if let (Some((parameter, value)), None) = (of_folds, &cv) {
+        return Err(Error::usage(format!("{parameter} is {value}, expected it with cv only")));
+    }
+    if let (Some(seed), Some(column)) = (arguments.seed, &arguments.fold_column) {
+        let message = format!("seed is {seed} and fold_column is {column:?}, expected one of them: nothing is drawn");
+        return Err(Error::usage(message));
+    }
+    Ok(errors.iter().any(|(_, value)| value.is_some()))
+}
+
+/// What standard errors rest on; groups are for the one that is clustered by them.
+fn covariance(arguments: &FitGlmArguments) -> Result<Covariance> {
+    let found = match arguments.covariance.as_deref() {
+        None if arguments.group.is_some() => Covariance::Clustered,
+        None | Some("nonrobust") => Covariance::Nonrobust,
+        Some("hc1") => Covariance::Hc1,
+        Some("clustered") => Covariance::Clustered,
+        Some(other) => return Err(unknown("covariance", other, &["nonrobust", "hc1", "clustered"])),
+    };
+    match (found, &arguments.group) {
+        (Covariance::Clustered, None) => {
+            Err(Error::usage("covariance is \"clustered\" without group, expected the column of the groups"))
+        }
+        (Covariance::Nonrobust | Covariance::Hc1, Some(group)) => {
+            let name = covariance_text(found);
+            Err(Error::usage(format!("covariance is {name:?} and group is {group:?}, expected clustered with groups")))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// A covariance as it can be asked for.
+pub(crate) const fn covariance_text(covariance: Covariance) -> &'static str {
+    match covariance {
+        Covariance::Hc1 => "hc1",
+        Covariance::Clustered => "clustered",
+        _ => "nonrobust",
+    }
+}
+
+fn weights_kind(arguments: &FitGlmArguments) -> Result<WeightsKind> {
+    match arguments.weights_kind.as_deref() {
+        None | Some("frequency") => Ok(WeightsKind::Frequency),
+        Some("precision") => Ok(WeightsKind::Precision),
+        Some(other) => Err(unknown("weights_kind", other, &["frequency", "precision"])),
+    }
+}
+
+/// The path, of a model that is not known yet.
+fn path(arguments: &FitGlmArguments) -> Result<Option<GlmPath>> {
+    let FitGlmArguments { path, cv, lambda_min_ratio, .. } = arguments;
+    let select = match arguments.select.as_deref() {
+        None | Some("min") => Select::Min,
+        Some("1se") => Select::OneSe,
+        Some(other) => return Err(unknown("select", other, &["min", "1se"])),
+    };
+    if path.is_none() && cv.is_none() {
+        return Ok(None);
+    }
+    let n_lambdas = path.unwrap_or(N_LAMBDAS);
+    if !(1..=MAX_LAMBDAS).contains(&n_lambdas) {
+        return Err(Error::usage(format!("path is {n_lambdas}, expected 1 to 10,000")));
+    }
+    if let Some(cv) = cv.filter(|cv| *cv < MIN_FOLDS) {
+        return Err(Error::usage(format!("cv is {cv}, expected {MIN_FOLDS} folds or more")));
+    }
+    let defaults = GlmPath::default();
+    Ok(Some(GlmPath {
+        n_lambdas,
+        lambda_min_ratio: *lambda_min_ratio,
+        cv: cv.unwrap_or(0),
+        seed: arguments.seed.unwrap_or(defaults.seed),
+        select,
+        tol: arguments.tol.unwrap_or(defaults.tol),
+        ..defaults
+    }))
 }
 
 /// The family with its parameter, which no other family may be given.

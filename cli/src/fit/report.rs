@@ -1,9 +1,9 @@
 //! What a fit has found, for people and for programs, and what is wrong with it by name.
 
-use phalanx_glm::{Family, GlmModel, StopReason};
+use phalanx_glm::{Family, GlmModel, Link, StopReason};
 use serde_json::{Map, Value, json};
 
-use super::estimator::link_text;
+use super::{estimator::link_text, inference};
 use crate::{
     coef::Coefficients,
     output::{Screen, count, number, seconds},
@@ -58,9 +58,7 @@ pub(crate) fn warn(model: &GlmModel, names: &[String], screen: &Screen) {
 }
 
 /// All of it, for programs. What is not finite is null.
-pub(crate) fn as_json(model: &GlmModel, names: &[String], seconds: f64) -> Value {
-    let coefficients: Map<String, Value> =
-        names.iter().zip(model.coef()).map(|(name, coef)| (name.clone(), (*coef).into())).collect();
+pub(crate) fn as_json(model: &GlmModel, names: &[String], confidence: f64, seconds: f64) -> Value {
     let report = model.report();
     let named = |columns: &[usize]| columns.iter().map(|column| names[*column].clone()).collect::<Vec<_>>();
     let mut answer = json!({
@@ -68,7 +66,7 @@ pub(crate) fn as_json(model: &GlmModel, names: &[String], seconds: f64) -> Value
         "link": link_text(model.link()),
         "solver": report.solver,
         "intercept": model.intercept(),
-        "coefficients": coefficients,
+        "coefficients": by_name(names, model.coef()),
         "objective": report.objective,
         "deviance": report.deviance,
         "null_deviance": report.null_deviance,
@@ -87,18 +85,37 @@ pub(crate) fn as_json(model: &GlmModel, names: &[String], seconds: f64) -> Value
         "collinear_columns": named(&report.collinear_columns),
         "seconds": seconds,
     });
-    // A family's own parameter has the name by which it is asked for.
-    match model.family() {
+    add_parameter(&mut answer, model.family());
+    inference::add_to_json(&mut answer, model, names, confidence);
+    answer
+}
+
+/// Coefficients as an object of their columns' names.
+pub(super) fn by_name<'a>(names: &[String], coef: impl IntoIterator<Item = &'a f64>) -> Map<String, Value> {
+    names.iter().zip(coef).map(|(name, coef)| (name.clone(), (*coef).into())).collect()
+}
+
+/// A family's own parameter has the name by which it is asked for.
+pub(super) fn add_parameter(answer: &mut Value, family: Family) {
+    match family {
         Family::Tweedie { power } => answer["power"] = power.into(),
         Family::NegativeBinomial { theta } => answer["theta"] = theta.into(),
         Family::Huber { delta } => answer["delta"] = delta.into(),
         _ => {}
     }
-    answer
+}
+
+/// `poisson model with sqrt link`.
+pub(super) fn kind(family: Family, link: Link) -> String {
+    if link == family.default_link() {
+        format!("{family} model")
+    } else {
+        format!("{family} model with {} link", link_text(link))
+    }
 }
 
 /// The coefficients and how they were found, for people.
-pub(crate) fn as_text(model: &GlmModel, names: &[String], elapsed: f64) -> String {
+pub(crate) fn as_text(model: &GlmModel, names: &[String], confidence: f64, elapsed: f64) -> String {
     let report = model.report();
     let Some(coefficients) = Coefficients::of(model, names) else { return String::new() };
     let explained = if report.null_deviance > 0. {
@@ -106,17 +123,17 @@ pub(crate) fn as_text(model: &GlmModel, names: &[String], elapsed: f64) -> Strin
     } else {
         String::new()
     };
-    let link = if model.link() == model.family().default_link() {
-        String::new()
-    } else {
-        format!(" with {} link", link_text(model.link()))
+    let (table, likelihood) = match model.inference() {
+        None => (coefficients.to_table(), String::new()),
+        Some(inference) => {
+            (inference::to_table(inference, &coefficients, confidence), inference::summary(inference, confidence))
+        }
     };
     format!(
-        "{}\n\n{} model{link} of {}, {} of them with no weight\n\
+        "{table}\n\n{} of {}, {} of them with no weight\n\
          deviance {} of {}{explained}; objective {}\n\
-         {} in {} ({}); KKT residual {:.1e}",
-        coefficients.to_table(),
-        model.family(),
+         {likelihood}{} in {} ({}); KKT residual {:.1e}",
+        kind(model.family(), model.link()),
         format_args!("{} and {}", count(report.n_rows, "row"), count(names.len(), "column")),
         coefficients.n_zero(),
         number(report.deviance),

@@ -29,6 +29,12 @@ pub enum Error {
         /// The value.
         y: f64,
     },
+    /// No penalised column says anything of y, so every penalty has the same answer.
+    #[error(
+        "no penalised column says anything of y, so there is no largest penalty for a path to begin at; \
+         is y constant, or every penalty factor 0?"
+    )]
+    NoPath,
     /// The family has no mean where the solver would begin.
     #[error(
         "the {family} family has no mean at the linear predictor {intercept} under the {link} link; \

@@ -402,7 +402,10 @@ impl Glm {
         if shares && loss.family != Family::Binomial {
             return Err(Error::parameter("trials", "given", format!("none for the {} family", loss.family.name())));
         }
-        self.check_columns(n_features)?;
+        // Of no columns at all the data's check speaks.
+        if n_features > 0 {
+            self.check_columns(n_features)?;
+        }
         let bound = |bounds: &[Option<f64>], free: f64| bounds.iter().map(|b| b.unwrap_or(free)).collect();
         let spec = Spec {
             loss,

@@ -170,7 +170,8 @@ impl GlmPath {
         if self.cv == 1 || self.cv == 2 {
             return wrong("cv", &self.cv, "0 for none, or 3 folds or more");
         }
-        if self.cv > n_rows {
+        // Of no rows at all the data's check speaks.
+        if self.cv > n_rows && n_rows > 0 {
             return Err(Error::Folds { n_splits: self.cv, n_rows });
         }
         let glm = Glm { alpha: 1., tol: self.tol, ..self.glm.clone() };

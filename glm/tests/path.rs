@@ -105,6 +105,18 @@ fn one_standard_error_is_the_largest_penalty_within_it() {
 }
 
 #[test]
+fn of_two_copies_of_a_column_none_is_nearly_zero() {
+    let x = design(300);
+    let twice = ndarray::concatenate![Axis(1), x, x];
+    for family in [Family::Gaussian, Family::Binomial] {
+        let model = GlmPath::new(Glm::new(family).l1_ratio(1.)).fit(&twice, &target(&x, family)).unwrap();
+        for point in model.points() {
+            assert!(point.coef.iter().all(|b| *b == 0. || b.abs() > 1e-9), "{family}: {point:?}");
+        }
+    }
+}
+
+#[test]
 fn a_path_needs_few_passes() {
     let x = design(3000);
     for family in [Family::Binomial, Family::Poisson] {
@@ -134,6 +146,8 @@ fn what_cannot_be_a_path_is_refused() {
     assert_eq!(bad, "poisson: the fold is 5.5 in row 7, expected a whole number from 0, or 1, to the number of folds");
     let zeros = said(path(), Response::new(&Array1::zeros(50)));
     assert_eq!(zeros, "poisson: y is 0 in every row, so there is no finite optimum and no path to it");
+    let constant = GlmPath::new(Glm::default()).fit(&x, &Array1::from_elem(50, 2.)).unwrap_err().to_string();
+    assert!(constant.starts_with("no penalised column says anything of y"), "{constant}");
     // The solver is not looked at.
     let irls = path().n_lambdas(3).fit(&x, &y).unwrap();
     let glm = Glm::new(Family::Poisson).l1_ratio(1.).solver(Solver::Admm);

@@ -276,7 +276,23 @@ impl<'a> Descent<'a> {
             }
             last = last.min(violation);
         }
+        self.clear();
         Minimum { point: self.z, collinear }
+    }
+
+    /// Sets to 0 what only rounding keeps from it, as of one of two columns that are each other's copies.
+    fn clear(&mut self) {
+        let tiny = 1e-13 * self.z.iter().skip(1).fold(0_f64, |most, z| most.max(z.abs()));
+        for j in 0..self.z.len() {
+            let w = self.weights[j];
+            if w.l1 > 0. && self.z[j] != 0. && self.z[j].abs() <= tiny {
+                let was = self.z[j];
+                self.set(j, 0.);
+                if w.violation(0., self.slope[j]) > 1e-9 * w.l1 {
+                    self.set(j, was);
+                }
+            }
+        }
     }
 
     /// Goes to the minimum over the free coordinates, or as far as to the first kink or bound, again and again; the

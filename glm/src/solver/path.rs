@@ -237,6 +237,9 @@ fn least_squares(path: &PathSpec, folds: &[Scatter]) -> Result<PathSolution, Err
     let normal = Normal::new(&whole, &setup.coordinates);
     let base = normal.minimise(&normal.origin(), &setup.pinned().weights).point;
     let largest = setup.largest_alpha(&normal.local(&base).gradient);
+    if largest == 0. && path.lambdas.is_empty() {
+        return Err(Error::NoPath);
+    }
     let lambdas = sequence(path, largest, setup.n_rows, setup.coordinates.n_features());
     let points = descend(&setup, &normal, &lambdas);
     let cv = if path.rule.n_folds > 1 {
@@ -368,6 +371,9 @@ impl Run {
             let whole = &self.problems[0];
             let Some((_, local)) = whole.machine.solved() else { return Ok(Phase::Run(self)) };
             let largest = whole.setup.largest_alpha(&local.gradient);
+            if largest == 0. && path.lambdas.is_empty() {
+                return Err(Error::NoPath);
+            }
             self.lambdas = sequence(path, largest, whole.setup.n_rows, whole.setup.coordinates.n_features());
             if path.rule.n_folds > 1 {
                 for fold in 0..self.folds.len() {

@@ -9,7 +9,7 @@
 //! | [`array`](mod@array) | lazy chunked arrays and tables |
 //! | [`datasets`] | reading CSV, generators, small real data |
 //! | [`learn`] | what an estimator is: traits, metrics, folds, pipelines, the model file |
-//! | [`glm`] | linear models |
+//! | [`glm`] | generalised linear models |
 //! | [`search`] | choosing hyperparameters |
 #![cfg_attr(feature = "cli", doc = "| [`cli`] | the commands of the `phalanx` program |")]
 
@@ -38,7 +38,10 @@ pub use phalanx_search as search;
 pub mod prelude {
     pub use phalanx_array::ChunkedArray;
     pub use phalanx_engine::{actor::ActorState, graph::Delayed, task};
-    pub use phalanx_glm::{Glm, LinearRegression, LogisticRegression, PoissonRegression};
+    pub use phalanx_glm::{
+        Family, GammaRegression, Glm, GlmPath, LinearRegression, Link, LogisticRegression, PoissonRegression, Response,
+        TweedieRegression,
+    };
     pub use phalanx_learn::{Estimator, Fit, KFold, Model, Pipeline, Predict, preprocess::StandardScaler};
     pub use phalanx_runtime::{Client, LocalCluster, blocking};
     pub use phalanx_search::{GridSearch, ParamGrid};

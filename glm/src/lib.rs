@@ -1,8 +1,8 @@
-//! Linear models: gaussian, binomial and Poisson regression with L1, L2 and elastic net penalties.
+//! Generalised linear models: families, links and penalties; what the data say of the coefficients; paths of penalties.
 //!
-//! The crate has the three parts of every Phalanx crate. [`solver`] holds the machines, which ask for loss, gradient
-//! or block solutions and are told them; `kernel` is the one pass over a panel of rows that answers; `fit` drives a
-//! machine over arrays in memory and `cluster` over chunked arrays. Both drivers cut the rows at the same borders
+//! The crate has the three parts of every Phalanx crate. [`solver`] holds the machines, which ask for loss, gradient,
+//! second derivatives or block solutions and are told them; `kernel` holds the passes over a panel of rows that answer;
+//! `fit` drives a machine over arrays in memory and `cluster` over chunked arrays. Both drivers cut the rows at the same borders
 //! and add in the same order, so the same solver gives the same coefficients, bit for bit, here and on a cluster.
 //!
 //! Nothing here knows of files, of tables, or of how a hyperparameter is chosen.

@@ -1,6 +1,12 @@
 //! The shell that drives a solver over arrays in memory, on as many threads as help.
 
-use std::{num::NonZero, sync::Arc};
+use std::{
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use phalanx_array::panel::{Combine, PANEL, Subtrees, n_panels};
 use phalanx_learn::{Error, Result};
@@ -8,7 +14,9 @@ use phalanx_learn::{Error, Result};
 use crate::{
     inference::{Inference, Wanted, WeightsKind},
     kernel::{BadValue, Place, Rows, Subject, Summary},
-    solver::{Answer, Ask, BlockProblem, Curvature, FoldPoint, Machine, Path, PathSolution, Solution, Spec},
+    solver::{
+        Answer, Ask, BlockProblem, BlockSolution, Curvature, FoldPoint, Machine, Path, PathSolution, Solution, Spec,
+    },
 };
 
 /// Numbers that one thread should have at least: below, starting it costs more than it brings.
@@ -112,10 +120,7 @@ pub(crate) fn answer(rows: Rows<'_>, spec: &Spec, ask: &Ask) -> Result<Option<An
             };
             Answer::Folds { evaluations, quadratics: quadratics.iter().map(quadratic).collect::<Result<_>>()? }
         }
-        Ask::BlockSolve { blocks } => {
-            let solve = |block: &BlockProblem| block.solve(rows.slice(block.rows.clone()));
-            Answer::Blocks(blocks.iter().map(solve).collect::<Result<_, _>>()?)
-        }
+        Ask::BlockSolve { blocks } => Answer::Blocks(solve_blocks(rows, blocks)?),
     }))
 }
 
@@ -141,6 +146,35 @@ fn on_threads<T: Combine + Send>(rows: Rows<'_>, pass: impl Fn(Rows<'_>) -> Opti
             .collect()
     });
     Ok(Subtrees::merge_all(found.into_iter().flatten()).ok_or(NO_ROWS)?.finish())
+}
+
+/// Every block by itself, several at a time; each is solved by one thread, so none depends on how many there are.
+fn solve_blocks(rows: Rows<'_>, blocks: &[BlockProblem]) -> Result<Vec<BlockSolution>> {
+    let solve = |block: &BlockProblem| block.solve(rows.slice(block.rows.clone()));
+    let n_threads = n_threads().min(blocks.len());
+    if n_threads <= 1 || rows.x.len() < NUMBERS_A_THREAD {
+        return Ok(blocks.iter().map(solve).collect::<Result<_, _>>()?);
+    }
+    let next = AtomicUsize::new(0);
+    let solve_some = || {
+        let mut solved = Vec::new();
+        while let Some((place, block)) = {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            blocks.get(place).map(|block| (place, block))
+        } {
+            solved.push((place, solve(block)));
+        }
+        solved
+    };
+    let mut solved: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n_threads).map(|_| scope.spawn(solve_some)).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    solved.sort_by_key(|(place, _)| *place);
+    Ok(solved.into_iter().map(|(_, solution)| solution).collect::<Result<_, _>>()?)
 }
 
 /// As many as there are processors, and one inside of a task, whose worker has given the others something to do.

@@ -52,6 +52,7 @@ mod kernel;
 pub mod link;
 mod loss;
 pub mod model;
+pub mod multinomial;
 pub mod params;
 pub mod path;
 mod penalty;
@@ -65,6 +66,7 @@ pub use inference::{Covariance, Inference, LikelihoodRatio, WeightsKind};
 pub use kernel::{BadValue, Place, Spread};
 pub use link::Link;
 pub use model::{GlmModel, Prediction};
+pub use multinomial::{MultinomialModel, MultinomialRegression};
 pub use params::{
     GammaRegression, Glm, HuberRegression, InverseGaussianRegression, LinearRegression, LogisticRegression,
     NegativeBinomialRegression, PoissonRegression, Solver, TweedieRegression,

@@ -30,7 +30,9 @@ pub enum Error {
         y: f64,
     },
     /// y is of one class only. Classes are codes.
-    #[error("multinomial: y is {class} in every row, so there is nothing to tell apart; give rows of two classes or more")]
+    #[error(
+        "multinomial: y is {class} in every row, so there is nothing to tell apart; give rows of two classes or more"
+    )]
     SingleClass {
         /// The class.
         class: f64,

@@ -316,8 +316,7 @@ mod tests {
                     let working =
                         |j: usize| (rows.x[i * p + j] - frame.coordinates.centre[j]) / frame.coordinates.scale[j];
                     let z: Vec<f64> = std::iter::once(1.).chain((0..p).map(working)).collect();
-                    let eta: Vec<f64> =
-                        point.chunks(q).map(|b| b.iter().zip(&z).map(|(b, z)| b * z).sum()).collect();
+                    let eta: Vec<f64> = point.chunks(q).map(|b| b.iter().zip(&z).map(|(b, z)| b * z).sum()).collect();
                     let total: f64 = eta.iter().map(|eta: &f64| eta.exp()).sum();
                     let own = frame.classes.iter().position(|class| *class == rows.y[i]).expect("a class");
                     let w = rows.weights.map_or(1., |weights| weights[i]);

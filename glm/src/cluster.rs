@@ -3,7 +3,7 @@
 //! The tasks it sends to where the chunks are hand on subtrees of panels; the last step happens here. The same kernels,
 //! panels and tree as in memory, so the same bits. Who runs the tasks is behind [`Compute`].
 
-pub(crate) mod tasks;
+mod tasks;
 
 use std::{future::Future, sync::Arc};
 
@@ -12,7 +12,8 @@ use phalanx_engine::graph::{Collection, Delayed};
 use phalanx_learn::{Error, Result, validate};
 use phalanx_runtime::Client;
 
-use self::tasks::{About, Extras, FoldAbout, FoldPoints, Points};
+use self::tasks::{About, FoldAbout, FoldPoints, Points};
+pub(crate) use self::tasks::{Extras, merged, rows};
 use crate::{
     fit::{self, Fitted, NO_ROWS, checked},
     inference::Wanted,

@@ -288,10 +288,9 @@ impl Certify {
             report.deviance = setup.deviance(local.loss);
             report.kkt_relative = setup.kkt_relative(&point, &local);
             report.kkt_residual = 0.;
-            for class in 0..k {
-                let gradient = &local.gradient[class * q..(class + 1) * q];
+            for (coef, gradient) in coef.iter().zip(local.gradient.chunks_exact(q)) {
                 report.kkt_residual = report.kkt_residual.max(gradient[0].abs());
-                let columns = coef[class].iter().zip(&frame.coordinates.scale).zip(&frame.coordinates.centre);
+                let columns = coef.iter().zip(&frame.coordinates.scale).zip(&frame.coordinates.centre);
                 for (j, ((&b, &scale), m)) in columns.enumerate() {
                     let working = setup.weights[j + 1];
                     let raw = if scale > 0. { working.scaled(1. / scale) } else { working };

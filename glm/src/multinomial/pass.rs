@@ -311,7 +311,7 @@ mod tests {
                 let rows = sample.rows(weighted);
                 let got = at(rows, &frame, &point, true);
                 let (mut loss, mut gradient) = (0., vec![0.; 3 * q]);
-                let mut hessian = vec![vec![0.; 3 * q]; 3 * q];
+                let mut hessian = Array2::<f64>::zeros((3 * q, 3 * q));
                 for i in 0..n {
                     let working =
                         |j: usize| (rows.x[i * p + j] - frame.coordinates.centre[j]) / frame.coordinates.scale[j];
@@ -327,7 +327,7 @@ mod tests {
                         gradient[a] += w * (p_of(k) - f64::from(k == own)) * z[j];
                         for b in 0..3 * q {
                             let (l, m) = (b / q, b % q);
-                            hessian[a][b] += w * p_of(k) * (f64::from(k == l) - p_of(l)) * z[j] * z[m];
+                            hessian[[a, b]] += w * p_of(k) * (f64::from(k == l) - p_of(l)) * z[j] * z[m];
                         }
                     }
                 }
@@ -336,7 +336,7 @@ mod tests {
                 assert!(got.gradient.iter().zip(&gradient).all(|(a, b)| near(*a, *b)), "{n} {p}");
                 for a in 0..3 * q {
                     for b in 0..=a {
-                        assert!(near(got.hessian[a * (a + 1) / 2 + b], hessian[a][b]), "{n} {p} {a} {b}");
+                        assert!(near(got.hessian[a * (a + 1) / 2 + b], hessian[[a, b]]), "{n} {p} {a} {b}");
                     }
                 }
                 let plain = at(rows, &frame, &point, false);

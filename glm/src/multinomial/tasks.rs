@@ -3,8 +3,6 @@
 //! One task a chunk looks at all panels of the chunk and hands on their subtrees; tasks that merge neighbours bring
 //! them together. Who asks, and what for, is not known here.
 
-#![expect(clippy::ptr_arg, reason = "a task's parameter is written as the type that travels")]
-
 use std::sync::Arc;
 
 use phalanx_array::{Block, panel::Subtrees};
@@ -14,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pass::{self, Classes, Frame, Looks};
 use crate::{
-    cluster::tasks::{Extras, merged, rows},
+    cluster::{Extras, merged, rows},
     fit::NO_ROWS,
     kernel::Stride,
 };

@@ -133,9 +133,9 @@ fn the_optimality_conditions_hold() {
             for (k, class) in model.classes().iter().enumerate() {
                 let residual = (&shares.column(k) - &y.mapv(|y| f64::from(y == *class))) * &weights;
                 assert!((residual.sum() / total).abs() < 1e-9);
-                for j in 0..3 {
+                for (j, factor) in factors.into_iter().enumerate() {
                     let (b, slope) = (model.coef()[[k, j]], x.column(j).dot(&residual) / total);
-                    let (l1, l2) = (alpha * factors[j] * l1_ratio, alpha * factors[j] * (1. - l1_ratio));
+                    let (l1, l2) = (alpha * factor * l1_ratio, alpha * factor * (1. - l1_ratio));
                     let (l1, l2) = (l1 * deviation(j), l2 * deviation(j) * deviation(j));
                     penalty += l1 * b.abs() + 0.5 * l2 * b * b;
                     let smooth = slope + l2 * b;

@@ -4,6 +4,7 @@
 //! with the answers is not known here.
 
 use phalanx_array::ChunkedArray;
+use phalanx_engine::graph::Delayed;
 use phalanx_learn::{Error, Result};
 
 use super::{
@@ -62,8 +63,6 @@ pub(super) async fn fit_chunked(
     x: &ChunkedArray,
     response: &ChunkedResponse,
 ) -> Result<Solution> {
-    use phalanx_engine::graph::Delayed;
-
     let data = Chunked::of(cluster, x, response).await?;
     loop {
         let answer = match machine.ask() {

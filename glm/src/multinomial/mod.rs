@@ -263,7 +263,7 @@ impl Estimator for MultinomialRegression {
     }
 }
 
-/// A fitted softmax regression: the probability of class k is exp(η_k) / Σ_l exp(η_l), η_k = intercept_k + x · coef_k.
+/// A fitted softmax regression: class k has the probability exp(η_k) / Σ_l exp(η_l), η_k = intercept_k + x · coef_k.
 ///
 /// ```
 /// use ndarray::array;

@@ -39,8 +39,8 @@ pub mod prelude {
     pub use phalanx_array::ChunkedArray;
     pub use phalanx_engine::{actor::ActorState, graph::Delayed, task};
     pub use phalanx_glm::{
-        Family, GammaRegression, Glm, GlmPath, LinearRegression, Link, LogisticRegression, PoissonRegression, Response,
-        TweedieRegression,
+        Family, GammaRegression, Glm, GlmPath, LinearRegression, Link, LogisticRegression, MultinomialRegression,
+        PoissonRegression, Response, TweedieRegression,
     };
     pub use phalanx_learn::{Estimator, Fit, KFold, Model, Pipeline, Predict, preprocess::StandardScaler};
     pub use phalanx_runtime::{Client, LocalCluster, blocking};

@@ -12,7 +12,8 @@ use phalanx_engine::graph::{Collection, Delayed};
 use phalanx_learn::{Error, Result, validate};
 use phalanx_runtime::Client;
 
-use self::tasks::{About, Extras, FoldAbout, FoldPoints, Points};
+use self::tasks::{About, FoldAbout, FoldPoints, Points};
+pub(crate) use self::tasks::{Extras, merged, rows};
 use crate::{
     fit::{self, Fitted, NO_ROWS, checked},
     inference::Wanted,
@@ -183,7 +184,7 @@ pub(crate) fn predict_on_chunks(model: &GlmModel, x: &ChunkedArray, offset: &Chu
 }
 
 /// X, y and what belongs to each row, cut at the same rows and computed.
-struct Chunked {
+pub(crate) struct Chunked {
     rows: Chunks,
     n_features: usize,
     x: Vec<Delayed<Block>>,
@@ -193,7 +194,7 @@ struct Chunked {
 }
 
 impl Chunked {
-    async fn of(cluster: &impl Compute, x: &ChunkedArray, response: &ChunkedResponse) -> Result<Self> {
+    pub(crate) async fn of(cluster: &impl Compute, x: &ChunkedArray, response: &ChunkedResponse) -> Result<Self> {
         let [rows, columns] = <[Chunks; 2]>::try_from(x.axes()).map_err(|axes| {
             Error::parameter("X", format!("an array of {} axes", axes.len()), "two: rows and columns")
         })?;
@@ -247,7 +248,7 @@ impl Chunked {
     }
 
     /// One task a chunk, given X, the columns, the first panel and what the columns are.
-    fn pass<T>(
+    pub(crate) fn pass<T>(
         &self,
         task: impl Fn(&Delayed<Block>, Vec<Delayed<Block>>, usize, &Delayed<Extras>) -> Delayed<T>,
         merge: impl Fn(Vec<Delayed<T>>) -> Delayed<T>,
@@ -258,7 +259,7 @@ impl Chunked {
         tree(parts.collect(), merge).ok_or(NO_ROWS)
     }
 
-    fn moments(&self, loss: Loss, shares: bool) -> Result<Delayed<Subtrees<Moments>>> {
+    pub(crate) fn moments(&self, loss: Loss, shares: bool) -> Result<Delayed<Subtrees<Moments>>> {
         let how = Delayed::value((loss, shares));
         self.pass(
             |x, columns, panel, extras| tasks::moments::delayed(x, columns, panel, extras, &how),
@@ -354,7 +355,7 @@ fn tree<T>(mut parts: Vec<Delayed<T>>, merge: impl Fn(Vec<Delayed<T>>) -> Delaye
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         pin::pin,
         task::{Context, Poll, Waker},
@@ -373,7 +374,7 @@ mod tests {
     use crate::{Family, Glm, Solver};
 
     /// Runs a graph on this thread, every value having travelled as bytes.
-    struct Here;
+    pub(crate) struct Here;
 
     impl Here {
         fn run(outputs: &[AnyDelayed]) -> Result<Vec<Value>> {
@@ -417,7 +418,7 @@ mod tests {
         }
     }
 
-    fn wait<T>(future: impl Future<Output = T>) -> T {
+    pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
         match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(value) => value,
             Poll::Pending => unreachable!("nothing here waits"),

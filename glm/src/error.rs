@@ -35,6 +35,20 @@ pub enum Error {
          is y constant, or every penalty factor 0?"
     )]
     NoPath,
+    /// y is of one class only. Classes are codes.
+    #[error(
+        "multinomial: y is {class} in every row, so there is nothing to tell apart; give rows of two classes or more"
+    )]
+    SingleClass {
+        /// The class.
+        class: f64,
+    },
+    /// y has so many values that they are hardly classes.
+    #[error("multinomial: y has more than {most} values, too many for classes; is it the right column?")]
+    TooManyClasses {
+        /// The most that are allowed.
+        most: usize,
+    },
     /// The family has no mean where the solver would begin.
     #[error(
         "the {family} family has no mean at the linear predictor {intercept} under the {link} link; \

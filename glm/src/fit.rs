@@ -125,7 +125,10 @@ pub(crate) fn answer(rows: Rows<'_>, spec: &Spec, ask: &Ask) -> Result<Option<An
 }
 
 /// Cuts the rows on panel borders, one part a thread; the sums do not depend on where.
-fn on_threads<T: Combine + Send>(rows: Rows<'_>, pass: impl Fn(Rows<'_>) -> Option<Subtrees<T>> + Sync) -> Result<T> {
+pub(crate) fn on_threads<T: Combine + Send>(
+    rows: Rows<'_>,
+    pass: impl Fn(Rows<'_>) -> Option<Subtrees<T>> + Sync,
+) -> Result<T> {
     let panels = n_panels(rows.y.len());
     let useful = (rows.y.len() * (rows.n_features + 1) / NUMBERS_A_THREAD).clamp(1, panels.max(1));
     let n_threads = n_threads().min(useful);

@@ -52,6 +52,7 @@ mod kernel;
 pub mod link;
 mod loss;
 pub mod model;
+pub mod multinomial;
 pub mod named;
 pub mod params;
 pub mod path;
@@ -66,6 +67,7 @@ pub use inference::{Covariance, Inference, LikelihoodRatio, WeightsKind};
 pub use kernel::{BadValue, Place, Spread};
 pub use link::Link;
 pub use model::{GlmModel, Prediction};
+pub use multinomial::{MultinomialModel, MultinomialRegression};
 pub use named::{
     GammaRegression, HuberRegression, InverseGaussianRegression, LinearRegression, LogisticRegression,
     NegativeBinomialRegression, PoissonRegression, TweedieRegression,

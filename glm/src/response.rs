@@ -130,6 +130,12 @@ impl<'a> Response<'a> {
         self.trials.is_some()
     }
 
+    /// The first thing that has no meaning where y is one of several classes.
+    pub(crate) fn beyond_classes(&self) -> Option<&'static str> {
+        let named = [("offset", &self.offset), ("exposure", &self.exposure), ("trials", &self.trials)];
+        named.into_iter().find_map(|(name, values)| values.is_some().then_some(name))
+    }
+
     pub(crate) const fn has_groups(&self) -> bool {
         self.groups.is_some()
     }
@@ -287,6 +293,12 @@ impl ChunkedResponse {
 
     pub(crate) const fn has_trials(&self) -> bool {
         self.trials.is_some()
+    }
+
+    /// The first thing that has no meaning where y is one of several classes.
+    pub(crate) fn beyond_classes(&self) -> Option<&'static str> {
+        let named = [("offset", &self.offset), ("exposure", &self.exposure), ("trials", &self.trials)];
+        named.into_iter().find_map(|(name, values)| values.is_some().then_some(name))
     }
 
     pub(crate) const fn has_groups(&self) -> bool {

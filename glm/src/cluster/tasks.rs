@@ -72,7 +72,12 @@ pub(crate) struct Extras {
     pub(crate) folds: bool,
 }
 
-fn rows<'a>(x: Option<&'a Block>, columns: &'a [Arc<Block>], first_panel: usize, extras: Extras) -> Rows<'a> {
+pub(crate) fn rows<'a>(
+    x: Option<&'a Block>,
+    columns: &'a [Arc<Block>],
+    first_panel: usize,
+    extras: Extras,
+) -> Rows<'a> {
     let mut rest = columns[1..].iter();
     let mut next = |there: bool| if there { rest.next().map(|block| block.as_slice()) } else { None };
     let (weights, offset) = (next(extras.weights), next(extras.offset));
@@ -81,7 +86,7 @@ fn rows<'a>(x: Option<&'a Block>, columns: &'a [Arc<Block>], first_panel: usize,
     Rows { x, y: columns[0].as_slice(), weights, offset, trials, groups, folds, n_features, first_panel }
 }
 
-fn merged<T: Combine + Clone>(parts: &[Arc<Subtrees<T>>]) -> Result<Subtrees<T>> {
+pub(crate) fn merged<T: Combine + Clone>(parts: &[Arc<Subtrees<T>>]) -> Result<Subtrees<T>> {
     Subtrees::merge_all(parts.iter().map(|part| Subtrees::clone(part))).ok_or(NO_ROWS)
 }
 

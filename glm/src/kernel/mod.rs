@@ -33,7 +33,7 @@ impl Stride {
     /// Every panel.
     pub const ALL: Self = Self(1);
 
-    const fn takes(self, panel: usize) -> bool {
+    pub(crate) const fn takes(self, panel: usize) -> bool {
         panel.is_multiple_of(self.0)
     }
 }

@@ -73,6 +73,13 @@ impl GradientDescent {
         Self { phase: Phase::Opening(Opening::new(&spec)), spec }
     }
 
+    /// A machine that knows the null model.
+    pub(super) fn opened(opened: Opened) -> Self {
+        let Opened { setup, start, unbounded, counts } = opened;
+        let spec = Arc::clone(&setup.spec);
+        Self { spec, phase: Phase::Start(Box::new(State::new(setup, start, counts)), unbounded) }
+    }
+
     pub(super) fn spec(&self) -> &Spec {
         &self.spec
     }

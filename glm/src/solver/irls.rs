@@ -116,6 +116,11 @@ impl Irls {
         &self.spec
     }
 
+    /// A machine that knows the null model.
+    pub(super) fn opened(opened: Opened) -> Self {
+        Self { spec: Arc::clone(&opened.setup.spec), phase: State::begin(opened) }
+    }
+
     /// A machine for a problem of a path: it begins at `x`, where it first asks for loss, gradient and matrix.
     pub(super) fn at(setup: Setup, x: Vec<f64>) -> Self {
         let spec = Arc::clone(&setup.spec);

@@ -31,8 +31,10 @@ pub use block::{BlockProblem, BlockSolution};
 pub use gradient::GradientDescent;
 pub use irls::Irls;
 pub(crate) use model::Cholesky;
+pub(crate) use opening::Opened;
 pub use path::{CvCurve, Path, PathPoint, PathSolution, PathSpec};
 pub use setup::{Coordinates, Spec};
+pub(crate) use setup::{Counts, Local, Setup};
 
 use crate::{error::Error, report::Report};
 pub use crate::{
@@ -181,6 +183,15 @@ impl Machine {
     /// Iteratively reweighted least squares.
     pub fn irls(spec: Spec) -> Self {
         Self::Irls(Irls::new(spec))
+    }
+
+    /// The same that knows the null model already: by Newton's steps, or by those of gradient descent.
+    pub(crate) fn opened(opened: Opened, by_newton: bool) -> Self {
+        if by_newton {
+            Self::Irls(Irls::opened(opened))
+        } else {
+            Self::GradientDescent(GradientDescent::opened(opened))
+        }
     }
 
     /// What it was asked to solve.

@@ -206,6 +206,39 @@ impl Setup {
         Ok(setup)
     }
 
+    /// The same for several models at once, whose points lie one after the other: the loss is one of all of them.
+    ///
+    /// To a solver each later model's intercept is a column of scale 1 without a penalty. The null model is the
+    /// caller's: its unit, its curvature and its deviance.
+    pub(crate) fn of_models(&self, n_models: usize, [unit, curvature, null_deviance]: [f64; 3]) -> Self {
+        fn each<T: Copy>(n_models: usize, columns: &[T], intercept: T) -> Vec<T> {
+            let later = (1..n_models).flat_map(|_| std::iter::once(intercept).chain(columns.iter().copied()));
+            columns.iter().copied().chain(later).collect()
+        }
+        let coordinates = Coordinates {
+            centre: each(n_models, &self.coordinates.centre, 0.),
+            scale: each(n_models, &self.coordinates.scale, 1.),
+            has_intercept: self.coordinates.has_intercept,
+        };
+        let raw_weights = each(n_models, &self.raw_weights, Weights::default());
+        Self {
+            weights: coordinates.weights(&raw_weights),
+            coordinates: Arc::new(coordinates),
+            raw_weights,
+            deviations: each(n_models, &self.deviations, 1.),
+            unit,
+            curvature,
+            saturated: 0.,
+            null_deviance,
+            ..self.clone()
+        }
+    }
+
+    /// The same with another relative violation to stop at.
+    pub(crate) fn at_tol(&self, tol: f64) -> Self {
+        Self { spec: Arc::new(Spec { tol, ..Spec::clone(&self.spec) }), ..self.clone() }
+    }
+
     /// The same with another strength of the penalty.
     pub(crate) fn at_alpha(&self, alpha: f64) -> Self {
         let penalty = Penalty { alpha, ..self.spec.penalty.clone() };

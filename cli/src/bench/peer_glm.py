@@ -14,9 +14,13 @@ import warnings
 
 with open(sys.argv[1]) as file:
     JOB = json.load(file)
+# A path's folds run side by side, one thread each.
+INNER = 1 if JOB["path"] else JOB["threads"]
 # Before NumPy is imported, which reads them then.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[name] = str(JOB["threads"])
+    os.environ[name] = str(INNER)
+# Threads that spin while they wait make a fit many times slower where others compute too.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import numpy as np
 
@@ -31,12 +35,17 @@ def read(name):
 
 
 def peak_mb():
-    """The most memory so far. getrusage would count what the caller had when it started this process."""
+    """The most memory so far, its processes with it. getrusage would count what the caller had when it started this process."""
+    def of(process):
+        with open(f"/proc/{process}/status") as file:
+            return next((int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM:")), 0)
+
     try:
-        with open("/proc/self/status") as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) / 1024
+        children = []
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children") as file:
+                children += file.read().split()
+        return sum(of(process) for process in ["self", *children])
     except OSError:
         pass
     import resource
@@ -148,7 +157,7 @@ def main():
     make = {"scikit-learn": scikit_learn, "glum": glum, "dask-glm": dask_glm}[JOB["peer"]]
     # Coordinate descent on columns copies rows first: it may have them as it likes, at no charge.
     by_columns = FAMILY == "gaussian" and JOB["peer"] == "scikit-learn"
-    with threadpoolctl.threadpool_limits(THREADS):
+    with threadpoolctl.threadpool_limits(INNER):
         few = min(len(y), 400)
         # One strong penalty is warm-up enough of a path.
         make(few, lambdas[:1])(1e-2).fit(np.array(X[:few], order="F" if by_columns else "C"), y[:few])

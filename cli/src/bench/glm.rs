@@ -1,5 +1,5 @@
-//! `phalanx bench glm`: how long fits and paths of GLMs take to the same objective value, scikit-learn, glum and dask-glm
-//! beside them.
+//! `phalanx bench glm`: how long fits and paths of GLMs take to the same objective value, with scikit-learn, glum and
+//! dask-glm beside them.
 
 mod ours;
 mod peer;

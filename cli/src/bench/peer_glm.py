@@ -35,7 +35,11 @@ def read(name):
 
 
 def peak_mb():
-    """The most memory so far, its processes with it. getrusage would count what the caller had when it started this process."""
+    """The most memory so far, its processes with it.
+
+    getrusage would count what the caller had when it started this one.
+    """
+
     def of(process):
         with open(f"/proc/{process}/status") as file:
             return next((int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM:")), 0)
@@ -125,7 +129,9 @@ def dask_glm(n, lambdas):
 
     dask.config.set(scheduler="threads", num_workers=THREADS)
     family = {"gaussian": families.Normal, "binomial": families.Logistic, "poisson": families.Poisson}[FAMILY]
-    regularizer = regularizers.ElasticNet(weight=L1_RATIO)
+    # Its elastic net has no gradient at 0, not even without an L1 part.
+    pure = {0: regularizers.L2, 1: regularizers.L1}
+    regularizer = pure[L1_RATIO]() if L1_RATIO in pure else regularizers.ElasticNet(weight=L1_RATIO)
     # Its losses are sums over rows, that of least squares not halved.
     strength = ALPHA * n * (2 if FAMILY == "gaussian" else 1)
 
@@ -137,8 +143,8 @@ def dask_glm(n, lambdas):
             chunk = -(-len(y) // THREADS)
             X = da.from_array(np.column_stack([X, np.ones(len(y))]), chunks=(chunk, -1))
             how = {"regularizer": regularizer, "lamduh": strength * len(y) / n, "family": family}
-            how["abstol" if SOLVER == "admm" else "tol"] = self.tol
-            beta = getattr(algorithms, SOLVER)(X, da.from_array(y, chunks=chunk), max_iter=10_000, **how)
+            y = da.from_array(y, chunks=chunk)
+            beta = getattr(algorithms, SOLVER)(X, y, max_iter=10_000, tol=self.tol, **how)
             self.coef_, self.intercept_ = np.asarray(beta[:-1]), float(beta[-1])
             return self
 

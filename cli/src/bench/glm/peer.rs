@@ -68,7 +68,7 @@ impl Peer {
             // It has no paths.
             (Self::DaskGlm, _, true) => &[],
             (Self::DaskGlm, _, false) if smooth => &["lbfgs"],
-            (Self::DaskGlm, _, false) => &["proximal_grad", "admm"],
+            (Self::DaskGlm, _, false) => &["proximal_grad"],
         }
     }
 }

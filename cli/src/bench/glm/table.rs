@@ -49,8 +49,12 @@ impl Row {
         shorts.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(side, _)| side)
     }
 
+    /// Unknown where the ratio is more than what it was stopped at, and that is too little.
     fn met(&self) -> Option<bool> {
-        self.ratio().map(|(ratio, _)| ratio >= self.plan.target)
+        self.ratio().and_then(|(ratio, at_least)| match ratio >= self.plan.target {
+            false if at_least => None,
+            met => Some(met),
+        })
     }
 
     fn objective(&self) -> f64 {
@@ -61,11 +65,9 @@ impl Row {
     fn limit(&self) -> String {
         let bytes = (self.n_rows * N_FEATURES * size_of::<f64>()) as f64;
         let (n_passes, seconds) = (self.ours.fitted.n_passes, self.ours.seconds);
-        format!(
-            "{n_passes} passes over {} MB of rows, {} GB/s",
-            round(bytes / 1e6),
-            round(n_passes as f64 * bytes / seconds / 1e9)
-        )
+        let speed = round(n_passes as f64 * bytes / seconds / 1e9);
+        let passes = if n_passes == 1 { "pass" } else { "passes" };
+        format!("{n_passes} {passes} over {} MB of rows, {speed} GB/s", round(bytes / 1e6))
     }
 
     /// How each side fared, as a line.

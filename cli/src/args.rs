@@ -235,8 +235,8 @@ Examples:
   phalanx bench runtime --quick --only 'tcp,local round trip'
   phalanx bench runtime --peers python3 --json
 
-Peers (dask.distributed, ray) are measured in the same run, with the same graphs and as many threads;
-what is not installed is said.")]
+Peers (dask.distributed, ray) are measured in the same run, with the same graphs and as many
+threads; what is not installed is said.")]
     Runtime(BenchArguments),
     /// Measure how long GLMs and their paths take to the same objective value
     #[command(after_help = "\
@@ -245,9 +245,10 @@ Examples:
   phalanx bench glm --quick --only 'L1,elastic net'
   phalanx bench glm --peers python3 --json
 
-Peers (scikit-learn, glum, dask-glm) are measured in the same run, on the same numbers and with as many
-threads. Each is given tighter and tighter tolerances until its objective is within 1e-8 of the best
-known; one that does not get there is short by what is said. What is not installed is said.")]
+Peers (scikit-learn, glum, dask-glm) are measured in the same run, on the same numbers and with
+as many threads. Each is given tighter and tighter tolerances until its objective is within 1e-8
+of the best known; one that does not get there is short by what is said. What is not installed is
+said.")]
     Glm(GlmBenchArguments),
 }
 

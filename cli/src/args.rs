@@ -229,23 +229,36 @@ pub type Resources = BTreeMap<String, u64>;
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Measure what a task and a round trip cost
-    Runtime(BenchArguments),
-}
-
-/// What every bench can be told.
-#[derive(Debug, Clone, Args)]
-#[command(after_help = "\
+    #[command(after_help = "\
 Examples:
   phalanx bench runtime --quick
   phalanx bench runtime --quick --only 'tcp,local round trip'
   phalanx bench runtime --peers python3 --json
 
-Peers are measured in the same run, with the same graphs and as many threads; what is not installed is said.")]
+Peers (dask.distributed, ray) are measured in the same run, with the same graphs and as many
+threads; what is not installed is said.")]
+    Runtime(BenchArguments),
+    /// Measure how long GLMs and their paths take to the same objective value
+    #[command(after_help = "\
+Examples:
+  phalanx bench glm --quick
+  phalanx bench glm --quick --only 'L1,elastic net'
+  phalanx bench glm --peers python3 --json
+
+Peers (scikit-learn, glum, dask-glm) are measured in the same run, on the same numbers and with
+as many threads. Each is given tighter and tighter tolerances until its objective is within 1e-8
+of the best known; one that does not get there is short by what is said. What is not installed is
+said.")]
+    Glm(GlmBenchArguments),
+}
+
+/// What every bench can be told.
+#[derive(Debug, Clone, Args)]
 pub struct BenchArguments {
     /// End within a minute of our own time: smaller work, and peers stopped at 20 s instead of 60 s
     #[arg(long)]
     pub quick: bool,
-    /// A Python that has the peers (dask.distributed, ray)
+    /// A Python that has the peers, or some of them
     #[arg(long, value_name = "PYTHON")]
     pub peers: Option<PathBuf>,
     /// Measure only the rows whose name contains one of these texts
@@ -254,6 +267,17 @@ pub struct BenchArguments {
     /// Print one JSON object for programs instead of a table for people
     #[arg(long)]
     pub json: bool,
+}
+
+/// `phalanx bench glm`.
+#[derive(Debug, Clone, Args)]
+pub struct GlmBenchArguments {
+    /// What every bench can be told.
+    #[command(flatten)]
+    pub bench: BenchArguments,
+    /// Rows of the fits, paths having a fifth of them: for tests, whose figures nobody reads
+    #[arg(long, hide = true, value_name = "N", value_parser = clap::value_parser!(u32).range(500..))]
+    pub rows: Option<u32>,
 }
 
 /// `phalanx cluster`.

@@ -109,6 +109,7 @@ fn carry_out(command: Command, screen: &Screen) -> Result<()> {
         Command::Scheduler(arguments) => scheduler::scheduler(&arguments, screen),
         Command::Worker(arguments) => worker::worker(&arguments, screen),
         Command::Bench(BenchCommand::Runtime(arguments)) => bench::runtime(&arguments, screen),
+        Command::Bench(BenchCommand::Glm(arguments)) => bench::glm(&arguments, screen),
         Command::Cluster(command) => cluster::cluster(&command, screen),
     }
 }

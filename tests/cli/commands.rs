@@ -250,6 +250,43 @@ fn the_bench_says_what_it_found_in_its_one_form() {
     assert_eq!(answer["machine"]["peers"], json!({"dask": null, "ray": null}));
 }
 
+#[test]
+fn the_bench_of_glms_says_what_it_found_in_the_same_form() {
+    let answer: Value =
+        serde_json::from_str(&succeed(["bench", "glm", "--quick", "--json", "--rows", "2500"])).expect("JSON");
+    assert_eq!(answer["schema"], "bench/v1");
+    assert_eq!(answer["machine"]["peers"], json!({"scikit-learn": null, "glum": null, "dask-glm": null}));
+    let rows = answer["rows"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().expect("a name")).collect();
+    assert_eq!(
+        names,
+        [
+            "logistic L2",
+            "logistic L1",
+            "Poisson L2",
+            "Poisson elastic net",
+            "gaussian elastic net",
+            "gaussian lasso path",
+            "logistic lasso path",
+            "Poisson lasso path",
+        ]
+    );
+    for row in rows {
+        assert_eq!(
+            row["n_rows"],
+            if row["name"].as_str().is_some_and(|name| name.ends_with("path")) { 500 } else { 2500 }
+        );
+        for name in ["value", "passes", "kkt_relative", "objective", "peak_rss_mb", "target", "tol"] {
+            assert!(row[name].as_f64().is_some_and(|value| value > 0.), "{name}: {row}");
+        }
+        assert!(row["short_by"].as_f64().is_some_and(|short| short <= 1e-8), "{row}");
+        assert_eq!((&row["unit"], &row["ratio_to_fastest_peer"]), (&json!("s"), &Value::Null));
+    }
+    let (code, _, wrong) = run(["bench", "glm", "--only", "ridge"]);
+    assert_eq!(code, 2);
+    assert!(wrong.contains("no row's name contains \"ridge\"; the rows are logistic L2"), "{wrong}");
+}
+
 /// Rides that grow with the temperature; the first row is at 0 degrees under a clear sky.
 fn rides(n_rows: usize) -> String {
     let mut text = "temp,sky,bikers\n".to_owned();

@@ -2,10 +2,12 @@
 //!
 //! Figures are shown, never judged: no test asserts a speed.
 
+mod glm;
 mod memory;
 mod peers;
 mod report;
 mod runtime;
 mod shapes;
 
+pub(crate) use glm::glm;
 pub(crate) use runtime::runtime;

@@ -5,7 +5,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -59,7 +59,7 @@ pub(super) struct Work<'a> {
 }
 
 /// How long a peer may take to start its cluster; that is not measured.
-const START: Duration = Duration::from_secs(60);
+pub(super) const START: Duration = Duration::from_secs(60);
 
 /// What became of a peer's row.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,8 +74,15 @@ pub(super) enum Outcome {
 
 /// The version of a peer that a Python has.
 pub(super) fn version(python: &Path, peer: Peer) -> Result<String, String> {
-    let package = peer.package();
-    let code = format!("import {package}; print({package}.__version__)");
+    version_of(python, peer.package(), peer.package())
+}
+
+/// The version of a module that a Python has, which pip knows as a package.
+pub(super) fn version_of(python: &Path, module: &str, package: &str) -> Result<String, String> {
+    let code = format!(
+        "import importlib.metadata, {module} as module; \
+         print(getattr(module, '__version__', None) or importlib.metadata.version('{package}'))"
+    );
     let output = Command::new(python).args(["-c", &code]).output();
     let output = output.map_err(|error| format!("cannot run {}: {}", python.display(), io_reason(&error)))?;
     if output.status.success() {
@@ -100,17 +107,21 @@ pub(super) fn run(python: &Path, peer: Peer, work: &Work<'_>, limit: Duration) -
     let mut command = Command::new(python);
     command.arg(script.path()).arg(work.row).arg(work.n.to_string()).arg(work.n_threads.to_string());
     command.args(graph.as_ref().map(|graph| graph.path()));
-    // A group of its own, so that its workers end with it.
-    let child = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut group = Group(child.map_err(failed)?);
-    Ok(group.watch(limit))
+    Ok(Group::start(&mut command).map_err(failed)?.watch(limit))
 }
 
 /// A process and all that it starts; dropping it ends them.
-struct Group(Child);
+pub(super) struct Group(Child);
 
 impl Group {
-    fn watch(&mut self, limit: Duration) -> Outcome {
+    pub(super) fn start(command: &mut Command) -> std::io::Result<Self> {
+        // A group of its own, so that its workers end with it.
+        let command = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(Self(command.spawn()?))
+    }
+
+    /// What it says on stdout, line by line; to be asked for once.
+    pub(super) fn lines(&mut self) -> Receiver<String> {
         let (send, lines) = mpsc::channel();
         let stdout = self.0.stdout.take();
         thread::spawn(move || {
@@ -120,6 +131,20 @@ impl Group {
                 }
             }
         });
+        lines
+    }
+
+    /// Why it ended, in its own last words.
+    pub(super) fn last_words(&mut self) -> String {
+        let mut said = String::new();
+        if let Some(stderr) = &mut self.0.stderr {
+            let _ = stderr.read_to_string(&mut said);
+        }
+        said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing").to_owned()
+    }
+
+    fn watch(&mut self, limit: Duration) -> Outcome {
+        let lines = self.lines();
         let mut deadline = Instant::now() + START;
         let mut ready = false;
         loop {
@@ -135,12 +160,7 @@ impl Group {
                     return Outcome::Missing(format!("it was not ready after {} s", START.as_secs()));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    let mut said = String::new();
-                    if let Some(stderr) = &mut self.0.stderr {
-                        let _ = stderr.read_to_string(&mut said);
-                    }
-                    let why = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
-                    return Outcome::Missing(format!("it ended early: {why}"));
+                    return Outcome::Missing(format!("it ended early: {}", self.last_words()));
                 }
             }
         }
@@ -165,8 +185,7 @@ mod tests {
     /// A shell that plays a Python.
     fn group(script: &str) -> Group {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Group(command.spawn().expect("a shell"))
+        Group::start(command.args(["-c", script])).expect("a shell")
     }
 
     #[test]

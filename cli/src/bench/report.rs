@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 use super::peers::Outcome;
 use crate::output::{Table, column};
 
+/// What the form is called.
+pub(super) const SCHEMA: &str = "bench/v1";
+
 /// What a bench found.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -141,24 +144,12 @@ impl Report {
                 "limit": row.limit(&self.peers),
             })
         });
-        json!({ "machine": self.machine(), "rows": rows.collect::<Vec<_>>() })
+        json!({ "schema": SCHEMA, "machine": machine(&self.peers), "rows": rows.collect::<Vec<_>>() })
     }
 
     /// The table for people, with what has to be known to read it.
     pub(super) fn to_text(&self) -> String {
-        let machine = self.machine();
-        let text = |key: &str| machine[key].as_str().map_or_else(|| machine[key].to_string(), str::to_owned);
-        let mut lines = vec![
-            format!(
-                "{}, {} threads, {} MiB; phalanx {} ({} build)",
-                text("cpu"),
-                text("threads"),
-                text("memory_mb"),
-                text("phalanx"),
-                text("build")
-            ),
-            String::new(),
-        ];
+        let mut lines = vec![machine_line(&machine(&self.peers)), String::new()];
         let names: Vec<String> = self.peers.iter().map(|(name, _)| format!(">{name}")).collect();
         let mut heads = vec!["row", "unit", ">phalanx"];
         heads.extend(names.iter().map(String::as_str));
@@ -184,38 +175,52 @@ impl Report {
         lines.push(table.to_string());
         lines.push(String::new());
         lines.extend(self.rows.iter().map(|row| format!("{}: {}", row.name, row.limit(&self.peers))));
-        for (name, version) in &self.peers {
-            lines.push(match version {
-                Ok(version) => format!("{name} is {version}"),
-                Err(why) => format!("{name} was not measured: {why}"),
-            });
-        }
+        lines.extend(peer_lines(&self.peers));
         lines.join("\n")
-    }
-
-    fn machine(&self) -> Value {
-        let peers: Map<String, Value> =
-            self.peers.iter().map(|(name, version)| ((*name).to_owned(), version.clone().ok().into())).collect();
-        let missing: Map<String, Value> = self
-            .peers
-            .iter()
-            .filter_map(|(name, version)| Some(((*name).to_owned(), version.clone().err()?.into())))
-            .collect();
-        json!({
-            "cpu": cpu(),
-            "threads": std::thread::available_parallelism().map_or(1, usize::from),
-            "memory_mb": memory_mb(),
-            "os": std::env::consts::OS,
-            "arch": std::env::consts::ARCH,
-            "phalanx": env!("CARGO_PKG_VERSION"),
-            "build": if cfg!(debug_assertions) { "debug" } else { "release" },
-            "peers": peers,
-            "missing": missing,
-        })
     }
 }
 
-fn round(value: f64) -> String {
+/// Where a bench ran and beside what.
+pub(super) fn machine(all: &[Peer]) -> Value {
+    let peers: Map<String, Value> =
+        all.iter().map(|(name, version)| ((*name).to_owned(), version.clone().ok().into())).collect();
+    let missing: Map<String, Value> =
+        all.iter().filter_map(|(name, version)| Some(((*name).to_owned(), version.clone().err()?.into()))).collect();
+    json!({
+        "cpu": cpu(),
+        "threads": std::thread::available_parallelism().map_or(1, usize::from),
+        "memory_mb": memory_mb(),
+        "os": std::env::consts::OS,
+        "arch": std::env::consts::ARCH,
+        "phalanx": env!("CARGO_PKG_VERSION"),
+        "build": if cfg!(debug_assertions) { "debug" } else { "release" },
+        "peers": peers,
+        "missing": missing,
+    })
+}
+
+/// The first line of a table: where it was measured.
+pub(super) fn machine_line(machine: &Value) -> String {
+    let text = |key: &str| machine[key].as_str().map_or_else(|| machine[key].to_string(), str::to_owned);
+    format!(
+        "{}, {} threads, {} MiB; phalanx {} ({} build)",
+        text("cpu"),
+        text("threads"),
+        text("memory_mb"),
+        text("phalanx"),
+        text("build")
+    )
+}
+
+/// The last lines of a table: which peers there were.
+pub(super) fn peer_lines(all: &[Peer]) -> impl Iterator<Item = String> {
+    all.iter().map(|(name, version)| match version {
+        Ok(version) => format!("{name} is {version}"),
+        Err(why) => format!("{name} was not measured: {why}"),
+    })
+}
+
+pub(super) fn round(value: f64) -> String {
     if value >= 100. { format!("{value:.0}") } else { column(&[value], 3).concat() }
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn fit_chunked(
     x: &ChunkedArray,
     response: &ChunkedResponse,
 ) -> Result<Fitted> {
-    let mut data = Driven { data: Chunked::of(cluster, x, response).await?, by_block: None };
+    let mut data = Driven::begin(cluster, machine.spec(), x, response).await?;
     loop {
         match machine.ask() {
             Ask::Done(solution) => {
@@ -81,7 +81,7 @@ pub(crate) async fn path_chunked(
     x: &ChunkedArray,
     response: &ChunkedResponse,
 ) -> Result<PathSolution> {
-    let mut data = Driven { data: Chunked::of(cluster, x, response).await?, by_block: None };
+    let mut data = Driven::begin(cluster, &path.spec().spec, x, response).await?;
     while let Some(ask) = path.ask() {
         if let Some(answer) = data.answer(cluster, &path.spec().spec, ask).await? {
             path.tell(answer)?;
@@ -97,6 +97,17 @@ struct Driven {
 }
 
 impl Driven {
+    /// Brings the rows to the workers, each with the weight of its class.
+    async fn begin(cluster: &impl Compute, spec: &Spec, x: &ChunkedArray, response: &ChunkedResponse) -> Result<Self> {
+        let mut data = Chunked::of(cluster, x, response).await?;
+        if let Some(class_weight) = spec.class_weight {
+            let moments = cluster.compute(&data.moments(spec.loss, spec.shares)?).await?.finish();
+            checked(moments.bad, spec)?;
+            data = data.reweighed(cluster, class_weight.of_mean(moments.y.mean)).await?;
+        }
+        Ok(Self { data, by_block: None })
+    }
+
     /// The answer to a question; none where nothing was asked.
     async fn answer(&mut self, cluster: &impl Compute, spec: &Spec, ask: Ask) -> Result<Option<Answer>> {
         let (data, loss) = (&self.data, spec.loss);
@@ -207,6 +218,22 @@ impl Chunked {
         let extras = Extras { weights, offset, trials, groups, folds };
         let columns: Vec<ChunkedArray> = std::iter::once(y).chain(extra.into_iter().flatten()).collect();
         Self::cut(cluster, x, &columns, extras, rows).await
+    }
+
+    /// The same rows with weights times those of the classes 0 and 1.
+    async fn reweighed(mut self, cluster: &impl Compute, by_class: [f64; 2]) -> Result<Self> {
+        let (extras, by_class) = (Delayed::value(self.extras), Delayed::value(by_class));
+        let weights = self.columns.iter().map(|columns| tasks::reweigh::delayed(columns.clone(), &extras, &by_class));
+        let weights = cluster.persist(&weights.collect::<Vec<_>>()).await?;
+        for (columns, weights) in self.columns.iter_mut().zip(weights) {
+            if self.extras.weights {
+                columns[1] = weights;
+            } else {
+                columns.insert(1, weights);
+            }
+        }
+        self.extras.weights = true;
+        Ok(self)
     }
 
     async fn cut(
@@ -494,7 +521,9 @@ pub(crate) mod tests {
         for family in [Family::Gaussian, Family::Binomial] {
             let (x, y) = data(n, family);
             let [weights, offset, _] = extras(n);
-            let path = crate::GlmPath::new(Glm::new(family).l1_ratio(0.8)).n_lambdas(12).cv(4);
+            let balanced = (family == Family::Binomial).then_some(crate::ClassWeight::Balanced);
+            let glm = Glm { class_weight: balanced, ..Glm::new(family).l1_ratio(0.8) };
+            let path = crate::GlmPath::new(glm).n_lambdas(12).cv(4);
             let response = crate::Response::new(&y).sample_weight(&weights).offset(&offset);
             let expected = path.fit(&x, response).expect("fitted");
             for chunk in [PANEL, 6 * PANEL] {

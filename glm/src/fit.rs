@@ -24,6 +24,8 @@ const NUMBERS_A_THREAD: usize = 1 << 17;
 
 /// Fits over rows in memory, and says what else is wanted of the optimum.
 pub(crate) fn fit_local(mut machine: Machine, wanted: Option<Wanted>, rows: Rows<'_>) -> Result<Fitted> {
+    let weights = class_weights(rows, machine.spec())?;
+    let rows = Rows { weights: weights.as_deref().or(rows.weights), ..rows };
     loop {
         match machine.ask() {
             Ask::Done(solution) => {
@@ -43,12 +45,22 @@ pub(crate) fn fit_local(mut machine: Machine, wanted: Option<Wanted>, rows: Rows
 
 /// Goes a path over rows in memory.
 pub(crate) fn path_local(mut path: Path, rows: Rows<'_>) -> Result<PathSolution> {
+    let weights = class_weights(rows, &path.spec().spec)?;
+    let rows = Rows { weights: weights.as_deref().or(rows.weights), ..rows };
     while let Some(ask) = path.ask() {
         if let Some(answer) = answer(rows, &path.spec().spec, &ask)? {
             path.tell(answer)?;
         }
     }
     path.solution().cloned().ok_or(NO_ROWS)
+}
+
+/// The rows' weights with those of their classes; none where classes have none.
+fn class_weights(rows: Rows<'_>, spec: &Spec) -> Result<Option<Vec<f64>>> {
+    let Some(class_weight) = spec.class_weight else { return Ok(None) };
+    let moments = on_threads(rows, |rows| rows.moments(spec.loss, spec.shares))?;
+    checked(moments.bad, spec)?;
+    Ok(Some(rows.reweighed(class_weight.of_mean(moments.y.mean))))
 }
 
 /// What a fit gives.

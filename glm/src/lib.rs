@@ -76,4 +76,4 @@ pub use params::{Glm, Solver};
 pub use path::{GlmPath, PathModel, Select};
 pub use report::{Report, StopReason};
 pub use response::{ChunkedResponse, Response};
-pub use solver::{CvCurve, PathPoint};
+pub use solver::{ClassWeight, CvCurve, PathPoint};

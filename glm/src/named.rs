@@ -14,7 +14,7 @@ use crate::{
     model::GlmModel,
     params::{Glm, Solver, estimator},
     response::{ChunkedResponse, Response},
-    solver::Spec,
+    solver::{ClassWeight, Spec},
 };
 
 estimator! {
@@ -203,6 +203,7 @@ macro_rules! named_family {
                     lower,
                     upper,
                     standardize,
+                    class_weight,
                     covariance,
                     weights_kind,
                     quasi,
@@ -221,6 +222,7 @@ macro_rules! named_family {
                     lower,
                     upper,
                     standardize,
+                    class_weight,
                     covariance,
                     weights_kind,
                     quasi,

@@ -18,7 +18,7 @@ use crate::{
     model::GlmModel,
     penalty::Penalty,
     response::{ChunkedResponse, Response},
-    solver::{Machine, Spec},
+    solver::{ClassWeight, Machine, Spec},
 };
 
 /// How the optimum is found. All find the same one.
@@ -67,6 +67,8 @@ macro_rules! estimator {
             pub upper: Vec<Option<f64>>,
             /// Whether the penalty is on the coefficients of columns divided by their standard deviation.
             pub standardize: bool,
+            /// What the weight of a row is multiplied by for its class; of the binomial family only.
+            pub class_weight: Option<ClassWeight>,
             /// How the covariance of the coefficients is estimated where nothing is penalised.
             pub covariance: Covariance,
             /// What a sample weight means for standard errors.
@@ -96,6 +98,7 @@ macro_rules! estimator {
                     lower: Vec::new(),
                     upper: Vec::new(),
                     standardize: false,
+                    class_weight: None,
                     covariance: Covariance::default(),
                     weights_kind: WeightsKind::default(),
                     quasi: false,
@@ -158,6 +161,13 @@ macro_rules! estimator {
             #[must_use]
             pub const fn standardize(mut self, standardize: bool) -> Self {
                 self.standardize = standardize;
+                self
+            }
+
+            /// Sets what the weight of a row is multiplied by for its class; of the binomial family only.
+            #[must_use]
+            pub const fn class_weight(mut self, class_weight: ClassWeight) -> Self {
+                self.class_weight = Some(class_weight);
                 self
             }
 
@@ -319,6 +329,7 @@ estimator! {
     /// | `lower` | none | least coefficients, in the data's units | 0 or below, one a column |
     /// | `upper` | none | largest coefficients, in the data's units | 0 or above, one a column |
     /// | `standardize` | false | whether the penalty is on standardised columns' coefficients | true, false |
+    /// | `class_weight` | none | what a row's weight is multiplied by for its class, of the binomial family | a [`ClassWeight`] |
     /// | `covariance` | `nonrobust` | how standard errors are estimated, without a penalty | a [`Covariance`] |
     /// | `weights_kind` | `frequency` | what a weight means for standard errors | a [`WeightsKind`] |
     /// | `quasi` | false | whether to estimate the dispersion where the family has it 1 | true, false |
@@ -402,6 +413,17 @@ impl Glm {
         if shares && loss.family != Family::Binomial {
             return Err(Error::parameter("trials", "given", format!("none for the {} family", loss.family.name())));
         }
+        if let Some(class_weight) = self.class_weight {
+            if loss.family != Family::Binomial {
+                let family = loss.family.name();
+                return Err(Error::parameter("class_weight", "given", format!("none for the {family} family")));
+            }
+            if let ClassWeight::Given(weights) = class_weight
+                && let Some(weight) = weights.iter().find(|w| !(**w >= 0. && w.is_finite()))
+            {
+                return Err(Error::parameter("class_weight", weight, "0 or more for each class"));
+            }
+        }
         // Of no columns at all the data's check speaks.
         if n_features > 0 {
             self.check_columns(n_features)?;
@@ -418,6 +440,7 @@ impl Glm {
                 standardize: self.standardize,
             },
             fit_intercept: self.fit_intercept,
+            class_weight: self.class_weight,
             shares,
             tol: self.tol,
             max_iter: self.max_iter,

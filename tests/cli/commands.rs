@@ -65,7 +65,10 @@ fn fit_glm_prints_one_json_object_and_writes_no_file() {
     assert_eq!(columns, ["sky=fog", "sky=rain", "temp"]);
     assert_eq!(answer["converged"], json!(true));
     assert_eq!((&answer["family"], &answer["link"]), (&json!("poisson"), &json!("log")));
-    assert!(answer["solver"].as_str().is_some_and(|solver| solver.starts_with("irls: 3 columns")), "{answer}");
+    assert!(
+        answer["solver"].as_str().is_some_and(|solver| solver.starts_with("irls: products of 3 columns")),
+        "{answer}"
+    );
     assert_eq!(listing(place.path()), ["rides.csv"]);
 }
 

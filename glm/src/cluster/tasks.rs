@@ -95,6 +95,11 @@ pub(crate) fn keep(block: &Block) -> Block {
     block.clone()
 }
 
+#[task(name = "glm.reweigh")]
+pub(crate) fn reweigh(columns: &[Arc<Block>], extras: Extras, by_class: [f64; 2]) -> Block {
+    Block::from(&ndarray::Array1::from(rows(None, columns, 0, extras).reweighed(by_class)))
+}
+
 #[task(name = "glm.moments")]
 pub(crate) fn moments(
     x: &Block,

@@ -96,6 +96,12 @@ impl<'a> Rows<'a> {
         })
     }
 
+    /// The weights times those of the classes 0 and 1; a share of trials is in part of both.
+    pub(crate) fn reweighed(self, [zero, one]: [f64; 2]) -> Vec<f64> {
+        let of = |(i, y): (usize, &f64)| self.weights.map_or(1., |weights| weights[i]) * (y * one + (1. - y) * zero);
+        self.y.iter().enumerate().map(of).collect()
+    }
+
     /// Some of these rows, beginning on a panel border.
     pub(crate) fn slice(self, rows: std::ops::Range<usize>) -> Self {
         let p = self.n_features;

@@ -33,7 +33,7 @@ pub use irls::Irls;
 pub(crate) use model::Cholesky;
 pub(crate) use opening::Opened;
 pub use path::{CvCurve, Path, PathPoint, PathSolution, PathSpec};
-pub use setup::{Coordinates, Spec};
+pub use setup::{ClassWeight, Coordinates, Spec};
 pub(crate) use setup::{Counts, Local, Setup};
 
 use crate::{error::Error, report::Report};

@@ -24,6 +24,7 @@ use crate::{
 /// | `loss` | gaussian, identity | family and link | |
 /// | `penalty` | none | what holds the coefficients | |
 /// | `fit_intercept` | true | whether there is an intercept, never penalised | |
+/// | `class_weight` | none | what the weight of a row is multiplied by for its class, of the binomial family | |
 /// | `shares` | false | whether y of the binomial family may be a share of trials | |
 /// | `tol` | 1e-10 | relative optimality violation to stop at | above 0 |
 /// | `max_iter` | 10000 | steps to stop after | 1 or more |
@@ -35,12 +36,35 @@ pub struct Spec {
     pub penalty: Penalty,
     /// Whether there is an intercept.
     pub fit_intercept: bool,
+    /// What the weight of a row is multiplied by for its class; shells do that before they answer anything else.
+    pub class_weight: Option<ClassWeight>,
     /// Whether y of the binomial family may be a share of trials.
     pub shares: bool,
     /// Relative optimality violation to stop at.
     pub tol: f64,
     /// Steps to stop after.
     pub max_iter: usize,
+}
+
+/// What the weight of a row is multiplied by for its class, of the binomial family.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeight {
+    /// So that both classes weigh the same: half of all weight over that of the class, as scikit-learn's `balanced`.
+    Balanced,
+    /// Those of 0 and of 1.
+    Given([f64; 2]),
+}
+
+impl ClassWeight {
+    /// The weights of 0 and of 1, given the weighted mean of y; 1 each where there is one class only.
+    pub(crate) fn of_mean(self, mean: f64) -> [f64; 2] {
+        match self {
+            Self::Given(weights) => weights,
+            Self::Balanced if mean > 0. && mean < 1. => [0.5 / (1. - mean), 0.5 / mean],
+            Self::Balanced => [1., 1.],
+        }
+    }
 }
 
 /// The centre and scale of each column.
@@ -89,6 +113,7 @@ impl Default for Spec {
             loss: Family::Gaussian.into(),
             penalty: Penalty::default(),
             fit_intercept: true,
+            class_weight: None,
             shares: false,
             tol: 1e-10,
             max_iter: 10_000,

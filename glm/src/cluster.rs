@@ -12,8 +12,7 @@ use phalanx_engine::graph::{Collection, Delayed};
 use phalanx_learn::{Error, Result, validate};
 use phalanx_runtime::Client;
 
-use self::tasks::{About, FoldAbout, FoldPoints, Points};
-pub(crate) use self::tasks::{Extras, merged, rows};
+pub(crate) use self::tasks::{About, Extras, FoldAbout, FoldPoints, Points, merge_null, merged, null, reweigh, rows};
 use crate::{
     fit::{self, Fitted, NO_ROWS, checked},
     inference::Wanted,
@@ -245,14 +244,11 @@ impl Chunked {
     ) -> Result<Self> {
         let n_features = x.shape().last().copied().unwrap_or_default();
         let x = x.rechunk_as(&[rows.clone(), Chunks::single(n_features)]).map_err(Error::other)?;
-        // Numbers that are here would travel with every pass; a task that hands them on leaves them on a worker.
-        let there =
-            |block: Delayed<Block>| if block.any().as_value().is_some() { tasks::keep::delayed(block) } else { block };
-        let x: Vec<_> = x.blocks().into_iter().map(there).collect();
+        let x: Vec<_> = x.blocks().into_iter().map(kept).collect();
         let mut by_column = Vec::new();
         for column in columns {
             let column = column.rechunk_as(std::slice::from_ref(&rows)).map_err(Error::other)?;
-            by_column.push(column.blocks().into_iter().map(there).collect::<Vec<_>>());
+            by_column.push(column.blocks().into_iter().map(kept).collect::<Vec<_>>());
         }
         let (x, by_column) = cluster.persist(&(x, by_column)).await?;
         let columns = (0..x.len()).map(|chunk| by_column.iter().map(|column| column[chunk].clone()).collect());
@@ -374,7 +370,13 @@ impl Chunked {
     }
 }
 
-fn tree<T>(mut parts: Vec<Delayed<T>>, merge: impl Fn(Vec<Delayed<T>>) -> Delayed<T>) -> Option<Delayed<T>> {
+/// Numbers that are here would travel with every pass; a task that hands them on leaves them on a worker.
+pub(crate) fn kept(block: Delayed<Block>) -> Delayed<Block> {
+    if block.any().as_value().is_some() { tasks::keep::delayed(block) } else { block }
+}
+
+/// One task that merges all parts, by way of others that merge neighbours; none without parts.
+pub(crate) fn tree<T>(mut parts: Vec<Delayed<T>>, merge: impl Fn(Vec<Delayed<T>>) -> Delayed<T>) -> Option<Delayed<T>> {
     while parts.len() > 1 {
         parts = parts.chunks(FAN_IN).map(|neighbours| merge(neighbours.to_vec())).collect();
     }

@@ -16,6 +16,7 @@ pub mod admm;
 pub mod block;
 pub mod gradient;
 pub mod irls;
+pub mod metric;
 mod model;
 mod normal;
 mod opening;
@@ -30,11 +31,12 @@ pub use admm::Admm;
 pub use block::{BlockProblem, BlockSolution};
 pub use gradient::GradientDescent;
 pub use irls::Irls;
+pub use metric::Metric;
 pub(crate) use model::Cholesky;
 pub(crate) use opening::Opened;
 pub use path::{CvCurve, Path, PathPoint, PathSolution, PathSpec};
-pub use setup::{ClassWeight, Coordinates, Spec};
-pub(crate) use setup::{Counts, Local, Setup};
+pub use setup::{ClassWeight, Coordinates, Local, Spec};
+pub(crate) use setup::{Counts, Setup};
 
 use crate::{error::Error, report::Report};
 pub use crate::{

@@ -540,12 +540,38 @@ mod tests {
     }
 
     #[test]
-    fn a_quadratic_is_solved_in_one_step() {
+    fn a_quadratic_that_bends_as_the_metric_is_solved_in_one_step() {
+        // Rows x = 1, y = 4 and x = -1, y = 2: minimise (c - 3)²/2 + (b - 1)²/2 + (c² + b²)/2, so c = 3/2 and b = 1/2.
+        let rows = Rows::plain(&[1., -1.], &[4., 2.], 1);
+        let solution = problem(Family::Gaussian, 2, 1., &[0., 0.]).solve(rows).expect("solved");
+        assert_eq!(solution.n_steps, 1);
+        assert!((solution.x[0] - 1.5).abs() < 1e-12 && (solution.x[1] - 0.5).abs() < 1e-12, "{solution:?}");
+        // The loss and its gradient there are handed back, so that the next solve need not look.
+        let at = solution.at.expect("finite");
+        assert!((at.loss - (0.5 * 1.5 * 1.5 + 0.5 * 0.25)).abs() < 1e-12 && (at.gradient[0] + 1.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn rows_unlike_the_metric_are_solved_too() {
         // One row x = 1, y = 4: minimise (c + b - 4)²/2 + (c² + b²)/2, so c = b = 4/3.
         let rows = Rows::plain(&[1.], &[4.], 1);
         let solution = problem(Family::Gaussian, 1, 1., &[0., 0.]).solve(rows).expect("solved");
-        assert_eq!(solution.n_steps, 1);
         assert!(solution.x.iter().all(|x| (x - 4. / 3.).abs() < 1e-12), "{solution:?}");
+    }
+
+    #[test]
+    fn the_metric_is_that_of_the_pull() {
+        // As before, with c² + 4 b² in the pull: c + b - 4 + c = 0 and c + b - 4 + 4 b = 0, so c = 16/9 and b = 4/9.
+        let rows = Rows::plain(&[1.], &[4.], 1);
+        let mut problem = problem(Family::Gaussian, 1, 1., &[0., 0.]);
+        problem.metric = Metric::Factor(Arc::new(vec![1., 0., 2.]));
+        for at_start in [None, problem.local(rows, &[0., 0.])] {
+            let solution = BlockProblem { at_start, ..problem.clone() }.solve(rows).expect("solved");
+            let [c, b] = [solution.x[0], solution.x[1]];
+            assert!((c - 16. / 9.).abs() < 1e-12 && (b - 4. / 9.).abs() < 1e-12, "{solution:?}");
+        }
+        let (newton, _) = problem.newton(rows, &[3., -2.]).expect("solved");
+        assert!((newton[0] - 16. / 9.).abs() < 1e-12 && (newton[1] - 4. / 9.).abs() < 1e-12, "{newton:?}");
     }
 
     #[test]

@@ -150,6 +150,12 @@ impl Irls {
         Self { spec, phase }
     }
 
+    /// A machine that begins where this one ended, of another loss; its null model is this one's.
+    pub(super) fn at_loss(&self, loss: crate::loss::Loss) -> Option<Self> {
+        let Phase::Done(_, state) = &self.phase else { return None };
+        Some(Self::after(self, state.setup.at_loss(loss), false))
+    }
+
     /// The last point that was gone to.
     pub(super) fn stands_at(&self) -> Option<&[f64]> {
         match &self.phase {

@@ -283,6 +283,11 @@ impl Setup {
         Self { spec: Arc::new(Spec { tol, ..Spec::clone(&self.spec) }), ..self.clone() }
     }
 
+    /// The same with another loss; what is known of the null model stays.
+    pub(crate) fn at_loss(&self, loss: Loss) -> Self {
+        Self { spec: Arc::new(Spec { loss, ..Spec::clone(&self.spec) }), ..self.clone() }
+    }
+
     /// The same with another strength of the penalty.
     pub(crate) fn at_alpha(&self, alpha: f64) -> Self {
         let penalty = Penalty { alpha, ..self.spec.penalty.clone() };
@@ -415,6 +420,7 @@ impl Setup {
                 n_saturated: None,
                 condition: None,
                 duality_gap: None,
+                estimate: None,
             },
             coef,
             intercept,

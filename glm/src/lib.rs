@@ -44,6 +44,7 @@
 //! ```
 
 mod cluster;
+pub mod design;
 pub mod error;
 pub mod family;
 mod fit;
@@ -60,7 +61,9 @@ mod penalty;
 pub mod report;
 pub mod response;
 pub mod solver;
+mod special;
 
+pub use design::{ChunkedDesign, Design, DesignColumns};
 pub use error::Error;
 pub use family::Family;
 pub use inference::{Covariance, Inference, LikelihoodRatio, WeightsKind};
@@ -74,6 +77,6 @@ pub use named::{
 };
 pub use params::{Glm, Solver};
 pub use path::{GlmPath, PathModel, Select};
-pub use report::{Report, StopReason};
+pub use report::{ParameterEstimate, Report, StopReason};
 pub use response::{ChunkedResponse, Response};
 pub use solver::{ClassWeight, CvCurve, PathPoint};

@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZero,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -141,16 +142,22 @@ pub(crate) fn on_threads<T: Combine + Send>(
     rows: Rows<'_>,
     pass: impl Fn(Rows<'_>) -> Option<Subtrees<T>> + Sync,
 ) -> Result<T> {
-    let panels = n_panels(rows.y.len());
-    let useful = (rows.y.len() * (rows.n_features + 1) / NUMBERS_A_THREAD).clamp(1, panels.max(1));
-    let n_threads = n_threads().min(useful);
+    in_parts(rows.y.len(), rows.y.len() * (rows.n_features + 1), |part| pass(rows.slice(part)))
+}
+
+/// Makes a pass over `n_rows` rows, of so many numbers in all, on as many threads as help.
+pub(crate) fn in_parts<T: Combine + Send>(
+    n_rows: usize,
+    n_numbers: usize,
+    pass: impl Fn(Range<usize>) -> Option<Subtrees<T>> + Sync,
+) -> Result<T> {
+    let panels = n_panels(n_rows);
+    let n_threads = n_threads().min((n_numbers / NUMBERS_A_THREAD).clamp(1, panels.max(1)));
     if n_threads == 1 {
-        return Ok(pass(rows).ok_or(NO_ROWS)?.finish());
+        return Ok(pass(0..n_rows).ok_or(NO_ROWS)?.finish());
     }
-    let parts = (0..n_threads).map(|part| {
-        let row = |part: usize| (part * panels / n_threads * PANEL).min(rows.y.len());
-        rows.slice(row(part)..row(part + 1))
-    });
+    let row = |part: usize| (part * panels / n_threads * PANEL).min(n_rows);
+    let parts = (0..n_threads).map(|part| row(part)..row(part + 1));
     let pass = &pass;
     let found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = parts.map(|part| scope.spawn(move || pass(part))).collect();

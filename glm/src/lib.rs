@@ -44,6 +44,7 @@
 //! ```
 
 mod cluster;
+pub mod design;
 pub mod error;
 pub mod family;
 mod fit;
@@ -61,6 +62,7 @@ pub mod report;
 pub mod response;
 pub mod solver;
 
+pub use design::{ChunkedDesign, Design, DesignColumns};
 pub use error::Error;
 pub use family::Family;
 pub use inference::{Covariance, Inference, LikelihoodRatio, WeightsKind};

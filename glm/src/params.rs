@@ -39,7 +39,7 @@ pub enum Solver {
 }
 
 /// The most columns whose matrix of products is quick to make and to factorise.
-const MAX_IRLS_COLUMNS: usize = 2_000;
+pub(crate) const MAX_IRLS_COLUMNS: usize = 2_000;
 
 /// The most columns whose covariance is kept in a model.
 const MAX_INFERENCE_COLUMNS: usize = 1_000;
@@ -442,6 +442,7 @@ impl Glm {
             fit_intercept: self.fit_intercept,
             class_weight: self.class_weight,
             shares,
+            sparse: None,
             tol: self.tol,
             max_iter: self.max_iter,
         };

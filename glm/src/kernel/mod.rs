@@ -6,6 +6,7 @@
 
 mod evaluate;
 mod folds;
+mod mixed;
 mod moments;
 mod null;
 mod quadratic;
@@ -18,6 +19,7 @@ pub use evaluate::Evaluation;
 pub(crate) use evaluate::{Evaluations, add_constants, predict};
 pub(crate) use folds::{ByFold, FoldEvaluations};
 pub use folds::{FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule};
+pub(crate) use mixed::{Entries, Layout, Mixed, MixedEvaluations, MixedMoments, MixedQuadratic, MixedSummary, NO_CODE};
 pub use moments::{BadValue, Moments, Place, Spread};
 pub use null::NullPoint;
 pub(crate) use null::NullPoints;

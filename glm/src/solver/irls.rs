@@ -106,9 +106,7 @@ impl Irls {
     /// A machine that has asked nothing yet.
     pub fn new(spec: Spec) -> Self {
         let spec = Arc::new(spec);
-        let loss = spec.loss;
-        let least_squares = loss.family == Family::Gaussian && loss.link == Link::Identity;
-        let phase = if least_squares { Phase::Scatter } else { Phase::Opening(Opening::new(&spec)) };
+        let phase = if spec.is_least_squares() { Phase::Scatter } else { Phase::Opening(Opening::new(&spec)) };
         Self { spec, phase }
     }
 

@@ -5,14 +5,15 @@
 use phalanx_array::{ChunkedArray, Schema, Table, TableBlock};
 use phalanx_datasets::{CsvOptions, read_table};
 use phalanx_learn::{
-    Transform,
-    preprocess::{EncodedColumn, FittedTableEncoder, TableEncoder},
+    Error as LearnError, Transform,
+    preprocess::{EncodedColumn, FittedTableEncoder, Missing, TableEncoder, drop_missing},
 };
 use phalanx_runtime::{Client, Error as ClusterError};
 
 use crate::{
     Error, Result,
-    roles::{Roles, Sides},
+    error::did_you_mean,
+    roles::{Roles, Sides, level_numbers},
 };
 
 /// Rows of the table that golden rows are drawn from.
@@ -31,8 +32,39 @@ pub(crate) struct Design {
     pub(crate) categorical: Vec<String>,
     /// Which level of a categorical column is left out, as `column=level`.
     pub(crate) reference: Vec<String>,
+    /// What is done with missing values.
+    pub(crate) missing: MissingPolicy,
+    /// Whether the target is one of several classes: any number of levels where it is text.
+    pub(crate) classes: bool,
     /// Columns that are nothing to learn from.
     pub(crate) roles: Roles,
+}
+
+/// What is done with missing values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum MissingPolicy {
+    /// They are refused.
+    #[default]
+    Error,
+    /// Their rows are left out.
+    Drop,
+    /// Something stands for them.
+    Mean,
+}
+
+impl MissingPolicy {
+    /// A policy by its name.
+    pub(crate) fn of(name: &str) -> Result<Self> {
+        match name {
+            "error" => Ok(Self::Error),
+            "drop" => Ok(Self::Drop),
+            "mean" => Ok(Self::Mean),
+            other => {
+                let near = did_you_mean(other, ["error", "drop", "mean"]);
+                Err(Error::usage(format!("missing is {other:?}, expected one of error, drop, mean{near}")))
+            }
+        }
+    }
 }
 
 /// The columns to learn from.
@@ -58,6 +90,10 @@ pub(crate) struct Loaded {
     pub(crate) names: Vec<String>,
     /// What 1 stands for where the target is a text of two levels.
     pub(crate) positive: Option<String>,
+    /// What the target's numbers stand for where it is text: 0 for the first of these, 1 for the next.
+    pub(crate) levels: Vec<String>,
+    /// How many rows were left out since they miss something.
+    pub(crate) n_dropped: usize,
     /// The first rows of the table, to draw golden rows from.
     pub(crate) sample: (Schema, TableBlock),
 }
@@ -68,25 +104,50 @@ impl Design {
         let table = self.table()?;
         let features = self.features(&table)?;
         let table = client.persist(&table).await.map_err(on_cluster)?;
-        let x_encoder = self.referring(TableEncoder::new().columns(features), &table)?;
+        let (table, n_dropped) = match self.missing {
+            MissingPolicy::Drop => self.dropped(client, &table, &features).await?,
+            MissingPolicy::Error | MissingPolicy::Mean => (table, 0),
+        };
+        let missing = if self.missing == MissingPolicy::Mean { Missing::Mean } else { Missing::Error };
+        let x_encoder = self.referring(TableEncoder::new().columns(features).missing(missing), &table)?;
         let x_encoder = x_encoder.fit_lazy(&table).map_err(Error::failed)?;
         let y_encoder = TableEncoder::new().columns([&self.target]).fit_lazy(&table).map_err(Error::failed)?;
         let sides_encoder = self.roles.encoder().fit_lazy(&table).map_err(Error::failed)?;
         let encoders = client.compute(&(x_encoder, y_encoder, sides_encoder)).await.map_err(on_cluster)?;
         let (encoder, y_encoder) = (encoders.0.into_inner(), encoders.1.into_inner());
-        let positive = self.positive(&y_encoder)?;
+        let levels = self.levels(&y_encoder)?;
+        let positive = levels.get(1).filter(|_| levels.len() == 2).cloned();
         let sides = self.roles.sides(client, &table, &encoders.2).await?;
         if encoder.n_features() == 0 {
             return Err(Error::failed("no column is left to learn from: each has one level only; name other features"));
         }
         let x = encoder.transform(&table).map_err(Error::failed)?;
-        let y = y_encoder.transform(&table).and_then(|y| Ok(y.column(0)?)).map_err(Error::failed)?;
+        let y = if levels.is_empty() {
+            y_encoder.transform(&table).and_then(|y| Ok(y.column(0)?)).map_err(Error::failed)?
+        } else {
+            level_numbers(&table, &self.target, &levels)?
+        };
         let sample = table.slice_rows(0..table.n_rows().min(N_SAMPLE)).map_err(Error::failed)?;
         let (x, y) = client.persist(&(x, y)).await.map_err(on_cluster)?;
         self.roles.check_trials(client, (&self.target, &y), &sides).await?;
         let sample = (table.schema().clone(), client.compute(&sample).await.map_err(on_cluster)?);
         let names = encoder.feature_names();
-        Ok(Loaded { x, y, sides, encoder, names, positive, sample })
+        Ok(Loaded { x, y, sides, encoder, names, positive, levels, n_dropped, sample })
+    }
+
+    /// The rows that miss nothing that is used.
+    async fn dropped(&self, client: &Client, table: &Table, features: &[String]) -> Result<(Table, usize)> {
+        let used = features.iter().map(String::as_str).chain([self.target.as_str()]).chain(self.roles.columns());
+        let (table, n_dropped) = match drop_missing(client, table, &used.collect::<Vec<_>>()).await {
+            Ok(found) => found,
+            Err(LearnError::Cluster(error)) => return Err(on_cluster(error)),
+            Err(error) => return Err(Error::failed(error)),
+        };
+        if table.n_rows() == 0 {
+            let message = format!("every one of {n_dropped} rows misses something that is used, so none is left");
+            return Err(Error::failed(message));
+        }
+        Ok((table, n_dropped))
     }
 
     /// The table as the files have it.
@@ -173,15 +234,20 @@ impl Design {
         Ok(features)
     }
 
-    /// What 1 stands for where the target is a text; only a text of two levels can be a target.
-    fn positive(&self, encoder: &FittedTableEncoder) -> Result<Option<String>> {
-        let Some(EncodedColumn::Categorical { levels, .. }) = encoder.columns().first() else { return Ok(None) };
+    /// What the target's numbers stand for where it is a text; only classes can have more than two levels.
+    fn levels(&self, encoder: &FittedTableEncoder) -> Result<Vec<String>> {
+        let Some(EncodedColumn::Categorical { levels, .. }) = encoder.columns().first() else { return Ok(Vec::new()) };
         if let Some(trials) = &self.roles.trials {
             let message = format!("the target {:?} is text, expected numbers of successes of {trials:?}", self.target);
             return Err(Error::failed(message));
         }
         match &levels[..] {
-            [_, positive] => Ok(Some(positive.clone())),
+            [only] if self.classes => Err(Error::failed(format!(
+                "the target {:?} is {only:?} in every row, expected two classes or more",
+                self.target
+            ))),
+            [_, _] => Ok(levels.clone()),
+            _ if self.classes => Ok(levels.clone()),
             _ => Err(Error::failed(format!(
                 "the target {:?} is text with {} levels, expected numbers or two levels",
                 self.target,

@@ -9,14 +9,16 @@ use phalanx_learn::{Estimator, FitOn, Model, ModelFile};
 use crate::{
     Error, Result,
     args::FitGlmArguments,
-    data::{Design, Loaded, Selection},
+    data::{Design, Loaded, MissingPolicy, Selection},
     job,
-    output::{self, Screen},
+    output::{self, Screen, count},
     roles::{Roles, Sides},
 };
 
+mod class_weight;
 pub(crate) mod estimator;
 mod inference;
+mod multinomial;
 mod path;
 mod report;
 
@@ -24,14 +26,18 @@ use estimator::Asked;
 
 /// Fits, prints the coefficients, and writes the model where it is asked to.
 pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()> {
+    if arguments.family == estimator::MULTINOMIAL {
+        return multinomial::fit(arguments, screen);
+    }
     let asked = Asked::of(arguments)?;
     if let Some(path) = &arguments.output {
         output::check_file(path)?;
     }
-    let design = design(arguments);
+    let design = design(arguments)?;
     job::on_cluster(&arguments.job, screen, async |client| {
         let loaded = design.load(client).await?;
-        let glm = asked.for_columns(&loaded.encoder)?;
+        say_dropped(&loaded, screen);
+        let glm = asked.for_data(&loaded.encoder, &loaded.levels)?;
         if let (Some(positive), false) = (&loaded.positive, glm.family == Family::Binomial) {
             let message = format!(
                 "the target {:?} is text (as {positive:?}), expected numbers for the {} family; use --family binomial",
@@ -59,7 +65,7 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
         let names = &loaded.names;
         match &found {
             Found::One(glm, model) => {
-                report::warn(model, names, screen);
+                report::warn(model.report(), |column| model.coef()[column] == 0., names, screen);
                 if asked.asks_for_errors && model.inference().is_none() {
                     inference::warn(glm, screen);
                 }
@@ -67,10 +73,12 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
             Found::Path(_, model) => path::warn(model, screen),
         }
         if arguments.job.json {
-            return screen.print_json(&match &found {
+            let mut answer = match &found {
                 Found::One(_, model) => report::as_json(model, names, asked.confidence, elapsed),
                 Found::Path(path, model) => path::as_json(path, model, names, elapsed),
-            });
+            };
+            answer["rows_dropped"] = loaded.n_dropped.into();
+            return screen.print_json(&answer);
         }
         screen.print(match &found {
             Found::One(_, model) => report::as_text(model, names, asked.confidence, elapsed),
@@ -104,14 +112,14 @@ impl Found {
         };
         let (schema, block) = &loaded.sample;
         ModelFile::new(estimator, model, loaded.encoder.clone(), target, (schema, block))
-            .and_then(|text| text.save(file))
+            .and_then(|text| text.target_levels(&loaded.levels).save(file))
             .map_err(Error::failed)
     }
 }
 
 /// The data that the command line describes.
-fn design(arguments: &FitGlmArguments) -> Design {
-    Design {
+fn design(arguments: &FitGlmArguments) -> Result<Design> {
+    Ok(Design {
         data: arguments.data.clone(),
         target: arguments.target.clone(),
         selection: match &arguments.features[..] {
@@ -120,6 +128,8 @@ fn design(arguments: &FitGlmArguments) -> Design {
         },
         categorical: arguments.categorical.clone(),
         reference: arguments.reference.clone(),
+        missing: MissingPolicy::of(&arguments.missing)?,
+        classes: false,
         roles: Roles {
             weights: arguments.weights.clone(),
             offset: arguments.offset.clone(),
@@ -129,6 +139,13 @@ fn design(arguments: &FitGlmArguments) -> Design {
             fold_column: arguments.fold_column.clone(),
             n_folds: arguments.cv.unwrap_or_default(),
         },
+    })
+}
+
+/// Says what was left out of the data.
+fn say_dropped(loaded: &Loaded, screen: &Screen) {
+    if loaded.n_dropped > 0 {
+        screen.say(format_args!("{} with missing values left out", count(loaded.n_dropped, "row")));
     }
 }
 

@@ -16,6 +16,7 @@
 
 pub mod args;
 mod bench;
+mod class_coef;
 mod cluster;
 mod coef;
 mod data;

@@ -1,16 +1,20 @@
 //! `phalanx predict`: a model file and rows, in their order.
 
+use ndarray::ArrayD;
 use phalanx_array::{Block, ChunkedArray, Table};
 use phalanx_datasets::{CsvOptions, read_table};
 use phalanx_engine::{graph::Delayed, task};
-use phalanx_glm::{GlmModel, Link, PathModel};
-use phalanx_learn::{ModelFile, Transform, files::write_atomically, preprocess::EncodedColumn};
+use phalanx_glm::{GlmModel, Link, MultinomialModel, PathModel};
+use phalanx_learn::{
+    ModelFile, Transform, files::write_atomically, lazy, pipeline::PipelineModel, preprocess::EncodedColumn,
+};
 use phalanx_runtime::Client;
 use serde_json::json;
 
 use crate::{
     Error, Result,
     args::PredictArguments,
+    coef::csv_cell,
     data::on_cluster,
     fit::estimator::{has_exposure, link_text},
     job,
@@ -41,21 +45,47 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
             None => file.predict_table(&table).map_err(Error::failed)?,
             Some(glm) => predict_with_offset(client, glm, &file, &table, &roles).await?,
         };
-        let predictions = client.compute(&predictions).await.map_err(on_cluster)?;
-        let mut text = "prediction\n".to_owned();
-        for prediction in &predictions {
-            text += &format!("{prediction:?}\n");
-        }
+        let (n_rows, text) = match classes_of(&file) {
+            None => {
+                let predictions = client.compute(&predictions).await.map_err(on_cluster)?;
+                let lines = predictions.iter().map(|prediction| format!("{prediction:?}\n"));
+                (predictions.len(), "prediction\n".to_owned() + &lines.collect::<String>())
+            }
+            Some(classes) => {
+                let x = file.encoder.transform(&table).map_err(Error::failed)?;
+                let shares = lazy::predict_proba(&*file.model, &x).map_err(Error::failed)?;
+                let found = client.compute(&(predictions, shares)).await.map_err(on_cluster)?;
+                (found.0.len(), classified(&file, &classes, &found.0, &found.1))
+            }
+        };
         let path = &arguments.output;
         write_atomically(path, text.as_bytes()).map_err(|error| Error::file("write", path, &error))?;
         if arguments.job.json {
-            let answer =
-                json!({ "rows": predictions.len(), "target": file.target, "output": path.display().to_string() });
+            let answer = json!({ "rows": n_rows, "target": file.target, "output": path.display().to_string() });
             return screen.print_json(&answer);
         }
-        let rows = count(predictions.len(), "prediction");
+        let rows = count(n_rows, "prediction");
         screen.print(format_args!("{rows} of {} written to {}.", file.target, path.display()))
     })
+}
+
+/// The classes of a model whose prediction is one of them.
+fn classes_of(file: &ModelFile) -> Option<Vec<f64>> {
+    let model = file.model.as_any();
+    let last = model.downcast_ref::<PipelineModel>().map_or(&*file.model, PipelineModel::model);
+    last.as_any().downcast_ref::<MultinomialModel>().map(|model| model.classes().to_vec())
+}
+
+/// A line a row: its class, and the probability of each class.
+fn classified(file: &ModelFile, classes: &[f64], found: &ArrayD<f64>, shares: &ArrayD<f64>) -> String {
+    let columns = classes.iter().map(|class| csv_cell(&format!("probability={}", file.class_name(*class))));
+    let mut text = format!("prediction,{}\n", columns.collect::<Vec<_>>().join(","));
+    for (class, shares) in found.iter().zip(shares.rows()) {
+        text += &csv_cell(&file.class_name(*class));
+        shares.iter().for_each(|share| text += &format!(",{share:?}"));
+        text.push('\n');
+    }
+    text
 }
 
 /// A model that can have something added to its linear predictor.

@@ -3,6 +3,8 @@
 //!
 //! They are looked at before anything is fitted, so that what is wrong with one is said with its column and row.
 
+use std::collections::BTreeMap;
+
 use phalanx_array::{Block, ChunkedArray, Column, Kind, Table, TableBlock};
 use phalanx_engine::{graph::Delayed, task};
 use phalanx_learn::preprocess::{EncodedColumn, FittedTableEncoder, TableEncoder};
@@ -184,6 +186,32 @@ fn group_numbers(table: &Table, name: &str) -> Result<ChunkedArray> {
     let place = Delayed::value(place);
     let blocks = table.blocks().iter().map(|block| codes::delayed(block, &place)).collect();
     ChunkedArray::from_blocks(vec![table.chunks().clone()], blocks).map_err(Error::failed)
+}
+
+/// The levels of a column of text as numbers: 0 for the first of these levels, 1 for the next.
+pub(crate) fn level_numbers(table: &Table, name: &str, levels: &[String]) -> Result<ChunkedArray> {
+    let place = table.schema().position(name).map_err(Error::failed)?;
+    let Kind::Categorical { levels: known } = &table.schema().fields()[place].kind else {
+        return table.column(name).map_err(Error::failed);
+    };
+    let numbers: BTreeMap<&str, f64> =
+        levels.iter().zip(0_u32..).map(|(level, at)| (level.as_str(), at.into())).collect();
+    // A level that does not occur has no number.
+    let numbers = known.iter().map(|level| numbers.get(level.as_str()).copied().unwrap_or(-1.)).collect::<Vec<f64>>();
+    let (place, numbers) = (Delayed::value(place), Delayed::value(numbers));
+    let blocks = table.blocks().iter().map(|block| level_codes::delayed(block, &place, &numbers)).collect();
+    ChunkedArray::from_blocks(vec![table.chunks().clone()], blocks).map_err(Error::failed)
+}
+
+/// A column of categories as the numbers of its levels.
+#[task(name = "cli.level_codes")]
+fn level_codes(block: &TableBlock, place: usize, numbers: &Vec<f64>) -> Result<Block, String> {
+    let codes = block.columns().get(place).and_then(Column::codes);
+    let codes = codes.ok_or_else(|| format!("column {place} is missing or not categorical"))?;
+    let number = |code: &u32| numbers.get(*code as usize).copied();
+    let all: Option<Vec<f64>> = codes.iter().map(number).collect();
+    let all = all.ok_or_else(|| format!("column {place} has a missing value; drop or fill such rows first"))?;
+    Ok(Block::new(&[codes.len()], all))
 }
 
 /// The levels of a column of categories as numbers.

@@ -12,11 +12,12 @@ use serde_json::{Map, Value, json};
 use crate::{
     Error, Result,
     args::SweepArguments,
+    class_coef::ClassCoefficients,
     coef::{Coefficients, csv_cell},
     data::Loaded,
     job,
     output::{self, Screen, Table, column, count, seconds},
-    sweep_file::{MODEL_STEP, SweepFile},
+    sweep_file::{CLASSIFIER, MODEL_STEP, SweepFile},
 };
 
 /// Candidates in the printed table, unless all are asked for.
@@ -113,7 +114,7 @@ fn grid(file: &SweepFile) -> ParamGrid {
 fn check_target(file: &SweepFile, loaded: &Loaded) -> Result<()> {
     let Some(positive) = &loaded.positive else { return Ok(()) };
     let family = params::get(&*file.estimator).ok().and_then(|all| all.get(&file.full_name("family")).cloned());
-    if file.estimator_name == "LogisticRegression" || family == Some("binomial".into()) {
+    if ["LogisticRegression", CLASSIFIER].contains(&file.estimator_name.as_str()) || family == Some("binomial".into()) {
         return Ok(());
     }
     Err(Error::failed(format!(
@@ -138,10 +139,13 @@ impl Outcome<'_> {
         let (schema, block) = &self.loaded.sample;
         let (estimator, encoder) = (&*self.found.best_estimator, self.loaded.encoder.clone());
         let saved = ModelFile::new(estimator, model, encoder, &self.file.design.target, (schema, block))
-            .and_then(|file| file.to_json())
+            .and_then(|file| file.target_levels(&self.loaded.levels).to_json())
             .map_err(Error::failed)?;
         files.push(("best_model.json", saved.into_bytes()));
         if let Some(coefficients) = self.coefficients() {
+            files.push(("best_coefficients.csv", coefficients.to_csv().into_bytes()));
+        }
+        if let Some(coefficients) = ClassCoefficients::of(model, &self.loaded.names, &self.loaded.levels) {
             files.push(("best_coefficients.csv", coefficients.to_csv().into_bytes()));
         }
         Ok(files)

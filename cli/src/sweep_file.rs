@@ -10,7 +10,7 @@ use phalanx_learn::{
 
 use crate::{
     Error, Result,
-    data::{Design, Selection},
+    data::{Design, MissingPolicy, Selection},
     error::did_you_mean,
     roles::Roles,
     yaml::{Key, Node, Source, Value},
@@ -18,6 +18,9 @@ use crate::{
 
 /// The step of the pipeline that holds the estimator, where the columns are standardised first.
 pub(crate) const MODEL_STEP: &str = "model";
+
+/// The estimator whose target may be a text of any number of levels.
+pub(crate) const CLASSIFIER: &str = "MultinomialRegression";
 
 /// A sweep file that says what it means.
 #[derive(Debug)]
@@ -99,7 +102,7 @@ impl SweepFile {
             inner
         };
         Ok(Self {
-            design: design(&file)?,
+            design: Design { classes: estimator_name == CLASSIFIER, ..design(&file)? },
             estimator,
             estimator_name,
             standardize,
@@ -163,6 +166,8 @@ fn design(file: &Keys<'_>) -> Result<Design> {
         selection,
         categorical: texts("categorical")?.unwrap_or_default(),
         reference: Vec::new(),
+        missing: MissingPolicy::default(),
+        classes: false,
         roles: Roles::default(),
     })
 }
@@ -386,6 +391,8 @@ cv: {n_splits: 3, shuffle: true, seed: 42}
                 selection: Selection::Features(vec!["temp".to_owned(), "hr".to_owned()]),
                 categorical: vec!["hr".to_owned()],
                 reference: Vec::new(),
+                missing: MissingPolicy::default(),
+                classes: false,
                 roles: Roles::default(),
             }
         );

@@ -232,9 +232,19 @@ impl Chunked {
     }
 
     /// The same rows with weights times those of the classes 0 and 1.
-    async fn reweighed(mut self, cluster: &impl Compute, by_class: [f64; 2]) -> Result<Self> {
-        let (extras, by_class) = (Delayed::value(self.extras), Delayed::value(by_class));
-        let weights = self.columns.iter().map(|columns| tasks::reweigh::delayed(columns.clone(), &extras, &by_class));
+    async fn reweighed(self, cluster: &impl Compute, by_class: [f64; 2]) -> Result<Self> {
+        let by_class = Delayed::value(by_class);
+        self.with_weights(cluster, |columns, extras| tasks::reweigh::delayed(columns, extras, &by_class)).await
+    }
+
+    /// The same rows with the weights that a task makes of a chunk's columns.
+    pub(crate) async fn with_weights(
+        mut self,
+        cluster: &impl Compute,
+        task: impl Fn(Vec<Delayed<Block>>, &Delayed<Extras>) -> Delayed<Block>,
+    ) -> Result<Self> {
+        let extras = Delayed::value(self.extras);
+        let weights = self.columns.iter().map(|columns| task(columns.clone(), &extras));
         let weights = cluster.persist(&weights.collect::<Vec<_>>()).await?;
         for (columns, weights) in self.columns.iter_mut().zip(weights) {
             if self.extras.weights {

@@ -70,7 +70,7 @@ pub use inference::{Covariance, Inference, LikelihoodRatio, WeightsKind};
 pub use kernel::{BadValue, Place, Spread};
 pub use link::Link;
 pub use model::{GlmModel, Prediction};
-pub use multinomial::{MultinomialModel, MultinomialRegression};
+pub use multinomial::{ClassWeights, MultinomialModel, MultinomialRegression};
 pub use named::{
     GammaRegression, HuberRegression, InverseGaussianRegression, LinearRegression, LogisticRegression,
     NegativeBinomialRegression, PoissonRegression, TweedieRegression,

@@ -50,7 +50,7 @@ pub struct Report {
     /// How far the objective is above that of the dual, which bounds it from below: of penalised least squares.
     pub duality_gap: Option<f64>,
     /// The family's own parameter, where it was estimated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub estimate: Option<ParameterEstimate>,
 }
 

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use ndarray::{Array1, Array2};
-use phalanx_glm::{ClassWeight, Family, Glm, GlmPath, LogisticRegression, PoissonRegression, Response};
+use phalanx_glm::{
+    ClassWeight, ClassWeights, Family, Glm, GlmPath, LogisticRegression, MultinomialRegression, PoissonRegression,
+    Response,
+};
 use phalanx_learn::Fit;
 
 fn noise(i: usize) -> f64 {
@@ -58,4 +61,23 @@ fn other_families_and_negative_weights_are_refused() {
     assert_eq!(said, "class_weight is given, expected none for the poisson family");
     let negative = LogisticRegression::new().class_weight(ClassWeight::Given([1., -2.]));
     assert_eq!(negative.fit(&x, &y).unwrap_err().to_string(), "class_weight is -2, expected 0 or more for each class");
+}
+
+#[test]
+fn classes_of_a_softmax_have_weights_too() {
+    let (x, y) = data();
+    let y = Array1::from_shape_fn(500, |i| if i % 5 == 0 { 7. } else { y[i] });
+    let softmax = MultinomialRegression::new().alpha(0.01);
+    let given = softmax.clone().class_weight(ClassWeights::Given(vec![(7., 4.), (0., 0.5)])).fit(&x, &y).unwrap();
+    let by_hand = y.mapv(|y| if y == 7. { 4. } else { 0.5 + 0.5 * y });
+    assert_eq!(given, softmax.fit(&x, Response::new(&y).sample_weight(&by_hand)).unwrap());
+    let balanced = softmax.clone().class_weight(ClassWeights::Balanced).fit(&x, &y).unwrap();
+    // scikit-learn's n / (3 n_k): every class weighs a third.
+    assert!((balanced.report().null_deviance - 1000. * 3_f64.ln()).abs() < 1e-9);
+    let said = |weights: ClassWeights| softmax.clone().class_weight(weights).fit(&x, &y).unwrap_err().to_string();
+    assert_eq!(
+        said(ClassWeights::Given(vec![(3., 1.)])),
+        "class_weight is given for 3, expected classes that occur, as 0, 1, 7"
+    );
+    assert_eq!(said(ClassWeights::Given(vec![(1., -1.)])), "class_weight of 1 is -1, expected 0 or more");
 }

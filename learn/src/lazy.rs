@@ -38,6 +38,22 @@ pub fn predict(model: &dyn Model, x: &ChunkedArray) -> Result<ChunkedArray> {
     Ok(ChunkedArray::from_blocks(vec![rows], blocks)?)
 }
 
+/// The probability of each of the model's classes for each row of a lazy X, as a lazy array of two axes.
+///
+/// # Errors
+/// As [`predict`]; a model without classes is refused.
+pub fn predict_proba(model: &dyn Model, x: &ChunkedArray) -> Result<ChunkedArray> {
+    let rows = rows_of(x, model.n_features())?;
+    let classes = model.classes();
+    if classes.is_empty() {
+        return Err(Error::NoProbabilities { model: model.name().to_owned() });
+    }
+    let model = Delayed::value(Json(model.clone_box()));
+    let blocks = x.row_blocks().into_iter().zip(rows.ranges());
+    let blocks = blocks.map(|(block, rows)| tasks::predict_proba::delayed(&model, block, rows.start)).collect();
+    Ok(ChunkedArray::from_blocks(vec![rows, Chunks::single(classes.len())], blocks)?)
+}
+
 impl ModelFile {
     /// Predicts a lazy table, as a lazy array of one axis.
     ///

@@ -59,6 +59,9 @@ pub struct ModelFile {
     pub phalanx_version: String,
     /// The name of y.
     pub target: String,
+    /// What y's numbers stand for where the target was text: 0 for the first of these levels, 1 for the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_levels: Vec<String>,
     /// The columns of X, as the model sees them.
     pub feature_names: Vec<String>,
     /// The estimator with its parameters.
@@ -128,6 +131,7 @@ impl ModelFile {
             format_version: FORMAT_VERSION,
             phalanx_version: env!("CARGO_PKG_VERSION").to_owned(),
             target: target.into(),
+            target_levels: Vec::new(),
             feature_names: encoder.feature_names(),
             estimator: estimator.clone_box(),
             report: model.report(),
@@ -135,6 +139,18 @@ impl ModelFile {
             model: model.clone_box(),
             golden_rows,
         })
+    }
+
+    /// Sets what y's numbers stand for: those of a text's levels, in their order.
+    #[must_use]
+    pub fn target_levels<S: Into<String>>(mut self, levels: impl IntoIterator<Item = S>) -> Self {
+        self.target_levels = levels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What a class of the model's is called: the level of the text that the target was, or the number itself.
+    pub fn class_name(&self, class: f64) -> String {
+        class_name(&self.target_levels, class)
     }
 
     /// The same for a model of a matrix that never was a table.
@@ -241,6 +257,18 @@ impl ModelFile {
         let text = String::from_utf8(bytes).map_err(|_| at(path, "not a model file: it is not text"))?;
         Self::from_json(&text).map_err(|error| at(path, error))
     }
+}
+
+/// What a class is called, given the levels of a target that was text, or none.
+///
+/// ```
+/// use phalanx_learn::model_file::class_name;
+/// assert_eq!(class_name(&["no".to_owned(), "yes".to_owned()], 1.), "yes");
+/// assert_eq!(class_name(&[], 1.), "1");
+/// ```
+pub fn class_name(levels: &[String], class: f64) -> String {
+    let place = (class.fract() == 0. && class >= 0.).then_some(class as usize);
+    place.and_then(|place| levels.get(place)).cloned().unwrap_or_else(|| class.to_string())
 }
 
 fn at(path: &Path, problem: impl std::fmt::Display) -> Error {

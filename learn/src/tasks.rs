@@ -2,7 +2,7 @@
 //!
 //! Each one binds its arguments and leaves the work to what is done here too; rows in errors are those of the whole.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use phalanx_array::{Block, Schema, TableBlock, panel::Combine, panel::PANEL, panel::Subtrees};
 use phalanx_engine::task;
@@ -10,13 +10,18 @@ use phalanx_engine::task;
 use crate::{
     Error, Json, Model, Result,
     preprocess::{
-        FittedStandardScaler, FittedTableEncoder, Moments, StandardScaler, TableEncoder, TableStats, moments,
+        FittedStandardScaler, FittedTableEncoder, Moments, StandardScaler, TableEncoder, TableStats, missing, moments,
     },
 };
 
 #[task(name = "learn.predict")]
 pub(crate) fn predict(model: &Json<Box<dyn Model>>, x: &Block, first_row: usize) -> Result<Block> {
     model.0.predict_dyn(x.view2()).map(Block::from).map_err(|error| error.from_row(first_row))
+}
+
+#[task(name = "learn.predict_proba")]
+pub(crate) fn predict_proba(model: &Json<Box<dyn Model>>, x: &Block, first_row: usize) -> Result<Block> {
+    model.0.predict_proba_dyn(x.view2()).map(Block::from).map_err(|error| error.from_row(first_row))
 }
 
 #[task(name = "learn.moments")]
@@ -48,6 +53,22 @@ pub(crate) fn fit_table_encoder(
 ) -> Result<Json<FittedTableEncoder>> {
     let all = parts.iter().map(|part| TableStats::clone(part)).reduce(Combine::combine);
     encoder.learn(schema, all.ok_or(Error::Empty { what: "the table" })?).map(Json)
+}
+
+#[task(name = "learn.keep_whole")]
+pub(crate) fn keep_whole(block: &TableBlock, places: &Vec<usize>) -> Result<TableBlock> {
+    missing::keep_whole(block, places)
+}
+
+#[task(name = "learn.n_rows")]
+pub(crate) fn n_rows(block: &TableBlock) -> usize {
+    block.n_rows()
+}
+
+#[task(name = "learn.stack_rows")]
+pub(crate) fn stack_rows(ranges: &Vec<Range<usize>>, parts: &[Arc<TableBlock>]) -> Result<TableBlock> {
+    let parts: Vec<TableBlock> = parts.iter().zip(ranges).map(|(part, rows)| part.rows(rows.clone())).collect();
+    Ok(TableBlock::concatenate(&parts)?)
 }
 
 #[task(name = "learn.encode")]

@@ -34,6 +34,11 @@ pub trait FittedTransformer: FittedTransformerObject + fmt::Debug + Send + Sync 
     /// When X has not [`n_features`](Self::n_features) columns or is not finite.
     fn transform_dyn(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>>;
 
+    /// The names of the changed columns, given those there were; the same where no column is added or taken away.
+    fn feature_names(&self, names: &[String]) -> Vec<String> {
+        names.to_vec()
+    }
+
     /// The name it is registered under.
     fn name(&self) -> &'static str {
         self.typetag_name()

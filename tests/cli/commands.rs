@@ -49,6 +49,7 @@ fn fit_glm_prints_one_json_object_and_writes_no_file() {
             "pearson_chi2",
             "pseudo_r2",
             "rows",
+            "rows_dropped",
             "saturated_rows",
             "seconds",
             "solver",

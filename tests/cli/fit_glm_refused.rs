@@ -37,7 +37,7 @@ fn a_family_or_link_that_there_is_not() {
                 2,
                 &["--family", "poison"],
                 "family is \"poison\", expected one of gaussian, binomial, poisson, gamma, tweedie, \
-                 negative_binomial, inverse_gaussian, huber (did you mean \"poisson\"?)",
+                 negative_binomial, inverse_gaussian, huber, multinomial (did you mean \"poisson\"?)",
             ),
             (
                 2,

@@ -13,7 +13,7 @@ const PATH: &str = "Paths of the penalty";
 /// `phalanx fit`.
 #[derive(Debug, Subcommand)]
 pub enum FitCommand {
-    /// Fit a generalised linear model: eight families, with L1, L2 and elastic-net penalties
+    /// Fit a generalised linear model: nine families, with L1, L2 and elastic-net penalties
     Glm(Box<FitGlmArguments>),
 }
 
@@ -67,6 +67,8 @@ Examples:
     --l1-ratio 1 --standardize --cv 10 --select 1se --output model.json
   phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family poisson --l1-ratio 1 \\
     --features temp,hum,windspeed,hr --path 50
+  phalanx fit glm 'datasets/data/bike*.csv' --target weathersit --family multinomial \\
+    --features temp,hum,windspeed --alpha 0.001 --class-weight balanced
 
 Minimises mean half-deviance + alpha * sum of factor * (l1_ratio * |b| + (1 - l1_ratio) / 2 * b^2);
 the intercept is never penalised. Text columns are categorical: one column a level, COLUMN=LEVEL,
@@ -76,6 +78,7 @@ exposure, trials, group and folds are no features and need not be dropped.
   family             target               default link  its own parameter
   gaussian           any number           identity
   binomial           0 or 1, two texts    logit         (with --trials: 0 to the row's trials)
+  multinomial        whole numbers, texts (softmax)     coefficients for each class
   poisson            0 or more            log
   gamma              above 0              log
   tweedie            by its power         log           --power: variance = mean^power [1.5]
@@ -97,6 +100,11 @@ nonrobust on the family being right, hc1 on independent rows only, clustered on 
 --path fits falling strengths of the penalty one from another, from the least one that leaves
 nothing in the model; --cv chooses one of them by the error on rows that are held out, else it is
 the last. --alpha and standard errors are for a fit of one strength.
+
+--missing drop leaves out rows that miss anything that is used. --missing mean puts the mean of a
+column's numbers where one is missing, with a column COLUMN=missing of 0 and 1 beside it; in a
+categorical column what is missing is the level `missing`. The target is never filled in. predict
+fills in what fit filled in; else it refuses what is missing.
 
 In --penalty-factor, --lower and --upper a COLUMN of the data stands for all that is made of it; a
 column of the model, as sky=rain, for itself, and it wins over the other.")]
@@ -134,6 +142,9 @@ pub struct FitGlmArguments {
     /// How many trials the target is successes of: whole, 1 or more; for the binomial family
     #[arg(long, value_name = "COLUMN")]
     pub trials: Option<String>,
+    /// What multiplies the weights of a class's rows, as 0=1,1=5 or yes=5; or balanced: all classes alike
+    #[arg(long, value_name = "balanced|CLASS=NUMBER")]
+    pub class_weight: Vec<String>,
     /// Strength of the penalty, 0 or more [default: 0]
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub alpha: Option<f64>,
@@ -166,6 +177,9 @@ pub struct FitGlmArguments {
     /// Columns of numbers to treat as categories
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub categorical: Vec<String>,
+    /// Missing values: refuse them, drop their rows, or fill in the column's mean and say where
+    #[arg(long, value_name = "error|drop|mean", default_value = "error")]
+    pub missing: String,
     /// The level of a categorical column that is left out; can be given more than once
     #[arg(long, value_name = "COLUMN=LEVEL")]
     pub reference: Vec<String>,
@@ -228,8 +242,9 @@ Examples:
   phalanx predict claims.json policies.csv --exposure years --output predictions.csv
 
 The output has one row for each row of the data, in its order, and a column `prediction`: the mean
-of the target, which for a binomial model is the probability of 1. The model must first reproduce
-its golden rows.
+of the target, which for a binomial model is the probability of 1. A multinomial model predicts the
+most probable class, and each class has a column `probability=CLASS` beside it. The model must first
+reproduce its golden rows.
 
 A model that was fitted with an offset or an exposure predicts at offset 0 and exposure 1, that is
 rates, unless --offset or --exposure names a column of the data.")]

@@ -2,12 +2,13 @@
 //!
 //! What no data could make good is refused here, before any are read; names of columns are held against the data.
 
-use phalanx_glm::{Covariance, Family, Glm, GlmPath, Link, Select, WeightsKind};
+use phalanx_glm::{ClassWeight, Covariance, Family, Glm, GlmPath, Link, Select, WeightsKind};
 use phalanx_learn::{
     params,
     preprocess::{EncodedColumn, FittedTableEncoder},
 };
 
+use super::class_weight::ByClass;
 use crate::{
     Error, Result,
     args::{FitGlmArguments, OwnParameter},
@@ -18,6 +19,9 @@ use crate::{
 
 const FAMILIES: [&str; 8] =
     ["gaussian", "binomial", "poisson", "gamma", "tweedie", "negative_binomial", "inverse_gaussian", "huber"];
+
+/// Is not of [`Glm`], which has one linear predictor.
+pub(super) const MULTINOMIAL: &str = "multinomial";
 
 const LINKS: [&str; 8] = ["identity", "log", "logit", "probit", "cloglog", "inverse", "sqrt", "power"];
 
@@ -42,11 +46,12 @@ pub(crate) struct Asked {
     penalty_factor: PerColumn,
     lower: PerColumn,
     upper: PerColumn,
+    class_weight: Option<ByClass>,
 }
 
 /// Numbers by the name of a column.
 #[derive(Debug)]
-struct PerColumn {
+pub(super) struct PerColumn {
     parameter: &'static str,
     numbers: Vec<(String, f64)>,
 }
@@ -73,6 +78,7 @@ impl Asked {
             return Err(Error::usage(format!("confidence is {confidence}, expected above 0 and below 1")));
         }
         let covariance = covariance(arguments)?;
+        let class_weight = ByClass::of(&arguments.class_weight)?;
         let defaults = Glm::default();
         let glm = Glm {
             family,
@@ -80,6 +86,8 @@ impl Asked {
             estimate_parameter: estimates(arguments),
             weights_kind: weights_kind(arguments)?,
             quasi: arguments.quasi,
+            // Which ones they are is known when the classes are.
+            class_weight: class_weight.as_ref().map(|_| ClassWeight::Balanced),
             alpha: arguments.alpha.unwrap_or(0.),
             l1_ratio: arguments.l1_ratio,
             standardize: arguments.standardize,
@@ -105,11 +113,10 @@ impl Asked {
             confidence,
             asks_for_errors,
             path,
-            penalty_factor: PerColumn::of("penalty_factor", &arguments.penalty_factor, "0 or more", |factor| {
-                factor >= 0. && factor.is_finite()
-            })?,
+            penalty_factor: PerColumn::factors(&arguments.penalty_factor)?,
             lower: PerColumn::of("lower", &arguments.lower, "0 or below", |bound| bound <= 0.)?,
             upper: PerColumn::of("upper", &arguments.upper, "0 or above", |bound| bound >= 0.)?,
+            class_weight,
         })
     }
 
@@ -123,8 +130,8 @@ impl Asked {
         Ok(Some(GlmPath { glm: glm.clone(), ..path.clone() }))
     }
 
-    /// The estimator for the columns that there are.
-    pub(crate) fn for_columns(&self, encoder: &FittedTableEncoder) -> Result<Glm> {
+    /// The estimator for the columns that there are, and for the levels of a target that is text.
+    pub(crate) fn for_data(&self, encoder: &FittedTableEncoder, levels: &[String]) -> Result<Glm> {
         let names = encoder.feature_names();
         let mut glm = self.glm.clone();
         glm.penalty_factor = self.penalty_factor.spread(encoder, &names, 1.)?;
@@ -132,11 +139,17 @@ impl Asked {
         let bounds = |bounds: Vec<f64>| bounds.into_iter().map(|bound| bound.is_finite().then_some(bound)).collect();
         glm.lower = bounds(self.lower.spread(encoder, &names, f64::NEG_INFINITY)?);
         glm.upper = bounds(self.upper.spread(encoder, &names, f64::INFINITY)?);
+        glm.class_weight = self.class_weight.as_ref().map(|by| by.for_two(levels)).transpose()?;
         Ok(glm)
     }
 }
 
 impl PerColumn {
+    /// What multiplies columns' penalties.
+    pub(super) fn factors(texts: &[String]) -> Result<Self> {
+        Self::of("penalty_factor", texts, "0 or more", |factor| factor >= 0. && factor.is_finite())
+    }
+
     /// Reads `column=number`, each column once.
     fn of(parameter: &'static str, texts: &[String], expected: &str, allows: fn(f64) -> bool) -> Result<Self> {
         let mut numbers: Vec<(String, f64)> = Vec::new();
@@ -160,7 +173,7 @@ impl PerColumn {
     }
 
     /// A number for each column of the model; none at all where none was named.
-    fn spread(&self, encoder: &FittedTableEncoder, names: &[String], free: f64) -> Result<Vec<f64>> {
+    pub(super) fn spread(&self, encoder: &FittedTableEncoder, names: &[String], free: f64) -> Result<Vec<f64>> {
         if self.numbers.is_empty() {
             return Ok(Vec::new());
         }
@@ -332,7 +345,7 @@ fn family(arguments: &FitGlmArguments) -> Result<Family> {
         "negative_binomial" => Family::NegativeBinomial { theta: given(*theta).unwrap_or(1.) },
         "inverse_gaussian" => Family::InverseGaussian,
         "huber" => Family::Huber { delta: delta.unwrap_or(1.35) },
-        _ => return Err(unknown("family", name, &FAMILIES)),
+        _ => return Err(unknown("family", name, &[&FAMILIES[..], &[MULTINOMIAL]].concat())),
     };
     let delta = delta.map(OwnParameter::Number);
     let own = [("theta", theta, "negative_binomial"), ("power", power, "tweedie"), ("delta", &delta, "huber")];

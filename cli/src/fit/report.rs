@@ -12,10 +12,8 @@ use crate::{
 /// Columns that a warning names before it only counts.
 const MAX_NAMED: usize = 20;
 
-/// Says what a user should know before he trusts the coefficients.
-pub(crate) fn warn(model: &GlmModel, names: &[String], screen: &Screen) {
-    let report = model.report();
-    let coef = model.coef();
+/// Says what a user should know before he trusts the coefficients, some of which are 0.
+pub(crate) fn warn(report: &Report, is_zero: impl Fn(usize) -> bool, names: &[String], screen: &Screen) {
     let named = |columns: &[usize]| {
         let first: Vec<&str> = columns.iter().take(MAX_NAMED).map(|column| names[*column].as_str()).collect();
         let more = columns.len().saturating_sub(MAX_NAMED);
@@ -35,8 +33,7 @@ pub(crate) fn warn(model: &GlmModel, names: &[String], screen: &Screen) {
         let which = named(constant);
         screen.say(format_args!("warning: constant, so left out with coefficient 0: {which}"));
     }
-    let (out, kept): (Vec<usize>, Vec<usize>) =
-        report.collinear_columns.iter().partition(|column| coef[**column] == 0.);
+    let (out, kept): (Vec<usize>, Vec<usize>) = report.collinear_columns.iter().partition(|column| is_zero(**column));
     if !out.is_empty() {
         let which = named(&out);
         screen
@@ -59,14 +56,25 @@ pub(crate) fn warn(model: &GlmModel, names: &[String], screen: &Screen) {
 
 /// All of it, for programs. What is not finite is null.
 pub(crate) fn as_json(model: &GlmModel, names: &[String], confidence: f64, seconds: f64) -> Value {
-    let report = model.report();
-    let named = |columns: &[usize]| columns.iter().map(|column| names[*column].clone()).collect::<Vec<_>>();
     let mut answer = json!({
         "family": model.family().name(),
         "link": link_text(model.link()),
-        "solver": report.solver,
         "intercept": model.intercept(),
         "coefficients": by_name(names, model.coef()),
+        "seconds": seconds,
+    });
+    add_to_json(&mut answer, model.report(), names);
+    add_parameter(&mut answer, model.family());
+    add_estimate(&mut answer, model.report());
+    inference::add_to_json(&mut answer, model, names, confidence);
+    answer
+}
+
+/// Adds what is known of how the fit went.
+pub(super) fn add_to_json(answer: &mut Value, report: &Report, names: &[String]) {
+    let named = |columns: &[usize]| columns.iter().map(|column| names[*column].clone()).collect::<Vec<_>>();
+    let more = json!({
+        "solver": report.solver,
         "objective": report.objective,
         "deviance": report.deviance,
         "null_deviance": report.null_deviance,
@@ -83,12 +91,10 @@ pub(crate) fn as_json(model: &GlmModel, names: &[String], confidence: f64, secon
         "saturated_rows": report.n_saturated,
         "constant_columns": named(&report.constant_columns),
         "collinear_columns": named(&report.collinear_columns),
-        "seconds": seconds,
     });
-    add_parameter(&mut answer, model.family());
-    add_estimate(&mut answer, report);
-    inference::add_to_json(&mut answer, model, names, confidence);
-    answer
+    if let (Value::Object(answer), Value::Object(more)) = (answer, more) {
+        answer.extend(more);
+    }
 }
 
 /// Coefficients as an object of their columns' names.

@@ -8,21 +8,34 @@ use phalanx_engine::graph::Delayed;
 use phalanx_learn::{Error, Result};
 
 use super::{
+    class_weight::{self, ClassWeights},
     machine::{Answer, Ask, Softmax, Solution},
-    pass, tasks,
+    pass::{self, Classes},
+    tasks,
 };
 use crate::{
     cluster::{Chunked, Compute},
     family::Family,
     fit::on_threads,
-    kernel::{BadValue, Place, Rows},
+    kernel::{BadValue, Moments, Place, Rows},
     response::ChunkedResponse,
 };
 
 const NAME: &str = "multinomial";
 
 /// Fits over rows in memory.
-pub(super) fn fit_local(mut machine: Softmax, rows: Rows<'_>) -> Result<Solution> {
+pub(super) fn fit_local(mut machine: Softmax, class_weight: Option<&ClassWeights>, rows: Rows<'_>) -> Result<Solution> {
+    let weights = match class_weight {
+        None => None,
+        Some(class_weight) => {
+            for ask in [Ask::Moments, Ask::Classes] {
+                answer(rows, &ask)?;
+            }
+            let found = on_threads(rows, pass::classes)?;
+            Some(class_weight::reweighed(rows, &class_weight.of(&found.weights)?))
+        }
+    };
+    let rows = Rows { weights: weights.as_deref().or(rows.weights), ..rows };
     loop {
         match machine.ask() {
             Ask::Done(solution) => return Ok(*solution),
@@ -60,28 +73,22 @@ pub(super) fn answer(rows: Rows<'_>, ask: &Ask) -> Result<Option<Answer>> {
 pub(super) async fn fit_chunked(
     cluster: &impl Compute,
     mut machine: Softmax,
+    class_weight: Option<&ClassWeights>,
     x: &ChunkedArray,
     response: &ChunkedResponse,
 ) -> Result<Solution> {
-    let data = Chunked::of(cluster, x, response).await?;
+    let mut data = Chunked::of(cluster, x, response).await?;
+    if let Some(class_weight) = class_weight {
+        moments(cluster, &data).await?;
+        let by_class = Delayed::value(class_weight.of(&classes(cluster, &data).await?.weights)?);
+        let task = |columns, extras: &Delayed<_>| tasks::reweigh::delayed(columns, extras, &by_class);
+        data = data.with_weights(cluster, task).await?;
+    }
     loop {
         let answer = match machine.ask() {
             Ask::Done(solution) => return Ok(*solution),
-            Ask::Moments => {
-                let found = cluster.compute(&data.moments(Family::Gaussian.into(), false)?).await?.finish();
-                checked(found.bad)?;
-                Answer::Moments(found)
-            }
-            Ask::Classes => {
-                // X is no input, so a chunk of it that was spilled is not read.
-                let work = data.pass(
-                    |_, columns, panel, extras| tasks::classes::delayed(columns, panel, extras),
-                    tasks::merge_classes::delayed,
-                )?;
-                let found = cluster.compute(&work).await?.finish();
-                checked(found.bad)?;
-                Answer::Classes(found)
-            }
+            Ask::Moments => Answer::Moments(moments(cluster, &data).await?),
+            Ask::Classes => Answer::Classes(classes(cluster, &data).await?),
             Ask::Look { frame, points, stride, curved } => {
                 let at = Delayed::value(tasks::Points { frame, points, stride, curved });
                 let work = data.pass(
@@ -93,6 +100,23 @@ pub(super) async fn fit_chunked(
         };
         machine.tell(answer)?;
     }
+}
+
+async fn moments(cluster: &impl Compute, data: &Chunked) -> Result<Moments> {
+    let found = cluster.compute(&data.moments(Family::Gaussian.into(), false)?).await?.finish();
+    checked(found.bad)?;
+    Ok(found)
+}
+
+async fn classes(cluster: &impl Compute, data: &Chunked) -> Result<Classes> {
+    // X is no input, so a chunk of it that was spilled is not read.
+    let work = data.pass(
+        |_, columns, panel, extras| tasks::classes::delayed(columns, panel, extras),
+        tasks::merge_classes::delayed,
+    )?;
+    let found = cluster.compute(&work).await?.finish();
+    checked(found.bad)?;
+    Ok(found)
 }
 
 /// Refuses data that no model can be fitted to, naming the first bad value.
@@ -139,7 +163,8 @@ mod tests {
 
     fn fit_here(how: &MultinomialRegression, x: &ChunkedArray, response: &ChunkedResponse) -> Result<MultinomialModel> {
         let n_features = x.shape()[1];
-        wait(fit_chunked(&Here, how.machine(n_features)?, x, response)).map(MultinomialModel::from)
+        wait(fit_chunked(&Here, how.machine(n_features)?, how.class_weight.as_ref(), x, response))
+            .map(MultinomialModel::from)
     }
 
     #[test]
@@ -150,6 +175,7 @@ mod tests {
             for how in [
                 MultinomialRegression::new().alpha(0.01).l1_ratio(0.5),
                 MultinomialRegression::new().alpha(0.001).standardize(true),
+                MultinomialRegression::new().alpha(0.001).class_weight(ClassWeights::Balanced),
             ] {
                 let expected = how.fit(&x, &y).expect("fitted");
                 assert!(expected.report().converged, "{:?}", expected.report());

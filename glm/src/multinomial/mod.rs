@@ -3,6 +3,7 @@
 //! `machine` decides where to look, `pass` looks at panels of rows, `fit` drives the one with the other in memory and
 //! on chunks, by `tasks`. How a class came to be a number is not known here.
 
+mod class_weight;
 mod fit;
 mod machine;
 mod pass;
@@ -14,6 +15,7 @@ use phalanx_learn::{Error, Estimator, Fit, FitOn, Model, Predict, Result, lazy, 
 use phalanx_runtime::Client;
 use serde::{Deserialize, Serialize};
 
+pub use self::class_weight::ClassWeights;
 use self::{
     fit::{fit_chunked, fit_local},
     machine::{Softmax, Solution},
@@ -51,6 +53,7 @@ use crate::{
 /// | `l1_ratio` | 0 | its L1 share: 0 ridge, 1 lasso | 0 to 1 |
 /// | `penalty_factor` | 1 each | multiplies a column's penalty; 0 leaves it free | 0 or more, one a column |
 /// | `standardize` | false | whether the penalty is on standardised columns' coefficients | true, false |
+/// | `class_weight` | none | what a row's weight is multiplied by for its class | a [`ClassWeights`] |
 /// | `fit_intercept` | true | whether there are intercepts | true, false |
 /// | `tol` | 1e-10 | stop when [`kkt_relative`](crate::Report::kkt_relative) is this or less | above 0, below 1 |
 /// | `max_iter` | 10000 | steps to stop after | 1 or more |
@@ -92,6 +95,8 @@ pub struct MultinomialRegression {
     pub penalty_factor: Vec<f64>,
     /// Whether the penalty is on the coefficients of columns divided by their standard deviation.
     pub standardize: bool,
+    /// What a row's weight is multiplied by for its class.
+    pub class_weight: Option<ClassWeights>,
     /// Whether the model has intercepts.
     pub fit_intercept: bool,
     /// Relative violation of the optimality conditions to stop at.
@@ -103,8 +108,9 @@ pub struct MultinomialRegression {
 impl Default for MultinomialRegression {
     fn default() -> Self {
         let Spec { fit_intercept, tol, max_iter, .. } = Spec::default();
-        let penalty_factor = Vec::new();
-        Self { alpha: 0., l1_ratio: 0., penalty_factor, standardize: false, fit_intercept, tol, max_iter }
+        let (alpha, l1_ratio, penalty_factor) = (0., 0., Vec::new());
+        let (standardize, class_weight) = (false, None);
+        Self { alpha, l1_ratio, penalty_factor, standardize, class_weight, fit_intercept, tol, max_iter }
     }
 }
 
@@ -143,6 +149,13 @@ impl MultinomialRegression {
         self
     }
 
+    /// Sets what a row's weight is multiplied by for its class.
+    #[must_use]
+    pub fn class_weight(mut self, class_weight: ClassWeights) -> Self {
+        self.class_weight = Some(class_weight);
+        self
+    }
+
     /// Sets whether the model has intercepts.
     #[must_use]
     pub const fn fit_intercept(mut self, fit_intercept: bool) -> Self {
@@ -173,6 +186,7 @@ impl MultinomialRegression {
         in_range("l1_ratio", self.l1_ratio, (0. ..=1.).contains(&self.l1_ratio), "0 to 1")?;
         in_range("tol", self.tol, self.tol > 0. && self.tol < 1., "above 0 and below 1")?;
         in_range("max_iter", self.max_iter as f64, self.max_iter > 0, "1 or more")?;
+        self.class_weight.as_ref().map_or(Ok(()), ClassWeights::check)?;
         let factors = &self.penalty_factor;
         if !factors.is_empty() && factors.len() != n_features {
             let expected = format!("one number for each of the {n_features} columns");
@@ -207,7 +221,7 @@ impl Fit<ArrayView2<'_, f64>, Response<'_>> for MultinomialRegression {
         refuse_beyond_classes(response.beyond_classes())?;
         let machine = self.machine(x.ncols())?;
         let rows = response.rows(&x)?;
-        Ok(fit_local(machine, rows.rows())?.into())
+        Ok(fit_local(machine, self.class_weight.as_ref(), rows.rows())?.into())
     }
 }
 
@@ -243,7 +257,7 @@ impl FitOn<ChunkedArray, ChunkedResponse> for MultinomialRegression {
     async fn fit_on(&self, client: &Client, x: &ChunkedArray, response: &ChunkedResponse) -> Result<MultinomialModel> {
         refuse_beyond_classes(response.beyond_classes())?;
         let machine = self.machine(x.shape().get(1).copied().unwrap_or_default())?;
-        Ok(fit_chunked(client, machine, x, response).await?.into())
+        Ok(fit_chunked(client, machine, self.class_weight.as_ref(), x, response).await?.into())
     }
 }
 

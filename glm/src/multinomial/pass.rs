@@ -132,7 +132,7 @@ struct Scratch {
 }
 
 /// -0 is 0.
-fn code(y: f64) -> f64 {
+pub(super) fn code(y: f64) -> f64 {
     y + 0.
 }
 

@@ -10,7 +10,10 @@ use phalanx_engine::task;
 use phalanx_learn::Result;
 use serde::{Deserialize, Serialize};
 
-use super::pass::{self, Classes, Frame, Looks};
+use super::{
+    class_weight,
+    pass::{self, Classes, Frame, Looks},
+};
 use crate::{
     cluster::{Extras, merged, rows},
     fit::NO_ROWS,
@@ -34,6 +37,11 @@ pub(crate) fn classes(columns: &[Arc<Block>], first_panel: usize, extras: Extras
 #[task(name = "glm.multinomial_merge_classes")]
 pub(crate) fn merge_classes(parts: &[Arc<Subtrees<Classes>>]) -> Result<Subtrees<Classes>> {
     merged(parts)
+}
+
+#[task(name = "glm.multinomial_reweigh")]
+pub(crate) fn reweigh(columns: &[Arc<Block>], extras: Extras, by_class: &Vec<(f64, f64)>) -> Block {
+    Block::from(&ndarray::Array1::from(class_weight::reweighed(rows(None, columns, 0, extras), by_class)))
 }
 
 #[task(name = "glm.multinomial_look")]

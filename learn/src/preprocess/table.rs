@@ -9,9 +9,13 @@ use std::{
 };
 
 use ndarray::Array2;
-use phalanx_array::{Column, MISSING, Schema, TableBlock, panel::Combine};
+use phalanx_array::{
+    Column, MISSING, Schema, TableBlock,
+    panel::{Combine, Subtrees},
+};
 use serde::{Deserialize, Serialize};
 
+use super::{Fill, MISSING_LEVEL, Missing, missing::Present};
 use crate::{Error, Fit, Result, Transform};
 
 /// Learns which columns a table has, the levels of its categories and the ranges of its numbers.
@@ -22,10 +26,11 @@ use crate::{Error, Fit, Result, Transform};
 /// | `drop_first` | true | leave out the first level, which the intercept stands for | |
 /// | `reference` | none | of some columns, which level comes first and is left out | encoded columns with a level that occurs |
 /// | `unseen` | `error` | what to do with a level that was not there at fit | `error`, `ignore` |
+/// | `missing` | `error` | what to do with missing values | a [`Missing`] |
 ///
 /// A numeric column gives one column of its own name. A categorical one gives a column `column=level` for each level
 /// that occurs in the training rows, in sorted order but for the reference level, which comes first. Missing values are
-/// an error: drop or fill them before.
+/// an error, unless `missing` says what stands for them.
 ///
 /// ```
 /// use ndarray::array;
@@ -54,6 +59,8 @@ pub struct TableEncoder {
     pub reference: BTreeMap<String, String>,
     /// What to do with a level that was not there at fit.
     pub unseen: Unseen,
+    /// What to do with missing values.
+    pub missing: Missing,
 }
 
 /// What to do with a level that was not there at fit.
@@ -74,6 +81,8 @@ pub struct FittedTableEncoder {
     pub(super) columns: Vec<EncodedColumn>,
     pub(super) drop_first: bool,
     pub(super) unseen: Unseen,
+    #[serde(default, skip_serializing_if = "is_error")]
+    pub(super) missing: Missing,
 }
 
 /// One column of the table as it was at fit.
@@ -88,6 +97,9 @@ pub enum EncodedColumn {
         min: f64,
         /// The largest number in training.
         max: f64,
+        /// What stands for a missing number; none where that is an error.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fill: Option<Fill>,
     },
     /// Categories, passed on as a column of 0 and 1 a level.
     Categorical {
@@ -107,14 +119,17 @@ enum ColumnStats {
     Range {
         min: f64,
         max: f64,
+        /// Where missing numbers are filled.
+        present: Option<Subtrees<Present>>,
     },
-    /// Whether each of the schema's levels occurs.
-    Occurs(Vec<bool>),
+    /// Whether each of the schema's levels occurs, and whether any is missing.
+    Occurs(Vec<bool>, bool),
 }
 
 impl Default for TableEncoder {
     fn default() -> Self {
-        Self { columns: None, drop_first: true, reference: BTreeMap::new(), unseen: Unseen::Error }
+        let (columns, reference) = (None, BTreeMap::new());
+        Self { columns, drop_first: true, reference, unseen: Unseen::Error, missing: Missing::Error }
     }
 }
 
@@ -153,6 +168,13 @@ impl TableEncoder {
         self
     }
 
+    /// Sets what to do with missing values.
+    #[must_use]
+    pub const fn missing(mut self, missing: Missing) -> Self {
+        self.missing = missing;
+        self
+    }
+
     /// The places of the columns to encode.
     pub(crate) fn places(&self, schema: &Schema) -> Result<Vec<usize>> {
         let places: Vec<usize> = match &self.columns {
@@ -180,20 +202,28 @@ impl TableEncoder {
             let (field, column) = (&schema.fields()[place], block.column(place));
             match (column, levels(schema, place)) {
                 (Column::Categorical { codes }, Some(levels)) => {
-                    let mut occurs = vec![false; levels.len()];
+                    let (mut occurs, mut any_missing) = (vec![false; levels.len()], false);
                     for (row, &code) in codes.iter().enumerate() {
+                        if code == MISSING && self.missing == Missing::Mean {
+                            any_missing = true;
+                            continue;
+                        }
                         present(&field.name, code, first_row + row)?;
                         occurs[code as usize] = true;
                     }
-                    Ok(ColumnStats::Occurs(occurs))
+                    Ok(ColumnStats::Occurs(occurs, any_missing))
                 }
                 _ => {
                     let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
-                    for (row, &value) in numbers(&field.name, column)?.iter().enumerate() {
-                        finite(&field.name, value, first_row + row)?;
+                    let (numbers, fills) = (numbers(&field.name, column)?, self.missing == Missing::Mean);
+                    for (row, &value) in numbers.iter().enumerate() {
+                        if !(fills && value.is_nan()) {
+                            finite(&field.name, value, first_row + row)?;
+                        }
                         (min, max) = (min.min(value), max.max(value));
                     }
-                    Ok(ColumnStats::Range { min, max })
+                    let present = if fills { Present::of(numbers, first_row) } else { None };
+                    Ok(ColumnStats::Range { min, max, present })
                 }
             }
         });
@@ -205,8 +235,15 @@ impl TableEncoder {
         let columns = self.places(schema)?.into_iter().zip(stats.0).map(|(place, stats)| {
             let name = schema.fields()[place].name.clone();
             let column = match stats {
-                ColumnStats::Range { min, max } => EncodedColumn::Number { name, min, max },
-                ColumnStats::Occurs(occurs) => {
+                ColumnStats::Range { min, max, present } => {
+                    let fill = present.map(|present| {
+                        let expected = "a finite mean of its numbers, to stand for what is missing";
+                        let fill = present.finish().fill();
+                        fill.ok_or_else(|| Error::parameter(format!("column {name:?}"), "without any", expected))
+                    });
+                    EncodedColumn::Number { name, min, max, fill: fill.transpose()? }
+                }
+                ColumnStats::Occurs(occurs, any_missing) => {
                     let all = levels(schema, place).unwrap_or_default();
                     let mut levels: Vec<String> =
                         all.iter().zip(occurs).filter(|(_, occurs)| *occurs).map(|(level, _)| level.clone()).collect();
@@ -216,24 +253,37 @@ impl TableEncoder {
                         let place = place.ok_or_else(|| unknown_reference(&name, reference, &levels))?;
                         levels[..=place].rotate_right(1);
                     }
+                    if any_missing {
+                        if levels.iter().any(|level| level == MISSING_LEVEL) {
+                            let expected = format!("no level {MISSING_LEVEL:?}: it is to stand for what is missing");
+                            return Err(Error::parameter(format!("column {name:?}"), "with one", expected));
+                        }
+                        levels.push(MISSING_LEVEL.to_owned());
+                    }
                     EncodedColumn::Categorical { name, levels }
                 }
             };
             Ok(column)
         });
         let columns = columns.collect::<Result<_>>()?;
-        Ok(FittedTableEncoder { columns, drop_first: self.drop_first, unseen: self.unseen })
+        let (drop_first, unseen, missing) = (self.drop_first, self.unseen, self.missing);
+        Ok(FittedTableEncoder { columns, drop_first, unseen, missing })
     }
 }
 
 impl Combine for TableStats {
     fn combine(self, right: Self) -> Self {
         let both = self.0.into_iter().zip(right.0).map(|pair| match pair {
-            (ColumnStats::Range { min, max }, ColumnStats::Range { min: other_min, max: other_max }) => {
-                ColumnStats::Range { min: min.min(other_min), max: max.max(other_max) }
+            (
+                ColumnStats::Range { min, max, present },
+                ColumnStats::Range { min: other_min, max: other_max, present: other_present },
+            ) => {
+                let present = Subtrees::merge_all(present.into_iter().chain(other_present));
+                ColumnStats::Range { min: min.min(other_min), max: max.max(other_max), present }
             }
-            (ColumnStats::Occurs(one), ColumnStats::Occurs(other)) => {
-                ColumnStats::Occurs(one.into_iter().zip(other).map(|(one, other)| one || other).collect())
+            (ColumnStats::Occurs(one, missing), ColumnStats::Occurs(other, other_missing)) => {
+                let occurs = one.into_iter().zip(other).map(|(one, other)| one || other).collect();
+                ColumnStats::Occurs(occurs, missing || other_missing)
             }
             (one, _) => one, // one schema gives one kind
         });
@@ -273,6 +323,9 @@ impl FittedTableEncoder {
     /// The names of the design matrix's columns, in order.
     pub fn feature_names(&self) -> Vec<String> {
         let names = self.columns.iter().flat_map(|column| match column {
+            EncodedColumn::Number { name, fill: Some(Fill { indicator: true, .. }), .. } => {
+                vec![name.clone(), format!("{name}={MISSING_LEVEL}")]
+            }
             EncodedColumn::Number { name, .. } => vec![name.clone()],
             EncodedColumn::Categorical { name, levels } => {
                 self.kept(levels).iter().map(|level| format!("{name}={level}")).collect()
@@ -289,7 +342,7 @@ impl FittedTableEncoder {
     /// How many columns of the design matrix come of one of the table's.
     fn width(&self, column: &EncodedColumn) -> usize {
         match column {
-            EncodedColumn::Number { .. } => 1,
+            EncodedColumn::Number { fill, .. } => 1 + usize::from(fill.is_some_and(|fill| fill.indicator)),
             EncodedColumn::Categorical { levels, .. } => self.kept(levels).len(),
         }
     }
@@ -327,17 +380,35 @@ impl FittedTableEncoder {
             let place = schema.position(encoded.name())?;
             let column = block.column(place);
             match encoded {
-                EncodedColumn::Number { name, .. } => {
+                EncodedColumn::Number { name, fill, .. } => {
                     for (row, &value) in numbers(name, column)?.iter().enumerate() {
-                        finite(name, value, first_row + row)?;
-                        x[(row, at)] = value;
+                        match fill {
+                            Some(fill) if value.is_nan() => {
+                                x[(row, at)] = fill.mean;
+                                if fill.indicator {
+                                    x[(row, at + 1)] = 1.;
+                                }
+                            }
+                            _ => {
+                                finite(name, value, first_row + row)?;
+                                x[(row, at)] = value;
+                            }
+                        }
                     }
-                    at += 1;
+                    at += self.width(encoded);
                 }
                 EncodedColumn::Categorical { name, levels } => {
                     let codes = codes(name, column)?;
                     let positions = self.positions(levels, self::levels(schema, place).unwrap_or_default());
+                    // What is missing has a level of its own, the last, where any was missing at fit.
+                    let own = levels.last().is_some_and(|level| level == MISSING_LEVEL);
+                    let own = own.then(|| self.kept(levels).len().checked_sub(1)).flatten();
+                    let own = own.filter(|_| self.missing == Missing::Mean);
                     for (row, &code) in codes.iter().enumerate() {
+                        if let (MISSING, Some(feature)) = (code, own) {
+                            x[(row, at + feature)] = 1.;
+                            continue;
+                        }
                         present(name, code, first_row + row)?;
                         match positions[code as usize] {
                             Position::Feature(feature) => x[(row, at + feature)] = 1.,
@@ -403,6 +474,11 @@ impl Transform<(&Schema, &TableBlock)> for FittedTableEncoder {
     }
 }
 
+/// Whether missing values are an error, as in all files that say nothing of them.
+fn is_error(missing: &Missing) -> bool {
+    *missing == Missing::Error
+}
+
 fn levels(schema: &Schema, place: usize) -> Option<&[String]> {
     match &schema.fields()[place].kind {
         phalanx_array::Kind::Categorical { levels } => Some(levels),
@@ -465,7 +541,7 @@ mod tests {
     #[test]
     fn it_remembers_levels_and_ranges() {
         let expected = [
-            EncodedColumn::Number { name: "age".into(), min: 1., max: 3. },
+            EncodedColumn::Number { name: "age".into(), min: 1., max: 3., fill: None },
             EncodedColumn::Categorical { name: "city".into(), levels: vec!["a".into(), "b".into(), "c".into()] },
         ];
         assert_eq!(fitted(TableEncoder::new()).columns(), expected);

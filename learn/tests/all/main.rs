@@ -4,3 +4,5 @@
 
 mod lazy;
 mod metrics_binary;
+mod missing;
+mod steps;

@@ -49,6 +49,8 @@ pub mod family;
 mod fit;
 pub mod inference;
 mod kernel;
+#[cfg(feature = "linfa")]
+pub mod linfa_bridge;
 pub mod link;
 mod loss;
 pub mod model;

@@ -70,10 +70,13 @@ pub(crate) struct Expression {
 }
 
 /// Chunks that are tasks or results.
+#[derive(Clone)]
 pub(crate) struct Stored {
     axes: Vec<Chunks>,
     /// In row-major order of the grid.
     blocks: Vec<Delayed<Block>>,
+    /// Whether they are read from where they lie, and can be again.
+    is_read: bool,
 }
 
 impl ChunkedArray {
@@ -107,6 +110,28 @@ impl ChunkedArray {
             });
         }
         Ok(Self::from_stored(Stored::new(axes, blocks)))
+    }
+
+    /// The same for chunks that tasks read from files where they lie as numbers. To read one again is no dearer than to
+    /// keep it on disk, so whoever goes over the array several times keeps in memory what fits, and reads the rest again.
+    ///
+    /// # Errors
+    /// As [`from_blocks`](Self::from_blocks).
+    pub fn from_reads(axes: Vec<Chunks>, blocks: Vec<Delayed<Block>>) -> Result<Self> {
+        let Stored { axes, blocks, .. } = Arc::unwrap_or_clone(Self::from_blocks(axes, blocks)?.stored());
+        Ok(Self::from_stored(Stored { axes, blocks, is_read: true }))
+    }
+
+    /// Whether the chunks are read by tasks that may as well read them again, see [`from_reads`](Self::from_reads).
+    ///
+    /// ```
+    /// # use phalanx_array::ChunkedArray;
+    /// let x = ChunkedArray::zeros(&[1000, 3], 256).unwrap();
+    /// let lazy = ChunkedArray::from_reads(x.axes(), x.blocks()).unwrap();
+    /// assert!(lazy.can_reread() && !x.can_reread() && !(&lazy + 1.).can_reread());
+    /// ```
+    pub fn can_reread(&self) -> bool {
+        !self.transposed && self.expression.stored().is_read
     }
 
     /// An array of one number repeated; it takes no memory until it is combined with others.
@@ -343,7 +368,7 @@ impl Expression {
                 tasks::evaluate::delayed(&program, shapes.get(shape), self.inputs_of(i, j)).expected_bytes(n_bytes)
             });
             let blocks = blocks.collect();
-            Arc::new(Stored { axes: self.axes.clone(), blocks })
+            Arc::new(Stored::new(self.axes.clone(), blocks))
         }))
     }
 
@@ -389,7 +414,7 @@ impl Fused<'_> {
 
 impl Stored {
     pub(crate) const fn new(axes: Vec<Chunks>, blocks: Vec<Delayed<Block>>) -> Self {
-        Self { axes, blocks }
+        Self { axes, blocks, is_read: false }
     }
 
     pub(crate) fn axes(&self) -> &[Chunks] {
@@ -412,7 +437,7 @@ impl Stored {
             tasks::transpose::delayed(self.block(j, i)).expected_bytes(n_bytes)
         };
         let blocks = grid(&axes).map(block).collect();
-        Self { axes, blocks }
+        Self { axes, blocks, is_read: false }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Knows nothing of estimators.
 
 use phalanx_array::{ChunkedArray, Schema, Table, TableBlock};
-use phalanx_datasets::{CsvOptions, read_csv};
+use phalanx_datasets::{CsvOptions, read_table};
 use phalanx_learn::{
     Transform,
     preprocess::{EncodedColumn, FittedTableEncoder, TableEncoder},
@@ -112,7 +112,7 @@ impl Design {
                 options.drop(dropped.iter().filter(|name| !self.roles.has(name)))
             }
         };
-        let table = read_csv(self.data.clone(), &options).map_err(Error::failed)?;
+        let table = read_table(self.data.clone(), &options).map_err(Error::failed)?;
         table.schema().position(&self.target).map_err(Error::failed)?;
         if table.n_rows() == 0 {
             return Err(Error::failed(format!(

@@ -1,7 +1,7 @@
 //! `phalanx predict`: a model file and rows, in their order.
 
 use phalanx_array::{Block, ChunkedArray, Table};
-use phalanx_datasets::{CsvOptions, read_csv};
+use phalanx_datasets::{CsvOptions, read_table};
 use phalanx_engine::{graph::Delayed, task};
 use phalanx_glm::{GlmModel, Link, PathModel};
 use phalanx_learn::{ModelFile, Transform, files::write_atomically, preprocess::EncodedColumn};
@@ -35,7 +35,7 @@ pub(crate) fn predict(arguments: &PredictArguments, screen: &Screen) -> Result<(
         .columns(file.encoder.columns().iter().map(EncodedColumn::name).chain(roles.columns()))
         .categorical(names(true))
         .numeric(names(false).chain(roles.columns()));
-    let table = read_csv(arguments.data.clone(), &options).map_err(Error::failed)?;
+    let table = read_table(arguments.data.clone(), &options).map_err(Error::failed)?;
     job::on_cluster(&arguments.job, screen, async |client| {
         let predictions = match glm {
             None => file.predict_table(&table).map_err(Error::failed)?,

@@ -260,6 +260,72 @@ pub enum Error {
         /// What the first file has there, in quotes, or "missing".
         expected: String,
     },
+    /// A Parquet file that is damaged, cut short, or was never finished.
+    #[error("{} is not a whole Parquet file: {reason}; write it again", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A column whose values are of a kind that cannot be read as asked.
+    #[error(
+        "column {column:?} of {} holds {found}, expected {expected}; leave it out (drop), or write it as {expected}",
+        path.display()
+    )]
+    ColumnType {
+        /// The file.
+        path: PathBuf,
+        /// The column's name.
+        column: String,
+        /// What it holds.
+        found: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// Files in which a column differs.
+    #[error(
+        "{} does not have the columns of {}: its column {column:?} is {found}, expected {expected}",
+        path.display(), first.display()
+    )]
+    ColumnDiffers {
+        /// The file that differs.
+        path: PathBuf,
+        /// The first file.
+        first: PathBuf,
+        /// The column's name.
+        column: String,
+        /// What it is there: its kind, or "missing".
+        found: String,
+        /// What it is in the first file.
+        expected: String,
+    },
+    /// A text of a column that is not UTF-8.
+    #[error("column {column:?} of {}: {text} is not UTF-8", path.display())]
+    TextNotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The column's name.
+        column: String,
+        /// What can be read of the text, in quotes.
+        text: String,
+    },
+    /// Files of two formats.
+    #[error("{} is Parquet and {} is not; expected files of one format", parquet.display(), csv.display())]
+    MixedFormats {
+        /// The first Parquet file.
+        parquet: PathBuf,
+        /// The first other file.
+        csv: PathBuf,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A parameter out of its range.
     #[error("{name} is {value}, expected {expected}")]
     Parameter {

@@ -3,6 +3,7 @@
 //! The tasks it sends to where the chunks are hand on subtrees of panels; the last step happens here. The same kernels,
 //! panels and tree as in memory, so the same bits. Who runs the tasks is behind [`Compute`].
 
+mod room;
 mod tasks;
 
 use std::{future::Future, sync::Arc};
@@ -12,8 +13,11 @@ use phalanx_engine::graph::{Collection, Delayed};
 use phalanx_learn::{Error, Result, validate};
 use phalanx_runtime::Client;
 
-use self::tasks::{About, FoldAbout, FoldPoints, Points};
 pub(crate) use self::tasks::{Extras, merged, rows};
+use self::{
+    room::Room,
+    tasks::{About, FoldAbout, FoldPoints, Points},
+};
 use crate::{
     fit::{self, Fitted, NO_ROWS, checked},
     inference::Wanted,
@@ -36,6 +40,11 @@ pub(crate) trait Compute: Sync {
 
     /// Runs what is described and leaves the values where they are made.
     fn persist<C: Collection + Sync + Send>(&self, work: &C) -> impl Future<Output = Result<C>> + Send;
+
+    /// The bytes that may be kept in memory in all, and those that are; none where nobody set a budget.
+    fn room(&self) -> impl Future<Output = Result<Option<Room>>> + Send {
+        async { Ok(None) }
+    }
 }
 
 impl Compute for Client {
@@ -45,6 +54,10 @@ impl Compute for Client {
 
     async fn persist<C: Collection + Sync + Send>(&self, work: &C) -> Result<C> {
         Ok(Self::persist(self, work).await?)
+    }
+
+    async fn room(&self) -> Result<Option<Room>> {
+        Ok(Room::of(&self.load().await?))
     }
 }
 
@@ -245,16 +258,21 @@ impl Chunked {
     ) -> Result<Self> {
         let n_features = x.shape().last().copied().unwrap_or_default();
         let x = x.rechunk_as(&[rows.clone(), Chunks::single(n_features)]).map_err(Error::other)?;
+        // What is read from files and does not fit into memory is read again in every pass.
+        let n_kept =
+            if x.can_reread() { room::n_kept(cluster.room().await?, &rows, n_features) } else { rows.n_chunks() };
         // Numbers that are here would travel with every pass; a task that hands them on leaves them on a worker.
         let there =
             |block: Delayed<Block>| if block.any().as_value().is_some() { tasks::keep::delayed(block) } else { block };
-        let x: Vec<_> = x.blocks().into_iter().map(there).collect();
+        let mut x: Vec<_> = x.blocks().into_iter().map(there).collect();
+        let read_again = x.split_off(n_kept);
         let mut by_column = Vec::new();
         for column in columns {
             let column = column.rechunk_as(std::slice::from_ref(&rows)).map_err(Error::other)?;
             by_column.push(column.blocks().into_iter().map(there).collect::<Vec<_>>());
         }
-        let (x, by_column) = cluster.persist(&(x, by_column)).await?;
+        let (mut x, by_column) = cluster.persist(&(x, by_column)).await?;
+        x.extend(read_again);
         let columns = (0..x.len()).map(|chunk| by_column.iter().map(|column| column[chunk].clone()).collect());
         Ok(Self { rows, n_features, columns: columns.collect(), x, extras })
     }

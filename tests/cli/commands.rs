@@ -272,9 +272,19 @@ fn the_bench_of_glms_says_what_it_found_in_the_same_form() {
             "gaussian lasso path",
             "logistic lasso path",
             "Poisson lasso path",
+            "gaussian elastic net out of core",
+            "logistic L2 out of core",
+            "Poisson L2 out of core",
         ]
     );
-    for row in rows {
+    let (in_memory, from_file) = rows.split_at(8);
+    for row in from_file {
+        for name in ["value", "read_seconds", "ratio_to_reads", "passes", "passes_over_x", "objective", "peak_rss_mb"] {
+            assert!(row[name].as_f64().is_some_and(|value| value > 0.), "{name}: {row}");
+        }
+        assert_eq!((&row["n_rows"], &row["n_features"], &row["unit"]), (&json!(25_000), &json!(20), &json!("s")));
+    }
+    for row in in_memory {
         assert_eq!(
             row["n_rows"],
             if row["name"].as_str().is_some_and(|name| name.ends_with("path")) { 500 } else { 2500 }

@@ -305,3 +305,32 @@ fn the_model_file_keeps_bounds_and_factors() {
     assert_eq!(file["estimator"]["penalty_factor"], json!([1.0, 0.0, 1.0]));
     assert_eq!(file["estimator"]["upper"], json!([]));
 }
+
+#[test]
+fn parquet_is_taken_wherever_csv_is() {
+    let place = folder();
+    let names = ["age", "often", "claims"];
+    let rows = ndarray::Array2::from_shape_fn((CLAIMS.len(), 3), |(i, j)| {
+        let (age, _, claims, _, often) = CLAIMS[i];
+        f64::from([age, often, claims][j])
+    });
+    let parquet = place.path().join("claims.parquet");
+    phalanx::datasets::write_parquet(&parquet, &names, [rows]).expect("written");
+    let csv = claims(place.path());
+    let fitted = |data: &Path, model: &str| {
+        let model = text(&place.path().join(model));
+        let more = ["--features", "age,often", "--categorical", "often", "--alpha", "0.01", "--output", &model];
+        let answer = fit(data, &[&POISSON[..], &more].concat());
+        let output = text(&place.path().join("predictions.csv"));
+        succeed(["predict", &model, &text(data), "--output", &output]);
+        (coefficients(&answer), csv_columns(Path::new(&output)))
+    };
+    assert_eq!(fitted(&parquet, "a.json"), fitted(&csv, "b.json"));
+    let both = [text(&csv), text(&parquet)];
+    let (code, _, error) = run(["fit", "glm", &both[0], &both[1], "--target", "claims", "--features", "age"]);
+    assert_eq!(code, 1);
+    assert!(
+        error.contains("claims.parquet is Parquet and") && error.contains("expected files of one format"),
+        "{error}"
+    );
+}

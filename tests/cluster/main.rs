@@ -1,6 +1,7 @@
 //! Worker processes of a program of one's own: here the test program itself, whose main begins with `phalanx::init()`.
 
 mod memory;
+mod out_of_core;
 mod sharing;
 
 use std::{
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     if let Some(outcome) = sharing::publish_if_told() {
         return outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let tests: [(&str, Test); 9] = [
+    let tests: [(&str, Test); 10] = [
         ("tasks_run_in_processes_that_are_not_this_one", || Box::pin(other_processes())),
         ("a_model_has_the_same_bits_in_memory_on_threads_and_on_processes", || Box::pin(same_bits())),
         ("a_model_has_the_same_bits_when_a_worker_is_killed_under_it", || Box::pin(same_bits_after_a_loss())),
@@ -57,6 +58,9 @@ fn main() -> ExitCode {
         ("workers_end_with_their_cluster", || Box::pin(workers_end())),
         ("with_a_token_and_tls_processes_share_work_and_nobody_else_joins", || Box::pin(with_keys())),
         ("an_array_of_four_times_the_budget_is_summed_within_it", || Box::pin(memory::four_times_the_budget())),
+        ("a_fit_over_a_file_larger_than_the_budget_has_the_bits_of_memory", || {
+            Box::pin(out_of_core::a_file_larger_than_the_budget())
+        }),
         ("an_array_outlives_the_program_that_published_it", || {
             Box::pin(sharing::an_array_outlives_the_program_that_published_it())
         }),

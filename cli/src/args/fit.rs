@@ -67,7 +67,7 @@ the last. --alpha and standard errors are for a fit of one strength.
 In --penalty-factor, --lower and --upper a COLUMN of the data stands for all that is made of it; a
 column of the model, as sky=rain, for itself, and it wins over the other.")]
 pub struct FitGlmArguments {
-    /// CSV files (plain or .gz), or patterns such as 'data/*.csv'
+    /// CSV (plain or .gz) or Parquet files, or patterns such as 'data/*.csv'
     #[arg(value_name = "DATA", required = true)]
     pub data: Vec<String>,
     /// The column to predict
@@ -203,7 +203,7 @@ pub struct PredictArguments {
     /// The model file
     #[arg(value_name = "MODEL.json")]
     pub model: PathBuf,
-    /// CSV files (plain or .gz), or patterns such as 'data/*.csv'
+    /// CSV (plain or .gz) or Parquet files, or patterns such as 'data/*.csv'
     #[arg(value_name = "DATA", required = true)]
     pub data: Vec<String>,
     /// The CSV file to write

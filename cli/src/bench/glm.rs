@@ -2,6 +2,7 @@
 //! dask-glm beside them.
 
 mod ours;
+mod out_of_core;
 mod peer;
 mod problem;
 mod table;
@@ -36,6 +37,8 @@ const WITHIN: f64 = 1e-8;
 const N_FOLDS: usize = 10;
 /// Rows of a fit, and of a path.
 const N_ROWS: [usize; 2] = [500_000, 100_000];
+/// Rows of a file that does not fit into memory.
+const N_ROWS_OUT_OF_CORE: usize = 5_000_000;
 /// A quick bench has so many times fewer.
 const QUICK: usize = 10;
 
@@ -87,10 +90,17 @@ pub(crate) fn glm(arguments: &GlmBenchArguments, screen: &Screen) -> Result<()> 
         None => N_ROWS,
     };
     let none = || Err("no Python was given; name one that has it with --peers PYTHON".to_owned());
+    let n_rows_out_of_core = match arguments.rows {
+        Some(rows) => rows as usize * 10,
+        None if common.quick => N_ROWS_OUT_OF_CORE / QUICK,
+        None => N_ROWS_OUT_OF_CORE,
+    };
     let versions =
         Peer::ALL.map(|peer| (peer, common.peers.as_deref().map_or_else(none, |python| peer.version(python))));
     let bench = Bench {
-        plans: chosen(&common.only)?,
+        plans: chosen(&common.only)?.0,
+        out_of_core: chosen(&common.only)?.1,
+        n_rows_out_of_core,
         n_rows,
         n_threads: thread::available_parallelism().map_or(1, usize::from),
         python: common.peers.clone(),
@@ -98,12 +108,16 @@ pub(crate) fn glm(arguments: &GlmBenchArguments, screen: &Screen) -> Result<()> 
         limit: Duration::from_secs(if common.quick { 20 } else { 60 }),
         ended: Arc::default(),
     };
-    let mut report = Report { peers: versions.map(|(peer, version)| (peer.name(), version)).into(), rows: Vec::new() };
-    let (ended, progress) = (bench.ended.clone(), screen.progress("bench glm", bench.plans.len() as u64));
+    let mut report = Report {
+        peers: versions.map(|(peer, version)| (peer.name(), version)).into(),
+        rows: Vec::new(),
+        out_of_core: Vec::new(),
+    };
+    let (ended, progress) = (bench.ended.clone(), screen.progress("bench glm", bench.n_plans()));
     let runtime = signals::single_threaded()?;
     // Fits block, so they have a thread of their own and this one listens. A fit of ours that runs is waited for; a
     // peer's is ended.
-    let rows = runtime.block_on(async {
+    (report.rows, report.out_of_core) = runtime.block_on(async {
         let signal = signals::listen()?;
         let mut measured = tokio::task::spawn_blocking(move || bench.rows(&progress));
         tokio::select! {
@@ -115,23 +129,26 @@ pub(crate) fn glm(arguments: &GlmBenchArguments, screen: &Screen) -> Result<()> 
             }
         }
     })?;
-    report.rows = rows;
     if common.json { screen.print_json(&report.to_json()) } else { screen.print(report.to_text()) }
 }
 
 /// The rows that are asked for.
-fn chosen(only: &[String]) -> Result<Vec<Plan>> {
-    let names = Plan::ALL.map(|plan| plan.name);
+fn chosen(only: &[String]) -> Result<(Vec<Plan>, Vec<out_of_core::Plan>)> {
+    let names: Vec<&str> =
+        Plan::ALL.iter().map(|plan| plan.name).chain(out_of_core::PLANS.iter().map(|plan| plan.name)).collect();
     if let Some(text) = only.iter().find(|text| !names.iter().any(|name| name.contains(text.as_str()))) {
         return Err(Error::usage(format!("no row's name contains {text:?}; the rows are {}", names.join(", "))));
     }
-    let wanted = |plan: &Plan| only.is_empty() || only.iter().any(|text| plan.name.contains(text.as_str()));
-    Ok(Plan::ALL.into_iter().filter(wanted).collect())
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|text| name.contains(text.as_str()));
+    let in_memory = Plan::ALL.into_iter().filter(|plan| wanted(plan.name)).collect();
+    Ok((in_memory, out_of_core::PLANS.into_iter().filter(|plan| wanted(plan.name)).collect()))
 }
 
 /// What to measure, and how.
 struct Bench {
     plans: Vec<Plan>,
+    out_of_core: Vec<out_of_core::Plan>,
+    n_rows_out_of_core: usize,
     /// Of a fit, and of a path.
     n_rows: [usize; 2],
     n_threads: usize,
@@ -145,7 +162,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn rows(&self, progress: &Progress) -> Result<Vec<Row>> {
+    const fn n_plans(&self) -> u64 {
+        (self.plans.len() + self.out_of_core.len()) as u64
+    }
+
+    fn rows(&self, progress: &Progress) -> Result<(Vec<Row>, Vec<out_of_core::Row>)> {
         let mut rows = Vec::new();
         let mut problem: Option<Problem> = None;
         for plan in &self.plans {
@@ -157,12 +178,14 @@ impl Bench {
             };
             rows.push(self.row(plan, &mut drawn)?);
             problem = Some(drawn);
-            progress.set(rows.len() as u64, self.plans.len() as u64);
+            progress.set(rows.len() as u64, self.n_plans());
             if self.ended.load(Ordering::Relaxed) {
-                break;
+                return Ok((rows, Vec::new()));
             }
         }
-        Ok(rows)
+        // What a file is fitted in is told without the memory of the rows before.
+        drop(problem);
+        Ok((rows, out_of_core::measure(&self.out_of_core, self.n_rows_out_of_core)?))
     }
 
     fn row(&self, plan: &Plan, problem: &mut Problem) -> Result<Row> {
@@ -192,7 +215,9 @@ mod tests {
     fn a_row_that_is_not_there_is_named_with_those_that_are() {
         let error = chosen(&["lasso pth".into()]).expect_err("no such row").to_string();
         assert!(error.contains("lasso pth") && error.contains("Poisson elastic net"), "{error}");
-        let names: Vec<&str> = chosen(&["logistic".into()]).expect("rows").iter().map(|plan| plan.name).collect();
+        let names: Vec<&str> = chosen(&["logistic".into()]).expect("rows").0.iter().map(|plan| plan.name).collect();
         assert_eq!(names, ["logistic L2", "logistic L1", "logistic lasso path"]);
+        let (in_memory, from_file) = chosen(&["out of core".into()]).expect("rows");
+        assert_eq!((in_memory.len(), from_file.len()), (0, 3));
     }
 }

@@ -106,7 +106,7 @@ impl CsvIndex {
         self.files.iter().map(|file| file.path.as_path())
     }
 
-    fn of_files(files: &[PathBuf], options: &CsvOptions) -> Result<Self> {
+    pub(crate) fn of_files(files: &[PathBuf], options: &CsvOptions) -> Result<Self> {
         Self::repeat_for_mixed(options, |options| merge(try_map(files, |path| scan_file(path, options))?, options))
     }
 
@@ -351,7 +351,7 @@ fn choose(names: &[String], path: &Path, options: &CsvOptions) -> Result<Vec<Col
     if columns.is_empty() { Err(Error::NoColumns { path: path.to_owned() }) } else { Ok(columns) }
 }
 
-fn listed(names: &[String]) -> String {
+pub(crate) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 10;
     let mut text = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {

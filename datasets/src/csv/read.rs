@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How large the blocks of a chunk are unless the caller says how many rows.
-const CHUNK_BYTES: usize = 32 << 20;
+pub(crate) const CHUNK_BYTES: usize = 32 << 20;
 
 /// A table of the rows of CSV files, plain or gzip, in the order of the files.
 ///
@@ -246,7 +246,7 @@ pub(crate) fn read_csv_chunk(plan: &ChunkPlan, layout: &Layout, inputs: &[Arc<Ta
 }
 
 /// A path that is right where it was indexed may be wrong here, so the message says where here is.
-fn on_this_worker(error: Error) -> Error {
+pub(crate) fn on_this_worker(error: Error) -> Error {
     match error {
         Error::Read { path, source } => Error::WorkerRead { path, host: host(), process: process::id(), source },
         other => other,

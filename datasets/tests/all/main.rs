@@ -9,4 +9,5 @@ mod csv_texts;
 mod fuzz;
 mod known;
 mod make;
+mod parquet;
 mod support;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Plan,
     ours::Ours,
+    out_of_core,
     peer::{Outcome, Peer, Side},
     problem::N_FEATURES,
 };
@@ -19,6 +20,8 @@ pub(super) struct Report {
     /// The peers' names and versions; for one that is missing, why.
     pub(super) peers: Vec<report::Peer>,
     pub(super) rows: Vec<Row>,
+    /// Those that are read from a file.
+    pub(super) out_of_core: Vec<out_of_core::Row>,
 }
 
 /// One measured row.
@@ -163,7 +166,8 @@ fn side_json(side: &Side) -> Value {
 impl Report {
     /// The one JSON object.
     pub(super) fn to_json(&self) -> Value {
-        let rows: Vec<Value> = self.rows.iter().map(|row| row.to_json(&self.peers)).collect();
+        let rows = self.rows.iter().map(|row| row.to_json(&self.peers));
+        let rows: Vec<Value> = rows.chain(self.out_of_core.iter().map(out_of_core::Row::to_json)).collect();
         json!({ "schema": SCHEMA, "machine": machine(&self.peers), "rows": rows })
     }
 
@@ -213,8 +217,11 @@ impl Report {
                 best.and_then(Side::found).map_or_else(none, |found| format!("{:.0}", found.peak_rss_mb)),
             ]);
         }
-        lines.push(table.to_string());
-        lines.push(String::new());
+        if !self.rows.is_empty() {
+            lines.push(table.to_string());
+            lines.push(String::new());
+        }
+        lines.extend(self.out_of_core.iter().map(out_of_core::Row::to_text));
         lines.extend(self.rows.iter().map(|row| row.sides_line(&self.peers)));
         lines.extend(peer_lines(&self.peers));
         lines.join("\n")
@@ -242,7 +249,11 @@ mod tests {
         let sides = outcomes.into_iter().map(side).collect();
         let row = Row { plan: Plan::ALL[1].clone(), n_rows: 1_000, ours, sides };
         let versions = [Ok("1.9.1".to_owned()), Ok("3.4.1".to_owned()), Err("it has none".to_owned())];
-        Report { peers: Peer::ALL.map(Peer::name).into_iter().zip(versions).collect(), rows: vec![row] }
+        Report {
+            peers: Peer::ALL.map(Peer::name).into_iter().zip(versions).collect(),
+            rows: vec![row],
+            out_of_core: Vec::new(),
+        }
     }
 
     #[test]

@@ -59,9 +59,11 @@ pub mod named;
 pub mod params;
 pub mod path;
 mod penalty;
+pub mod pooled;
 pub mod report;
 pub mod response;
 pub mod solver;
+pub mod stream;
 
 pub use error::Error;
 pub use family::Family;
@@ -76,6 +78,8 @@ pub use named::{
 };
 pub use params::{Glm, Solver};
 pub use path::{GlmPath, PathModel, Select};
+pub use pooled::{GroupCoefficients, PooledGlm, PooledModel};
 pub use report::{Report, StopReason};
 pub use response::{ChunkedResponse, Response};
 pub use solver::{ClassWeight, CvCurve, PathPoint};
+pub use stream::{GlmStream, SeenChunk};

@@ -20,6 +20,8 @@ mod model;
 mod normal;
 mod opening;
 pub mod path;
+mod pooled;
+mod renewal;
 mod setup;
 
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub use irls::Irls;
 pub(crate) use model::Cholesky;
 pub(crate) use opening::Opened;
 pub use path::{CvCurve, Path, PathPoint, PathSolution, PathSpec};
+pub(crate) use pooled::{GroupProblem, GroupSolution, PoolAsk, Pooled, PooledSolution};
+pub(crate) use renewal::{Past, Renewal, of_scatter};
 pub use setup::{ClassWeight, Coordinates, Spec};
 pub(crate) use setup::{Counts, Local, Setup};
 

@@ -13,11 +13,8 @@ use phalanx_engine::graph::{Collection, Delayed};
 use phalanx_learn::{Error, Result, validate};
 use phalanx_runtime::Client;
 
-pub(crate) use self::tasks::{Extras, merged, rows};
-use self::{
-    room::Room,
-    tasks::{About, FoldAbout, FoldPoints, Points},
-};
+use self::room::Room;
+pub(crate) use self::tasks::{About, Extras, FoldAbout, FoldPoints, Points, merge_null, merged, null, reweigh, rows};
 use crate::{
     fit::{self, Fitted, NO_ROWS, checked},
     inference::Wanted,
@@ -26,7 +23,7 @@ use crate::{
     response::ChunkedResponse,
     solver::{
         Answer, Ask, BlockProblem, BlockSolution, FoldQuadratic, FoldRule, Loss, Machine, Moments, Path, PathSolution,
-        Quadratic, Scatter, Spec,
+        Quadratic, Scatter, Shape, ShapeAt, Spec,
     },
 };
 
@@ -172,6 +169,7 @@ impl Driven {
                 let about = About { loss, coordinates, point, curvature, stride };
                 Answer::Quadratic(cluster.compute(&data.quadratic(about)?).await?.finish())
             }
+            Ask::Shape(at) => Answer::Shape(cluster.compute(&data.shape(at)?).await?.finish()),
             Ask::MomentsByFold { rule } => {
                 let found = cluster.compute(&data.moments_by_fold(loss, spec.shares, rule)?).await?.finish().0;
                 checked(found.iter().find_map(|fold| fold.bad), spec)?;
@@ -288,15 +286,12 @@ impl Chunked {
         // What is read from files and does not fit into memory is read again in every pass.
         let n_kept =
             if x.can_reread() { room::n_kept(cluster.room().await?, &rows, n_features) } else { rows.n_chunks() };
-        // Numbers that are here would travel with every pass; a task that hands them on leaves them on a worker.
-        let there =
-            |block: Delayed<Block>| if block.any().as_value().is_some() { tasks::keep::delayed(block) } else { block };
-        let mut x: Vec<_> = x.blocks().into_iter().map(there).collect();
+        let mut x: Vec<_> = x.blocks().into_iter().map(kept).collect();
         let read_again = x.split_off(n_kept);
         let mut by_column = Vec::new();
         for column in columns {
             let column = column.rechunk_as(std::slice::from_ref(&rows)).map_err(Error::other)?;
-            by_column.push(column.blocks().into_iter().map(there).collect::<Vec<_>>());
+            by_column.push(column.blocks().into_iter().map(kept).collect::<Vec<_>>());
         }
         let (mut x, by_column) = cluster.persist(&(x, by_column)).await?;
         x.extend(read_again);
@@ -379,6 +374,14 @@ impl Chunked {
         )
     }
 
+    fn shape(&self, at: ShapeAt) -> Result<Delayed<Subtrees<Shape>>> {
+        let at = Delayed::value(at);
+        self.pass(
+            |x, columns, panel, extras| tasks::shape::delayed(x, columns, panel, extras, &at),
+            tasks::merge_shape::delayed,
+        )
+    }
+
     fn moments_by_fold(&self, loss: Loss, shares: bool, rule: FoldRule) -> Result<Delayed<Subtrees<ByFold<Moments>>>> {
         let how = Delayed::value((loss, shares, rule));
         self.pass(
@@ -426,7 +429,13 @@ impl Chunked {
     }
 }
 
-fn tree<T>(mut parts: Vec<Delayed<T>>, merge: impl Fn(Vec<Delayed<T>>) -> Delayed<T>) -> Option<Delayed<T>> {
+/// Numbers that are here would travel with every pass; a task that hands them on leaves them on a worker.
+pub(crate) fn kept(block: Delayed<Block>) -> Delayed<Block> {
+    if block.any().as_value().is_some() { tasks::keep::delayed(block) } else { block }
+}
+
+/// One task that merges all parts, by way of others that merge neighbours; none without parts.
+pub(crate) fn tree<T>(mut parts: Vec<Delayed<T>>, merge: impl Fn(Vec<Delayed<T>>) -> Delayed<T>) -> Option<Delayed<T>> {
     while parts.len() > 1 {
         parts = parts.chunks(FAN_IN).map(|neighbours| merge(neighbours.to_vec())).collect();
     }

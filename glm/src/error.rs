@@ -85,6 +85,14 @@ pub enum Error {
         /// The column.
         column: usize,
     },
+    /// The likelihood has no maximum by the family's own parameter.
+    #[error("{parameter} has no estimate: {why}")]
+    NoEstimate {
+        /// `theta` or `power`.
+        parameter: &'static str,
+        /// Where the likelihood leads.
+        why: &'static str,
+    },
     /// The library that solves ADMM's blocks gave up.
     #[error("the rows {start}..{end} could not be solved: {message}")]
     Block {

@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZero,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -111,6 +112,7 @@ pub(crate) fn answer(rows: Rows<'_>, spec: &Spec, ask: &Ask) -> Result<Option<An
         Ask::Quadratic { coordinates, point, curvature, stride } => {
             Answer::Quadratic(on_threads(rows, |rows| rows.quadratic(loss, coordinates, point, *curvature, *stride))?)
         }
+        Ask::Shape(at) => Answer::Shape(on_threads(rows, |rows| rows.shape(at))?),
         Ask::MomentsByFold { rule } => {
             let found = on_threads(rows, |rows| rows.moments_by_fold(loss, spec.shares, *rule))?.0;
             checked(found.iter().find_map(|fold| fold.bad), spec)?;
@@ -149,16 +151,30 @@ pub(crate) fn subtrees_on_threads<T: Combine + Send>(
     rows: Rows<'_>,
     pass: impl Fn(Rows<'_>) -> Option<Subtrees<T>> + Sync,
 ) -> Result<Subtrees<T>> {
-    let panels = n_panels(rows.y.len());
-    let useful = (rows.y.len() * (rows.n_features + 1) / NUMBERS_A_THREAD).clamp(1, panels.max(1));
-    let n_threads = n_threads().min(useful);
+    subtrees_in_parts(rows.y.len(), rows.y.len() * (rows.n_features + 1), |part| pass(rows.slice(part)))
+}
+
+/// Makes a pass over `n_rows` rows, of so many numbers in all, on as many threads as help.
+pub(crate) fn in_parts<T: Combine + Send>(
+    n_rows: usize,
+    n_numbers: usize,
+    pass: impl Fn(Range<usize>) -> Option<Subtrees<T>> + Sync,
+) -> Result<T> {
+    Ok(subtrees_in_parts(n_rows, n_numbers, pass)?.finish())
+}
+
+fn subtrees_in_parts<T: Combine + Send>(
+    n_rows: usize,
+    n_numbers: usize,
+    pass: impl Fn(Range<usize>) -> Option<Subtrees<T>> + Sync,
+) -> Result<Subtrees<T>> {
+    let panels = n_panels(n_rows);
+    let n_threads = n_threads().min((n_numbers / NUMBERS_A_THREAD).clamp(1, panels.max(1)));
     if n_threads == 1 {
-        return pass(rows).ok_or(NO_ROWS);
+        return pass(0..n_rows).ok_or(NO_ROWS);
     }
-    let parts = (0..n_threads).map(|part| {
-        let row = |part: usize| (part * panels / n_threads * PANEL).min(rows.y.len());
-        rows.slice(row(part)..row(part + 1))
-    });
+    let row = |part: usize| (part * panels / n_threads * PANEL).min(n_rows);
+    let parts = (0..n_threads).map(|part| row(part)..row(part + 1));
     let pass = &pass;
     let found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = parts.map(|part| scope.spawn(move || pass(part))).collect();

@@ -44,6 +44,7 @@
 //! ```
 
 mod cluster;
+pub mod design;
 pub mod error;
 pub mod family;
 mod fit;
@@ -63,8 +64,10 @@ pub mod pooled;
 pub mod report;
 pub mod response;
 pub mod solver;
+mod special;
 pub mod stream;
 
+pub use design::{ChunkedDesign, Design, DesignColumns};
 pub use error::Error;
 pub use family::Family;
 pub use inference::{Covariance, Inference, LikelihoodRatio, WeightsKind};
@@ -79,7 +82,7 @@ pub use named::{
 pub use params::{Glm, Solver};
 pub use path::{GlmPath, PathModel, Select};
 pub use pooled::{GroupCoefficients, PooledGlm, PooledModel};
-pub use report::{Report, StopReason};
+pub use report::{ParameterEstimate, Report, StopReason};
 pub use response::{ChunkedResponse, Response};
 pub use solver::{ClassWeight, CvCurve, PathPoint};
 pub use stream::{GlmStream, SeenChunk};

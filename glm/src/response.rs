@@ -146,10 +146,15 @@ impl<'a> Response<'a> {
 
     /// Rows as the kernels want them: one after the other, y a share, exposure in the offset.
     pub(crate) fn rows<'r>(&'r self, x: &'r ArrayView2<'_, f64>) -> Result<LocalRows<'r>> {
-        let n = x.nrows();
         if x.is_empty() {
             return Err(Error::Empty { what: "X" });
         }
+        self.beside(x)
+    }
+
+    /// The same where X may have no columns, as others are beside them.
+    pub(crate) fn beside<'r>(&'r self, x: &'r ArrayView2<'_, f64>) -> Result<LocalRows<'r>> {
+        let n = x.nrows();
         validate::same_length("X", n, "y", self.y.len())?;
         let named = [
             ("sample_weight", &self.sample_weight),

@@ -1,6 +1,6 @@
 //! What a fit has found, for people and for programs, and what is wrong with it by name.
 
-use phalanx_glm::{Family, GlmModel, Link, StopReason};
+use phalanx_glm::{Family, GlmModel, Link, Report, StopReason};
 use serde_json::{Map, Value, json};
 
 use super::{estimator::link_text, inference};
@@ -86,6 +86,7 @@ pub(crate) fn as_json(model: &GlmModel, names: &[String], confidence: f64, secon
         "seconds": seconds,
     });
     add_parameter(&mut answer, model.family());
+    add_estimate(&mut answer, report);
     inference::add_to_json(&mut answer, model, names, confidence);
     answer
 }
@@ -103,6 +104,31 @@ pub(super) fn add_parameter(answer: &mut Value, family: Family) {
         Family::Huber { delta } => answer["delta"] = delta.into(),
         _ => {}
     }
+}
+
+/// What is known of a parameter that was estimated, by its name.
+fn add_estimate(answer: &mut Value, report: &Report) {
+    let Some(estimate) = report.estimate else { return };
+    let name = if matches!(estimate.family, Family::Tweedie { .. }) { "power" } else { "theta" };
+    answer["estimated"] = json!({
+        "parameter": name,
+        "standard_error": estimate.standard_error,
+        "dispersion": estimate.dispersion,
+        "log_likelihood": estimate.log_likelihood,
+        "turns": estimate.n_turns,
+    });
+}
+
+/// A line, ended, of a parameter that was estimated; nothing of one that was not.
+fn estimated(report: &Report) -> String {
+    let Some(estimate) = report.estimate else { return String::new() };
+    let (name, value) = match estimate.family {
+        Family::Tweedie { power } => ("power", power),
+        Family::NegativeBinomial { theta } => ("theta", theta),
+        _ => return String::new(),
+    };
+    let error = estimate.standard_error.map_or_else(String::new, |error| format!(", standard error {}", number(error)));
+    format!("{name} {} by maximum likelihood{error}\n", number(value))
 }
 
 /// `poisson model with sqrt link`.
@@ -132,13 +158,14 @@ pub(crate) fn as_text(model: &GlmModel, names: &[String], confidence: f64, elaps
     format!(
         "{table}\n\n{} of {}, {} of them with no weight\n\
          deviance {} of {}{explained}; objective {}\n\
-         {likelihood}{} in {} ({}); KKT residual {:.1e}",
+         {likelihood}{}{} in {} ({}); KKT residual {:.1e}",
         kind(model.family(), model.link()),
         format_args!("{} and {}", count(report.n_rows, "row"), count(names.len(), "column")),
         coefficients.n_zero(),
         number(report.deviance),
         number(report.null_deviance),
         number(report.objective),
+        estimated(report),
         count(report.n_iter, "step"),
         seconds(elapsed),
         report.stop,

@@ -108,7 +108,7 @@ impl FoldRule {
     }
 
     /// The fold of each row of a panel; none where the column says something else than a fold.
-    fn of(self, panel: Panel<'_>) -> Option<Vec<usize>> {
+    pub(super) fn of(self, panel: Panel<'_>) -> Option<Vec<usize>> {
         let n = panel.y.len();
         if self.n_folds == 0 {
             return Some(vec![0; n]);
@@ -130,7 +130,7 @@ impl FoldRule {
     }
 
     /// The first row whose column of folds holds no fold.
-    fn bad(self, panel: Panel<'_>) -> Option<BadValue> {
+    pub(super) fn bad(self, panel: Panel<'_>) -> Option<BadValue> {
         let folds = panel.folds.filter(|_| self.seed.is_none() && self.of(panel).is_none())?;
         let is_fold = |value: f64| value.fract() == 0. && value >= 0. && value <= self.n_folds as f64;
         let row = folds.iter().position(|&value| !is_fold(value))?;

@@ -6,10 +6,12 @@
 
 mod evaluate;
 mod folds;
+mod mixed;
 mod moments;
 mod null;
 mod quadratic;
 mod scatter;
+mod shape;
 mod summary;
 
 use phalanx_array::panel::{PANEL, n_panels};
@@ -18,11 +20,13 @@ pub use evaluate::Evaluation;
 pub(crate) use evaluate::{Evaluations, add_constants, predict};
 pub(crate) use folds::{ByFold, FoldEvaluations};
 pub use folds::{FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule};
+pub(crate) use mixed::{Entries, Layout, Mixed, MixedEvaluations, MixedMoments, MixedQuadratic, MixedSummary, NO_CODE};
 pub use moments::{BadValue, Moments, Place, Spread};
 pub use null::NullPoint;
 pub(crate) use null::NullPoints;
 pub use quadratic::Quadratic;
 pub use scatter::Scatter;
+pub use shape::{Shape, ShapeAt};
 pub(crate) use summary::{Scores, Subject, Summary};
 
 /// Which panels a pass looks at: one of every so many, or all.

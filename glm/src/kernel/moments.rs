@@ -122,7 +122,7 @@ pub(super) fn moments_panel(loss: Loss, panel: Panel<'_>, p: usize, shares: bool
     let total = sum_of(weights, y.len());
     let means = column_means(x, p, weights, total);
     let mut squares = vec![0.; p];
-    for (i, row) in x.chunks_exact(p).enumerate() {
+    for (i, row) in x.chunks_exact(p.max(1)).enumerate() {
         let w = weights.map_or(1., |weights| weights[i]);
         for ((square, &x), &mean) in squares.iter_mut().zip(row).zip(&means) {
             *square += w * ((x - mean) * (x - mean));
@@ -154,6 +154,9 @@ pub(super) fn moments_panel(loss: Loss, panel: Panel<'_>, p: usize, shares: bool
 #[inline(always)]
 pub(super) fn column_means(x: &[f64], p: usize, weights: Option<&[f64]>, total: f64) -> Vec<f64> {
     let mut means = vec![0.; p];
+    if p == 0 {
+        return means;
+    }
     match weights {
         None => add_rows(x, &mut means),
         Some(weights) => gemv_transposed(x, weights, &mut means),

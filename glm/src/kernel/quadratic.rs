@@ -108,14 +108,8 @@ fn quadratic_panel(
     let (eta, bends) = (&mut eta[..n], &mut bends[..n]);
     gemv(&scratch.design, point, eta);
     add_constants(eta, 0., panel.offset);
-    let weight = |i: usize| panel.weights.map_or(1., |weights| weights[i]);
-    let binomial = loss.family == Family::Binomial;
-    let mut n_saturated = 0;
-    // Under other links than the logit a row's curvature is 0 at means well inside their range too.
-    if binomial && loss.link != Link::Logit {
-        let is_saturated = |mu: f64| mu * (1. - mu) <= SATURATED;
-        n_saturated = (0..n).filter(|&i| weight(i) > 0. && is_saturated(loss.link.mean(eta[i]))).count();
-    }
+    let by_curvature = loss.link == Link::Logit;
+    let mut saturated = if by_curvature { 0 } else { n_saturated(loss, panel.weights, eta, &[]) };
     let found = loss.panel(panel.y, panel.weights, eta, Some((curvature, bends)));
     let mut gradient = vec![0.; q];
     let mut hessian = vec![0.; q * (q + 1) / 2];
@@ -123,15 +117,33 @@ fn quadratic_panel(
         return Quadratic { sum_weights, loss: f64::INFINITY, gradient, hessian, separated: false, n_saturated: 0 };
     }
     gemv_transposed(&scratch.design, eta, &mut gradient);
-    if binomial && loss.link == Link::Logit {
-        n_saturated = (0..n).filter(|&i| weight(i) > 0. && bends[i] <= weight(i) * SATURATED).count();
+    if by_curvature {
+        saturated = n_saturated(loss, panel.weights, &[], bends);
     }
     for (row, bend) in scratch.design.chunks_exact_mut(q).zip(&*bends) {
         let root = bend.sqrt();
         row.iter_mut().for_each(|x| *x *= root);
     }
     add_products(&scratch.design, n, &mut scratch.product, &mut hessian);
-    Quadratic { sum_weights, loss: found.loss, gradient, hessian, separated: found.separated, n_saturated }
+    Quadratic { sum_weights, loss: found.loss, gradient, hessian, separated: found.separated, n_saturated: saturated }
+}
+
+/// Rows of the binomial family whose mean is as good as 0 or 1: by the curvature under the logit. Under other links a
+/// row's curvature is 0 at means well inside their range too, and the linear predictors tell.
+pub(super) fn n_saturated(loss: Loss, weights: Option<&[f64]>, eta: &[f64], bends: &[f64]) -> usize {
+    if loss.family != Family::Binomial {
+        return 0;
+    }
+    let weight = |i: usize| weights.map_or(1., |weights| weights[i]);
+    if loss.link == Link::Logit {
+        return bends
+            .iter()
+            .enumerate()
+            .filter(|(i, bend)| weight(*i) > 0. && **bend <= weight(*i) * SATURATED)
+            .count();
+    }
+    let is_saturated = |mu: f64| mu * (1. - mu) <= SATURATED;
+    eta.iter().enumerate().filter(|(i, eta)| weight(*i) > 0. && is_saturated(loss.link.mean(**eta))).count()
 }
 
 /// `packed = A'A`, the lower triangle row after row, of `n` rows.

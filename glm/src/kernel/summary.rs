@@ -116,28 +116,8 @@ fn summary_panel(subject: &Subject, panel: Panel<'_>, design: &mut Vec<f64>, pro
     means.iter_mut().zip(&*eta).for_each(|(mu, eta)| *mu = loss.link.mean(*eta));
     let found = loss.panel(panel.y, panel.weights, eta, Some((Curvature::Expected, bends)));
     let weight = |i: usize| panel.weights.map_or(1., |weights| weights[i]);
-    let used = || (0..n).filter(|&i| weight(i) > 0.);
-    let pearson = |i: usize| {
-        let r = panel.y[i] - means[i];
-        weight(i) * (r * r / loss.family.variance(means[i]))
-    };
     let packed = q * (q + 1) / 2;
-    let mut summary = Summary {
-        sum_weights: sum_of(panel.weights, n),
-        n_used: used().count(),
-        loss: found.loss,
-        information: vec![0.; packed],
-        pearson: used().map(pearson).sum(),
-        constant: used().map(|i| constant(*loss, panel, i, weight(i))).sum(),
-        log_y: if loss.family.power().is_some_and(|p| p >= 2.) {
-            used().map(|i| weight(i) * panel.y[i].ln()).sum()
-        } else {
-            0.
-        },
-        log_weights: if *precision { used().map(|i| weight(i).ln()).sum() } else { 0. },
-        meat: Vec::new(),
-        groups: BTreeMap::new(),
-    };
+    let mut summary = Summary { information: vec![0.; packed], ..head(*loss, panel, means, found.loss, *precision) };
     let mut scaled = design.clone();
     let scale = |rows: &mut [f64], factor: &dyn Fn(usize) -> f64| {
         for (i, row) in rows.chunks_exact_mut(q).enumerate() {
@@ -161,16 +141,42 @@ fn summary_panel(subject: &Subject, panel: Panel<'_>, design: &mut Vec<f64>, pro
             add_products(&scaled, n, product, &mut summary.meat);
         }
         Scores::Groups => {
-            let groups = panel.groups.unwrap_or_default();
             for (i, row) in design.chunks_exact(q).enumerate().filter(|(i, _)| weight(*i) > 0.) {
-                let key = groups.get(i).copied().unwrap_or_default();
-                // Both zeros are one group.
-                let sums = summary.groups.entry((key + 0.).to_bits()).or_insert_with(|| vec![0.; q]);
+                let sums = summary.groups.entry(group_of(panel, i)).or_insert_with(|| vec![0.; q]);
                 gemv_transposed(row, &eta[i..=i], sums);
             }
         }
     }
     summary
+}
+
+/// What does not hang on the columns.
+pub(super) fn head(loss: Loss, panel: Panel<'_>, means: &[f64], total: f64, precision: bool) -> Summary {
+    let n = panel.y.len();
+    let weight = |i: usize| panel.weights.map_or(1., |weights| weights[i]);
+    let used = || (0..n).filter(|&i| weight(i) > 0.);
+    let pearson = |i: usize| {
+        let r = panel.y[i] - means[i];
+        weight(i) * (r * r / loss.family.variance(means[i]))
+    };
+    let above_0 = loss.family.power().is_some_and(|p| p >= 2.);
+    Summary {
+        sum_weights: sum_of(panel.weights, n),
+        n_used: used().count(),
+        loss: total,
+        information: Vec::new(),
+        pearson: used().map(pearson).sum(),
+        constant: used().map(|i| constant(loss, panel, i, weight(i))).sum(),
+        log_y: if above_0 { used().map(|i| weight(i) * panel.y[i].ln()).sum() } else { 0. },
+        log_weights: if precision { used().map(|i| weight(i).ln()).sum() } else { 0. },
+        meat: Vec::new(),
+        groups: BTreeMap::new(),
+    }
+}
+
+/// The group of a row, as a key; both zeros are one group.
+pub(super) fn group_of(panel: Panel<'_>, row: usize) -> u64 {
+    (panel.groups.unwrap_or_default().get(row).copied().unwrap_or_default() + 0.).to_bits()
 }
 
 /// What a row's log-likelihood has beyond minus its loss, where that does not hang on the dispersion.

@@ -103,6 +103,10 @@ impl Admm {
         Self { phase: Phase::Opening(Opening::new(&spec)), spec, n_blocks }
     }
 
+    pub(super) const fn n_blocks(&self) -> Option<usize> {
+        self.n_blocks
+    }
+
     pub(super) fn spec(&self) -> &Spec {
         &self.spec
     }

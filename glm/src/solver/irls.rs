@@ -106,9 +106,7 @@ impl Irls {
     /// A machine that has asked nothing yet.
     pub fn new(spec: Spec) -> Self {
         let spec = Arc::new(spec);
-        let loss = spec.loss;
-        let least_squares = loss.family == Family::Gaussian && loss.link == Link::Identity;
-        let phase = if least_squares { Phase::Scatter } else { Phase::Opening(Opening::new(&spec)) };
+        let phase = if spec.is_least_squares() { Phase::Scatter } else { Phase::Opening(Opening::new(&spec)) };
         Self { spec, phase }
     }
 
@@ -150,6 +148,12 @@ impl Irls {
             Phase::Model(Box::new(State { x, ..*state }))
         };
         Self { spec, phase }
+    }
+
+    /// A machine that begins where this one ended, of another loss; its null model is this one's.
+    pub(super) fn at_loss(&self, loss: crate::loss::Loss) -> Option<Self> {
+        let Phase::Done(_, state) = &self.phase else { return None };
+        Some(Self::after(self, state.setup.at_loss(loss), false))
     }
 
     /// The last point that was gone to.

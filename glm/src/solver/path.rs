@@ -21,9 +21,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    family::Family,
     kernel::{Evaluation, FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule, Moments, Scatter},
-    link::Link,
 };
 
 /// What path to go.
@@ -141,9 +139,8 @@ struct Problem {
 impl Path {
     /// A machine that has asked nothing yet.
     pub fn new(path: PathSpec) -> Self {
-        let loss = path.spec.loss;
-        let least_squares = loss.family == Family::Gaussian && loss.link == Link::Identity;
-        Self { path: Arc::new(path), phase: if least_squares { Phase::Scatters } else { Phase::Moments } }
+        let phase = if path.spec.is_least_squares() { Phase::Scatters } else { Phase::Moments };
+        Self { path: Arc::new(path), phase }
     }
 
     /// What it was asked for.

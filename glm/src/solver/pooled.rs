@@ -301,14 +301,16 @@ impl GroupProblem {
             };
             found.map_or_else(nothing, phalanx_array::panel::Subtrees::finish)
         };
-        // From the centre, what draws it is nothing; from where it was, the loss is nearly least.
-        let mut x = start.map_or_else(|| self.centre.clone(), <[f64]>::to_vec);
-        let mut here = at(&x);
+        // Its distance from the centre is what is solved for: where much is pooled it is far smaller than the rounding
+        // of the point itself.
+        let zero = || vec![0.; q];
+        let mut away = start.map_or_else(zero, |x| x.iter().zip(&self.centre).map(|(a, b)| a - b).collect());
+        let mut here = at(&self.point(&away));
         if !here.loss.is_finite() && start.is_some() {
-            x.clone_from(&self.centre);
-            here = at(&x);
+            away = zero();
+            here = at(&self.point(&away));
         }
-        let mut slope = self.slope(&x, &here);
+        let mut slope = self.slope(&away, &here);
         for _ in 0..MAX_STEPS {
             let small = 1e-13 * self.unit * here.sum_weights;
             if !here.loss.is_finite() || slope.iter().all(|g| g.abs() <= small) {
@@ -321,43 +323,49 @@ impl GroupProblem {
             };
             let step = Cholesky::new(q, element).solve(&slope);
             let down: f64 = step.iter().zip(&slope).map(|(s, g)| s * g).sum();
-            let before = here.loss + self.drawn(&x);
+            let before = here.loss + self.drawn(&away);
             let (mut share, mut found) = (1., None);
             for _ in 0..MAX_SHORTER {
-                let trial: Vec<f64> = x.iter().zip(&step).map(|(x, s)| x - share * s).collect();
-                let there = at(&trial);
+                let trial: Vec<f64> = away.iter().zip(&step).map(|(d, s)| d - share * s).collect();
+                let there = at(&self.point(&trial));
                 let after = there.loss + self.drawn(&trial);
                 let its_slope = self.slope(&trial, &there);
-                let level = (after - before).abs() <= 1e-9 * before.abs() && largest(&its_slope) < largest(&slope);
-                if after <= before - 1e-4 * share * down || level {
+                let level =
+                    (after - before).abs() <= 1e-9 * before.abs() && largest(&its_slope) < 0.9 * largest(&slope);
+                // Among losses that differ by rounding the slope decides.
+                let clear = down.abs() > 1e-13 * before.abs() && after <= before - 1e-4 * share * down;
+                if clear || level {
                     found = Some((trial, there, its_slope));
+                    break;
+                }
+                if down.abs() <= 1e-13 * before.abs() {
                     break;
                 }
                 share *= 0.5;
             }
             let Some((trial, there, its_slope)) = found else { break };
-            (x, here, slope) = (trial, there, its_slope);
+            (away, here, slope) = (trial, there, its_slope);
         }
-        // The pull and the gradient of the loss are one at the minimum; the smaller of their roundings is taken.
-        let by_pull = self.pooling * largest(&x) <= self.unit * here.sum_weights;
-        let pull = || self.centre.iter().zip(&x).map(|(a, b)| self.pooling * (a - b)).collect();
         GroupSolution {
-            gradient: if by_pull { pull() } else { here.gradient.clone() },
-            drawn: self.drawn(&x),
+            gradient: away.iter().map(|d| -self.pooling * d).collect(),
+            drawn: self.drawn(&away),
             bend: self.envelope(&here.hessian),
             left: slope,
-            point: x,
+            point: self.point(&away),
             loss: here.loss,
         }
     }
 
-    fn drawn(&self, x: &[f64]) -> f64 {
-        0.5 * self.pooling * x.iter().zip(&self.centre).map(|(a, b)| (a - b) * (a - b)).sum::<f64>()
+    fn point(&self, away: &[f64]) -> Vec<f64> {
+        away.iter().zip(&self.centre).map(|(d, c)| c + d).collect()
     }
 
-    fn slope(&self, x: &[f64], found: &Quadratic) -> Vec<f64> {
-        let pull = x.iter().zip(&self.centre).map(|(a, b)| self.pooling * (a - b));
-        found.gradient.iter().zip(pull).map(|(g, p)| g + p).collect()
+    fn drawn(&self, away: &[f64]) -> f64 {
+        0.5 * self.pooling * away.iter().map(|d| d * d).sum::<f64>()
+    }
+
+    fn slope(&self, away: &[f64], found: &Quadratic) -> Vec<f64> {
+        found.gradient.iter().zip(away).map(|(g, d)| g + self.pooling * d).collect()
     }
 
     /// κ(H + κ)⁻¹H, packed: where κ is large it is H, where it is small κ.

@@ -3,7 +3,7 @@
 //! A point in working coordinates is a vector of length n_features + 1: the intercept of the centred columns
 //! first, then the coefficients of the centred and scaled ones.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,7 @@ use crate::{
 /// | `fit_intercept` | true | whether there is an intercept, never penalised | |
 /// | `class_weight` | none | what the weight of a row is multiplied by for its class, of the binomial family | |
 /// | `shares` | false | whether y of the binomial family may be a share of trials | |
+/// | `sparse` | none | the sparse columns of a design, which stay uncentred in working coordinates | columns of X |
 /// | `tol` | 1e-10 | relative optimality violation to stop at | above 0 |
 /// | `max_iter` | 10000 | steps to stop after | 1 or more |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ pub struct Spec {
     pub class_weight: Option<ClassWeight>,
     /// Whether y of the binomial family may be a share of trials.
     pub shares: bool,
+    /// The sparse columns of a design, which stay uncentred in working coordinates; none where X is one dense array.
+    pub sparse: Option<Vec<Range<usize>>>,
     /// Relative optimality violation to stop at.
     pub tol: f64,
     /// Steps to stop after.
@@ -70,7 +73,7 @@ impl ClassWeight {
 /// The centre and scale of each column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Coordinates {
-    /// What is subtracted from each column: its mean, or 0 without an intercept.
+    /// What is subtracted from each column: its mean, or 0 without an intercept and of sparse columns.
     pub(crate) centre: Vec<f64>,
     /// What each column is divided by: its root mean square about the centre; 0 marks a column without spread.
     pub(crate) scale: Vec<f64>,
@@ -115,9 +118,22 @@ impl Default for Spec {
             fit_intercept: true,
             class_weight: None,
             shares: false,
+            sparse: None,
             tol: 1e-10,
             max_iter: 10_000,
         }
+    }
+}
+
+impl Spec {
+    /// Whether a column is centred in working coordinates.
+    fn centres(&self, column: usize) -> bool {
+        self.fit_intercept && !self.sparse.iter().flatten().any(|columns| columns.contains(&column))
+    }
+
+    /// Whether all that is asked follows from the centred cross products of one dense array.
+    pub(super) fn is_least_squares(&self) -> bool {
+        self.sparse.is_none() && self.loss == Loss { family: Family::Gaussian, link: crate::Link::Identity }
     }
 }
 
@@ -190,19 +206,20 @@ impl Setup {
         let centred = spec.fit_intercept;
         let (mut scale, mut deviations) = (Vec::new(), Vec::new());
         for (column, spread) in moments.x.iter().enumerate() {
-            let square = spread.mean_square(total, centred);
+            let square = spread.mean_square(total, spec.centres(column));
             if !square.is_finite() {
                 return Err(Error::Overflow { what: format!("column {column} of X") });
             }
             // Below this the spread is the rounding of the numbers themselves.
-            let flat = square.sqrt() <= 1e-12 * spread.mean.abs();
+            let flat = spread.mean_square(total, centred).sqrt() <= 1e-12 * spread.mean.abs();
             scale.push(if flat { 0. } else { square.sqrt() });
             deviations.push(spread.mean_square(total, true).sqrt());
         }
         if !moments.y.mean_square(total, centred).is_finite() {
             return Err(Error::Overflow { what: "y".into() });
         }
-        let centre = moments.x.iter().map(|spread| if centred { spread.mean } else { 0. }).collect();
+        let centre = |(column, spread): (usize, &Spread)| if spec.centres(column) { spread.mean } else { 0. };
+        let centre = moments.x.iter().enumerate().map(centre).collect();
         let raw_weights: Vec<Weights> =
             deviations.iter().enumerate().map(|(column, &sd)| spec.penalty.weights(column, sd)).collect();
         let coordinates = Coordinates { centre, scale, has_intercept: centred };
@@ -275,6 +292,11 @@ impl Setup {
     /// The same with another relative violation to stop at.
     pub(crate) fn at_tol(&self, tol: f64) -> Self {
         Self { spec: Arc::new(Spec { tol, ..Spec::clone(&self.spec) }), ..self.clone() }
+    }
+
+    /// The same with another loss; what is known of the null model stays.
+    pub(crate) fn at_loss(&self, loss: Loss) -> Self {
+        Self { spec: Arc::new(Spec { loss, ..Spec::clone(&self.spec) }), ..self.clone() }
     }
 
     /// The same with another strength of the penalty.
@@ -410,6 +432,7 @@ impl Setup {
                 condition: None,
                 duality_gap: None,
                 chunks: Vec::new(),
+                estimate: None,
             },
             coef,
             intercept,

@@ -71,7 +71,12 @@ fn the_middle_is_what_scipy_minimises_on_the_bikes_of_each_hour() {
 }
 
 fn data(family: Family) -> (Array2<f64>, Array1<f64>, Array1<f64>) {
-    let noise = |i: usize| ((i * 7919 + 13) % 10_007) as f64 / 5003. - 1.;
+    // A hash, so that no column hangs on another.
+    let noise = |i: usize| {
+        let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        ((mixed ^ (mixed >> 32)) >> 11) as f64 / (1_u64 << 52) as f64 - 1.
+    };
     let n = 9 * PANEL + 50;
     let x = Array2::from_shape_fn((n, 3), |(i, j)| (1. + j as f64) * noise(3 * i + j) + 4. * j as f64);
     let groups: Array1<f64> = (0..n).map(|i| ((i * i) % 5) as f64 * 1.5 - 1.5).collect();
@@ -79,7 +84,7 @@ fn data(family: Family) -> (Array2<f64>, Array1<f64>, Array1<f64>) {
         let own = groups[i] / 4.;
         let eta = 0.3 + own + (0.6 - own) * x[[i, 0]] - 0.2 * (x[[i, 1]] - 4.) + 0.4 * noise(31 * i + 7);
         match family {
-            Family::Binomial => f64::from(eta > noise(17 * i + 3)),
+            Family::Binomial => f64::from(eta > 3. * noise(17 * i + 3)),
             Family::Gaussian => eta,
             _ => eta.exp().round(),
         }

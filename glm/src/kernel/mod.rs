@@ -125,7 +125,7 @@ impl<'a> Rows<'a> {
 
 /// Sum of the weights, 1 for each of `n` rows where there are none.
 #[inline(always)]
-fn sum_of(weights: Option<&[f64]>, n: usize) -> f64 {
+pub(crate) fn sum_of(weights: Option<&[f64]>, n: usize) -> f64 {
     weights.map_or(n as f64, phalanx_array::kernel::inlined::sum)
 }
 

@@ -221,6 +221,13 @@ impl Irls {
     }
 }
 
+/// Panels that tell the second derivatives of all of them; all where they are few.
+pub(super) fn sample(n_rows: usize, n_coordinates: usize) -> Stride {
+    let sample = MIN_SAMPLE.max(n_panels(SAMPLED_PER_COORDINATE * n_coordinates));
+    let panels = n_panels(n_rows);
+    if panels >= WORTH * sample { Stride(panels / sample) } else { Stride::ALL }
+}
+
 impl State {
     fn with(setup: Setup, x: Vec<f64>, counts: Counts) -> Self {
         let size = x.len();
@@ -252,11 +259,7 @@ impl State {
             state.unbounded = true;
             return Phase::Look(state);
         }
-        let sample = MIN_SAMPLE.max(n_panels(SAMPLED_PER_COORDINATE * state.x.len()));
-        let panels = n_panels(state.setup.n_rows);
-        if panels >= WORTH * sample {
-            state.stride = Stride(panels / sample);
-        }
+        state.stride = sample(state.setup.n_rows, state.x.len());
         Phase::Model(state)
     }
 

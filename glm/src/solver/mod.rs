@@ -17,6 +17,7 @@ pub mod block;
 pub mod estimation;
 pub mod gradient;
 pub mod irls;
+pub mod metric;
 mod model;
 mod normal;
 mod opening;
@@ -35,13 +36,14 @@ pub use estimation::Estimation;
 pub(crate) use estimation::POWERS;
 pub use gradient::GradientDescent;
 pub use irls::Irls;
+pub use metric::Metric;
 pub(crate) use model::Cholesky;
 pub(crate) use opening::Opened;
 pub use path::{CvCurve, Path, PathPoint, PathSolution, PathSpec};
 pub(crate) use pooled::{GroupProblem, GroupSolution, PoolAsk, Pooled, PooledSolution};
 pub(crate) use renewal::{Past, Renewal, of_scatter};
-pub use setup::{ClassWeight, Coordinates, Spec};
-pub(crate) use setup::{Counts, Local, Setup};
+pub use setup::{ClassWeight, Coordinates, Local, Spec};
+pub(crate) use setup::{Counts, Setup};
 
 use crate::{error::Error, report::Report};
 pub use crate::{

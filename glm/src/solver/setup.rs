@@ -105,9 +105,11 @@ pub(crate) struct Setup {
 
 /// Loss and gradient of the mean loss, in working coordinates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Local {
-    pub(crate) loss: f64,
-    pub(crate) gradient: Vec<f64>,
+pub struct Local {
+    /// The mean loss.
+    pub loss: f64,
+    /// Its derivatives: by the intercept, then by each coefficient.
+    pub gradient: Vec<f64>,
 }
 
 impl Default for Spec {

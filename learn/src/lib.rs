@@ -14,6 +14,7 @@
 //! - [`preprocess`], [`transformer`], [`pipeline`]: what happens to data before an estimator sees them;
 //! - [`lazy`]: fitted things on chunked arrays and tables;
 //! - [`model_file`]: all that is needed to serve a model, and the proof that it is served right;
+//! - `linfa_bridge`: linfa's estimators as estimators here, by one line;
 //! - [`check`]: what every estimator must keep, as one call in its tests;
 //! - [`dummy`]: the smallest real estimator, to read as an example.
 //!
@@ -38,6 +39,8 @@ pub mod estimator;
 pub mod files;
 pub mod json;
 pub mod lazy;
+#[cfg(feature = "linfa")]
+pub mod linfa_bridge;
 pub mod metrics;
 pub mod model_file;
 pub mod params;

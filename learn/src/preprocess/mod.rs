@@ -4,11 +4,13 @@
 //! numbers.
 
 mod one_hot;
+mod parts;
 mod raw;
 mod scaler;
 mod table;
 
 pub use one_hot::{FittedOneHotEncoder, OneHotEncoder};
+pub use parts::EncodedPart;
 pub use raw::{RawRow, raw_rows};
 pub use scaler::{FittedStandardScaler, StandardScaler};
 pub(crate) use scaler::{Moments, moments};

@@ -4,6 +4,7 @@
 
 use phalanx_array::{ChunkedArray, Schema, Table, TableBlock};
 use phalanx_datasets::{CsvOptions, read_table};
+use phalanx_glm::ChunkedDesign;
 use phalanx_learn::{
     Error as LearnError, Transform,
     preprocess::{EncodedColumn, FittedTableEncoder, Missing, TableEncoder, drop_missing},
@@ -15,6 +16,9 @@ use crate::{
     error::did_you_mean,
     roles::{Roles, Sides, level_numbers},
 };
+
+/// Columns of all categories together above which they are kept as codes.
+const MANY: usize = 50;
 
 /// Rows of the table that golden rows are drawn from.
 const N_SAMPLE: usize = 256;
@@ -78,8 +82,10 @@ pub(crate) enum Selection {
 
 /// Data on the workers, as numbers.
 pub(crate) struct Loaded {
-    /// The design matrix, computed, in chunks of rows.
+    /// The design matrix in chunks of rows, computed unless it is `sparse`.
     pub(crate) x: ChunkedArray,
+    /// The same with categories as codes, where that was allowed and they have many levels.
+    pub(crate) sparse: Option<ChunkedDesign>,
     /// The target, computed, in the same chunks.
     pub(crate) y: ChunkedArray,
     /// What else is known of each row, computed, in the same chunks.
@@ -99,8 +105,9 @@ pub(crate) struct Loaded {
 }
 
 impl Design {
-    /// Indexes the files here, then reads and encodes them on the workers.
-    pub(crate) async fn load(&self, client: &Client) -> Result<Loaded> {
+    /// Indexes the files here, then reads and encodes them on the workers; categories of many levels as codes where
+    /// the estimator can take them.
+    pub(crate) async fn load(&self, client: &Client, takes_codes: bool) -> Result<Loaded> {
         let table = self.table()?;
         let features = self.features(&table)?;
         let table = client.persist(&table).await.map_err(on_cluster)?;
@@ -128,11 +135,16 @@ impl Design {
             level_numbers(&table, &self.target, &levels)?
         };
         let sample = table.slice_rows(0..table.n_rows().min(N_SAMPLE)).map_err(Error::failed)?;
-        let (x, y) = client.persist(&(x, y)).await.map_err(on_cluster)?;
+        let sparse = takes_codes && n_of_categories(&encoder) > MANY;
+        let sparse = sparse.then(|| ChunkedDesign::from_table(&encoder, &table)).transpose().map_err(Error::failed)?;
+        let (x, y) = match sparse {
+            Some(_) => (x, client.persist(&y).await.map_err(on_cluster)?),
+            None => client.persist(&(x, y)).await.map_err(on_cluster)?,
+        };
         self.roles.check_trials(client, (&self.target, &y), &sides).await?;
         let sample = (table.schema().clone(), client.compute(&sample).await.map_err(on_cluster)?);
         let names = encoder.feature_names();
-        Ok(Loaded { x, y, sides, encoder, names, positive, levels, n_dropped, sample })
+        Ok(Loaded { x, sparse, y, sides, encoder, names, positive, levels, n_dropped, sample })
     }
 
     /// The rows that miss nothing that is used.
@@ -255,6 +267,12 @@ impl Design {
             ))),
         }
     }
+}
+
+/// How many columns categories become.
+fn n_of_categories(encoder: &FittedTableEncoder) -> usize {
+    let numbers = encoder.columns().iter().filter(|column| matches!(column, EncodedColumn::Number { .. })).count();
+    encoder.n_features() - numbers
 }
 
 /// What the cluster said: of a failed task its own words, since it is data that fail and not functions.

@@ -35,7 +35,7 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
     }
     let design = design(arguments)?;
     job::on_cluster(&arguments.job, screen, async |client| {
-        let loaded = design.load(client).await?;
+        let loaded = design.load(client, asked.takes_codes()).await?;
         say_dropped(&loaded, screen);
         let glm = asked.for_data(&loaded.encoder, &loaded.levels)?;
         if let (Some(positive), false) = (&loaded.positive, glm.family == Family::Binomial) {
@@ -50,11 +50,19 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
         let start = Instant::now();
         let found = match path {
             None => {
-                let model = glm.fit_on(client, &loaded.x, &response).await.map_err(Error::failed)?;
+                let model = match &loaded.sparse {
+                    Some(x) => glm.fit_on(client, x, &response).await,
+                    None => glm.fit_on(client, &loaded.x, &response).await,
+                };
+                let model = model.map_err(Error::failed)?;
                 Found::One(glm, Box::new(model))
             }
             Some(path) => {
-                let model = path.fit_on(client, &loaded.x, &response).await.map_err(Error::failed)?;
+                let model = match &loaded.sparse {
+                    Some(x) => path.fit_on(client, x, &response).await,
+                    None => path.fit_on(client, &loaded.x, &response).await,
+                };
+                let model = model.map_err(Error::failed)?;
                 Found::Path(path, Box::new(model))
             }
         };

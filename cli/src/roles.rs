@@ -205,7 +205,7 @@ pub(crate) fn level_numbers(table: &Table, name: &str, levels: &[String]) -> Res
 
 /// A column of categories as the numbers of its levels.
 #[task(name = "cli.level_codes")]
-fn level_codes(block: &TableBlock, place: usize, numbers: &Vec<f64>) -> Result<Block, String> {
+fn level_codes(block: &TableBlock, place: usize, numbers: Vec<f64>) -> Result<Block, String> {
     let codes = block.columns().get(place).and_then(Column::codes);
     let codes = codes.ok_or_else(|| format!("column {place} is missing or not categorical"))?;
     let number = |code: &u32| numbers.get(*code as usize).copied();

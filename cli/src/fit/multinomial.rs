@@ -32,7 +32,7 @@ pub(super) fn fit(arguments: &FitGlmArguments, screen: &Screen) -> Result<()> {
     }
     let design = Design { classes: true, ..design(arguments)? };
     job::on_cluster(&arguments.job, screen, async |client| {
-        let loaded = design.load(client).await?;
+        let loaded = design.load(client, false).await?;
         say_dropped(&loaded, screen);
         let estimator = asked.for_data(&loaded)?;
         let response = ChunkedResponse::new(&loaded.y);

@@ -24,8 +24,13 @@ pub const LANES: usize = 8;
 /// ```
 #[inline]
 pub fn dispatch<R>(kernel: impl FnOnce() -> R) -> R {
+    arch().dispatch(kernel)
+}
+
+#[inline]
+fn arch() -> Arch {
     static ARCH: OnceLock<Arch> = OnceLock::new();
-    ARCH.get_or_init(Arch::new).dispatch(kernel)
+    *ARCH.get_or_init(Arch::new)
 }
 
 /// Whether a product and a sum are one instruction and one rounding.
@@ -35,6 +40,19 @@ pub(crate) fn has_fused_multiply_add() -> bool {
     {
         // As for the levels that `dispatch` knows.
         std::arch::is_x86_feature_detected!("fma") && std::arch::is_x86_feature_detected!("avx2")
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
+    {
+        cfg!(target_arch = "aarch64")
+    }
+}
+
+/// Whether [`dispatch`] compiles for 32 vector registers.
+#[inline]
+pub(crate) fn has_many_registers() -> bool {
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    {
+        matches!(arch(), Arch::V4(_))
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
     {

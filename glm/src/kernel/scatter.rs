@@ -82,24 +82,20 @@ impl Rows<'_> {
 pub(super) fn scatter_panel(loss: Loss, panel: Panel<'_>, p: usize, design: &mut Vec<f64>, gram: &mut Gram) -> Scatter {
     let Panel { x, y, weights, offset, .. } = panel;
     let (n, q) = (y.len(), p + 1);
-    design.clear();
-    for (i, row) in x.chunks_exact(p).enumerate() {
-        design.extend_from_slice(row);
-        design.push(y[i] - offset.map_or(0., |offset| offset[i]));
-    }
     let total = sum_of(weights, n);
-    let means = super::moments::column_means(design, q, weights, total);
-    match weights {
-        None => {
-            for row in design.chunks_exact_mut(q) {
-                row.iter_mut().zip(&means).for_each(|(x, mean)| *x -= mean);
-            }
-        }
-        Some(weights) => {
-            for (row, w) in design.chunks_exact_mut(q).zip(weights) {
-                let root = w.sqrt();
-                row.iter_mut().zip(&means).for_each(|(x, mean)| *x = (*x - mean) * root);
-            }
+    let target = |i: usize| y[i] - offset.map_or(0., |offset| offset[i]);
+    let mut means = super::moments::column_means(x, p, weights, total);
+    let sum: f64 = (0..n).map(|i| weights.map_or(1., |weights| weights[i]) * target(i)).sum();
+    means.push(if total > 0. { sum / total } else { 0. });
+    // Written once, about the means: a copy of the rows would cost as much as the products of a few columns.
+    design.resize(n * q, 0.);
+    for (i, (out, row)) in design.chunks_exact_mut(q).zip(x.chunks_exact(p.max(1))).enumerate() {
+        let root = weights.map_or(1., |weights| weights[i].sqrt());
+        let (out, last) = out.split_at_mut(p);
+        last[0] = (target(i) - means[p]) * root;
+        match weights {
+            None => out.iter_mut().zip(row).zip(&means).for_each(|((out, x), mean)| *out = x - mean),
+            Some(_) => out.iter_mut().zip(row).zip(&means).for_each(|((out, x), mean)| *out = (x - mean) * root),
         }
     }
     let mut products = vec![0.; q * (q + 1) / 2];

@@ -14,6 +14,8 @@ use crate::penalty::Weights;
 const COLLINEAR: f64 = 1e-11;
 /// Rounds of descent and factorisation.
 const MAX_ROUNDS: usize = 300;
+/// Coordinates above which descent does more between two factorisations.
+const MANY: usize = 100;
 
 /// A symmetric matrix: the lower triangle, row after row.
 #[derive(Debug, Clone, Copy)]
@@ -266,7 +268,8 @@ impl<'a> Descent<'a> {
         let mut stalled = 0;
         for _ in 0..MAX_ROUNDS {
             self.sweep(|_, _| true);
-            for _ in 0..3 {
+            // A factorisation of many coordinates costs as much as many sweeps, which settle most signs.
+            for _ in 0..if self.z.len() > MANY { 30 } else { 3 } {
                 self.sweep(Self::is_free);
             }
             collinear = self.settle();
@@ -338,7 +341,12 @@ impl<'a> Descent<'a> {
                 self.set(j, value);
             }
             match first {
-                Some((_, j, wall)) => self.set(j, wall),
+                Some((_, j, wall)) => {
+                    self.set(j, wall);
+                    if free.len() > MANY {
+                        return cholesky.collinear.iter().map(|&place| free[place]).collect();
+                    }
+                }
                 None => return cholesky.collinear.iter().map(|&place| free[place]).collect(),
             }
         }

@@ -14,6 +14,7 @@
 
 pub mod admm;
 pub mod block;
+pub mod descent;
 pub mod estimation;
 pub mod gradient;
 pub mod irls;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use admm::Admm;
 pub use block::{BlockProblem, BlockSolution};
+pub use descent::{Descent, Method};
 pub use estimation::Estimation;
 pub(crate) use estimation::POWERS;
 pub use gradient::GradientDescent;
@@ -181,6 +183,8 @@ pub enum Machine {
     Admm(Admm),
     /// Iteratively reweighted least squares.
     Irls(Irls),
+    /// L-BFGS or Newton-CG, by argmin.
+    Descent(Descent),
     /// Another one in turn with the family's own parameter.
     Estimation(Estimation),
 }
@@ -201,6 +205,11 @@ impl Machine {
         Self::Irls(Irls::new(spec))
     }
 
+    /// L-BFGS or Newton-CG, by argmin, for a penalty without kinks or bounds.
+    pub fn descent(spec: Spec, method: Method) -> Self {
+        Self::Descent(Descent::new(spec, method))
+    }
+
     /// The same in turn with the family's own parameter, beginning at the one it has: theta of the negative binomial,
     /// or Tweedie's power.
     pub fn estimating(self) -> Self {
@@ -214,6 +223,7 @@ impl Machine {
             Self::GradientDescent(_) => Self::gradient_descent(spec()),
             Self::Admm(machine) => Self::admm(spec(), machine.n_blocks()),
             Self::Irls(_) => Self::irls(spec()),
+            Self::Descent(machine) => Self::descent(spec(), machine.method()),
             Self::Estimation(machine) => machine.fresh().with_loss(loss).estimating(),
         }
     }
@@ -239,6 +249,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.spec(),
             Self::Admm(machine) => machine.spec(),
             Self::Irls(machine) => machine.spec(),
+            Self::Descent(machine) => machine.spec(),
             Self::Estimation(machine) => machine.spec(),
         }
     }
@@ -249,6 +260,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.ask(),
             Self::Admm(machine) => machine.ask(),
             Self::Irls(machine) => machine.ask(),
+            Self::Descent(machine) => machine.ask(),
             Self::Estimation(machine) => machine.ask(),
         }
     }
@@ -262,6 +274,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.tell(answer),
             Self::Admm(machine) => machine.tell(answer),
             Self::Irls(machine) => machine.tell(answer),
+            Self::Descent(machine) => machine.tell(answer),
             Self::Estimation(machine) => machine.tell(answer),
         }
     }
@@ -313,6 +326,12 @@ impl From<GradientDescent> for Machine {
 impl From<Irls> for Machine {
     fn from(machine: Irls) -> Self {
         Self::Irls(machine)
+    }
+}
+
+impl From<Descent> for Machine {
+    fn from(machine: Descent) -> Self {
+        Self::Descent(machine)
     }
 }
 

@@ -6,7 +6,8 @@
 //! state needs to be kept, the machine is what it was told, and it can be saved between any two questions. A replay
 //! is vectors of a hundred answers at the most, which is little beside a pass over the rows; then argmin begins anew
 //! from the best point. Newton's method remembers nothing from step to step, so of it one step is replayed, and each
-//! begins at cost 0: late in a fit the steps lower the objective by less than its own rounding.
+//! begins at cost 0, with a gradient of the same norm: late in a fit the steps lower the objective by less than its own
+//! rounding.
 //!
 //! L-BFGS asks for loss and gradient alone, after a first look at the second derivatives (of a sample of the rows where
 //! they are many, of none beyond 500 columns): in coordinates in which those are the identity it needs few steps.
@@ -55,9 +56,10 @@ const VISIBLE: f64 = 1e-7;
 const PROPORTION: f64 = 1e3;
 /// The most columns of which L-BFGS looks at second derivatives.
 const MAX_METRIC_COLUMNS: usize = 500;
-/// The norm of the first gradient that argmin's Newton-CG is shown: its conjugate gradients stop at the root of a
-/// gradient's norm times that norm, so at a tenth of it in the first step and at ever less in later ones.
-const FIRST_NORM: f64 = 0.01;
+/// The norm of the gradient that argmin's Newton-CG is shown at the start of each step. Its conjugate gradients stop
+/// where the square of their residual's norm is half of a gradient's norm that is this large: at 0.07 % of it. Of small
+/// gradients they would stop at once, since argmin compares the square.
+const NEWTON_NORM: f64 = 1e6;
 
 /// Which of argmin's solvers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -291,7 +293,7 @@ impl State {
         let mut gradient = self.metric.whiten(gradient);
         if self.log.is_empty() {
             let norm = dot(&gradient, &gradient).sqrt();
-            let shown = if self.method == Method::NewtonCg { FIRST_NORM } else { 1. };
+            let shown = if self.method == Method::NewtonCg { NEWTON_NORM } else { 1. };
             self.length = if norm > 0. { norm / shown } else { 1. };
         }
         gradient.iter_mut().for_each(|g| *g /= self.length);
@@ -361,8 +363,17 @@ impl State {
                 return self.done(StopReason::Precision);
             }
             let first = self.log.swap_remove(next);
-            self.log = vec![Entry { cost: 0., ..first }];
+            self.anew(first);
         }
+    }
+
+    /// Makes a point argmin's origin, its gradient the unit.
+    fn anew(&mut self, first: Entry) {
+        self.log.clear();
+        self.origin.clone_from(&first.point);
+        let at = vec![0.; first.point.len()];
+        let first = self.known(&at, &first.point, first.local, first.hessian);
+        self.log.extend(first);
     }
 
     fn best(&self, by: impl Fn(&Entry) -> f64) -> usize {

@@ -165,10 +165,9 @@ pub struct FitGlmArguments {
     /// Coefficients and bounds are in the data's units either way.
     #[arg(long)]
     pub standardize: bool,
-    /// How to find the coefficients: irls, gradient_descent, admm, lbfgs or newton_cg; auto chooses irls
-    /// up to 2,000 columns
+    /// How to find the coefficients; auto chooses irls up to 2,000 columns
     ///
-    /// lbfgs and newton_cg are for penalties without an L1 share, and without bounds.
+    /// One of auto, irls, gradient_descent and admm; without an L1 share and bounds also lbfgs and newton_cg.
     #[arg(long, value_name = "SOLVER", default_value = "auto")]
     pub solver: String,
     /// The columns to learn from [default: all but the target and those that say something of rows]

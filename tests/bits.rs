@@ -81,9 +81,11 @@ async fn models_have_the_same_bits_in_memory_and_for_any_chunks_and_workers() {
     for cluster in &clusters {
         clients.push(cluster.client().await.unwrap());
     }
-    for solver in [Solver::Irls, Solver::GradientDescent, Solver::Admm] {
+    for solver in [Solver::Irls, Solver::GradientDescent, Solver::Admm, Solver::Lbfgs, Solver::NewtonCg] {
+        // L-BFGS and Newton-CG are for penalties without L1.
+        let share = if matches!(solver, Solver::Lbfgs | Solver::NewtonCg) { 0. } else { 1. };
         let problem = make_regression(N_ROWS, 4).noise(1.).seed(3);
-        let gaussian = LinearRegression::new().alpha(0.1).l1_ratio(0.5).solver(solver);
+        let gaussian = LinearRegression::new().alpha(0.1).l1_ratio(0.5 * share).solver(solver);
         let here = problem.in_memory().unwrap();
         let expected = seen(&gaussian.fit(&here.x, &here.y).unwrap());
         for n_panels in CHUNKS {
@@ -94,7 +96,7 @@ async fn models_have_the_same_bits_in_memory_and_for_any_chunks_and_workers() {
             }
         }
         // The other families by one layout each: their kernels differ, their way through the cluster does not.
-        let binomial = LogisticRegression::new().alpha(0.01).l1_ratio(1.).solver(solver);
+        let binomial = LogisticRegression::new().alpha(0.01).l1_ratio(share).solver(solver);
         let problem = make_classification(N_ROWS, 4).seed(3);
         let (here, there) = (problem.in_memory().unwrap(), problem.chunks(3 * PANEL).unwrap());
         let model = binomial.fit_on(&clients[2], &there.x, &there.y).await.unwrap();

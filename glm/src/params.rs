@@ -18,7 +18,7 @@ use crate::{
     model::GlmModel,
     penalty::Penalty,
     response::{ChunkedResponse, Response},
-    solver::{ClassWeight, Machine, POWERS, Spec},
+    solver::{ClassWeight, Machine, Method, POWERS, Spec},
 };
 
 /// How the optimum is found. All find the same one.
@@ -36,6 +36,12 @@ pub enum Solver {
     GradientDescent,
     /// Consensus ADMM over blocks of rows: fewer rounds over the network, more work in each.
     Admm,
+    /// Limited-memory BFGS by argmin, without L1 and bounds: each pass asks for loss and gradient, after one look at
+    /// the second derivatives of a sample of the rows where the columns are 500 or fewer.
+    Lbfgs,
+    /// Newton's method with conjugate gradients by argmin, without L1 and bounds, up to 2,000 columns: each pass asks
+    /// for the second derivatives too.
+    NewtonCg,
 }
 
 /// The most columns whose matrix of products is quick to make and to factorise.
@@ -334,7 +340,7 @@ estimator! {
     /// | `covariance` | `nonrobust` | how standard errors are estimated, without a penalty | a [`Covariance`] |
     /// | `weights_kind` | `frequency` | what a weight means for standard errors | a [`WeightsKind`] |
     /// | `quasi` | false | whether to estimate the dispersion where the family has it 1 | true, false |
-    /// | `solver` | `auto` | how the optimum is found | `auto`, `irls`, `gradient_descent`, `admm` |
+    /// | `solver` | `auto` | how the optimum is found | `auto`, `irls`, `gradient_descent`, `admm`, and without L1 and bounds `lbfgs`, `newton_cg` |
     /// | `fit_intercept` | true | whether there is an intercept | true, false |
     /// | `tol` | 1e-10 | stop when [`kkt_relative`](crate::Report::kkt_relative) is this or less | above 0, below 1 |
     /// | `max_iter` | 10000 | steps to stop after | 1 or more |
@@ -418,6 +424,7 @@ impl Glm {
             return Err(Error::parameter("link", loss.link, expected));
         }
         self.check_estimate()?;
+        self.check_smooth(n_features)?;
         self.check_quantile()?;
         if shares && loss.family != Family::Binomial {
             return Err(Error::parameter("trials", "given", format!("none for the {} family", loss.family.name())));
@@ -464,6 +471,8 @@ impl Glm {
             Solver::Irls => (Machine::irls(spec), "irls, as asked".into()),
             Solver::GradientDescent => (Machine::gradient_descent(spec), "gradient_descent, as asked".into()),
             Solver::Admm => (Machine::admm(spec, self.n_blocks), "admm, as asked".into()),
+            Solver::Lbfgs => (Machine::descent(spec, Method::Lbfgs), "lbfgs, as asked".into()),
+            Solver::NewtonCg => (Machine::descent(spec, Method::NewtonCg), "newton_cg, as asked".into()),
             Solver::Auto if few => (
                 Machine::irls(spec),
                 format!("irls: products of {n_features} columns are quick, as of up to {MAX_IRLS_COLUMNS}"),
@@ -474,6 +483,26 @@ impl Glm {
             }
         };
         Ok((if self.estimate_parameter { machine.estimating() } else { machine }, why))
+    }
+
+    /// Refuses for argmin's solvers what has kinks or ends.
+    fn check_smooth(&self, n_features: usize) -> Result<()> {
+        let name = match self.solver {
+            Solver::Lbfgs => "lbfgs",
+            Solver::NewtonCg => "newton_cg",
+            _ => return Ok(()),
+        };
+        let refuse = |expected: &str| Err(Error::parameter("solver", name, expected));
+        if self.alpha > 0. && self.l1_ratio > 0. {
+            return refuse("irls, gradient_descent or admm for a penalty with an L1 share");
+        }
+        if self.lower.iter().chain(&self.upper).any(Option::is_some) {
+            return refuse("irls, gradient_descent or admm for bounded coefficients");
+        }
+        if self.solver == Solver::NewtonCg && n_features > MAX_IRLS_COLUMNS {
+            return refuse("lbfgs or gradient_descent for more than 2000 columns");
+        }
+        Ok(())
     }
 
     /// Refuses for quantiles what needs second derivatives or a likelihood.
@@ -494,6 +523,8 @@ impl Glm {
             (_, Family::Quantile { .. }, Solver::Irls) => refuse("solver", "irls", "auto"),
             (_, Family::Quantile { .. }, Solver::GradientDescent) => refuse("solver", "gradient_descent", "auto"),
             (_, Family::Quantile { .. }, Solver::Admm) => refuse("solver", "admm", "auto"),
+            (_, Family::Quantile { .. }, Solver::Lbfgs) => refuse("solver", "lbfgs", "auto"),
+            (_, Family::Quantile { .. }, Solver::NewtonCg) => refuse("solver", "newton_cg", "auto"),
             _ => Ok(()),
         }
     }

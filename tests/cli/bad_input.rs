@@ -138,8 +138,13 @@ fn a_parameter_out_of_its_range() {
     assert_eq!(place.fit(RIDES, &["--l1-ratio", "1.5"]), because(2, "l1_ratio is 1.5, expected 0 to 1"));
     assert_eq!(
         place.fit(RIDES, &["--solver", "newton"]),
-        because(2, "solver is \"newton\", expected one of `auto`, `irls`, `gradient_descent`, `admm`")
+        because(
+            2,
+            "solver is \"newton\", expected one of `auto`, `irls`, `gradient_descent`, `admm`, `lbfgs`, `newton_cg`"
+        )
     );
+    let kinks = "solver is lbfgs, expected irls, gradient_descent or admm for a penalty with an L1 share";
+    assert_eq!(place.fit(RIDES, &["--solver", "lbfgs", "--alpha", "0.1", "--l1-ratio", "0.5"]), because(2, kinks));
     assert_eq!(place.sweep("[0.1, 1]", "[0.1, -1]"), because(2, "DIR/sweep.yaml:7: alpha is -1, expected 0 or more"));
     assert_eq!(
         place.sweep("[0.1, 1]", "[0.1, much]"),

@@ -216,7 +216,7 @@ fn every_family_and_link_can_be_asked_for() {
     // A power of -1 is the inverse by another name.
     let inverse = fit("y", &["--family", "gamma", "--link", "inverse"]);
     assert_near(&fit("y", &["--family", "gamma", "--link", "power:-1"]), &inverse);
-    for solver in ["irls", "gradient_descent", "admm"] {
+    for solver in ["irls", "gradient_descent", "admm", "lbfgs", "newton_cg"] {
         let answer = fit("y", &["--family", "gamma", "--alpha", "0.01", "--solver", solver]);
         assert_eq!(answer["solver"], json!(format!("{solver}, as asked")));
         assert!((coefficients(&answer)["x"] - 0.110).abs() < 0.01, "{answer}");
@@ -235,6 +235,8 @@ fn every_family_and_link_can_be_asked_for() {
         "x",
     ]);
     assert!(printed.contains("binomial model with cloglog link of 40 rows and 1 column"), "{printed}");
+    let chosen = "solver irls: products of 1 columns are quick, as of up to 2000";
+    assert!(printed.contains(chosen), "{printed}");
 }
 
 #[test]

@@ -172,7 +172,9 @@ pub struct FitGlmArguments {
     #[arg(long)]
     pub standardize: bool,
     /// How to find the coefficients; auto chooses irls up to 2,000 columns
-    #[arg(long, value_name = "auto|irls|gradient_descent|admm", default_value = "auto")]
+    ///
+    /// One of auto, irls, gradient_descent and admm; without an L1 share and bounds also lbfgs and newton_cg.
+    #[arg(long, value_name = "SOLVER", default_value = "auto")]
     pub solver: String,
     /// The columns to learn from [default: all but the target and those that say something of rows]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', conflicts_with = "drop")]

@@ -131,7 +131,7 @@ impl Asked {
 
     /// Whether the solver takes categories as codes.
     pub(crate) const fn takes_codes(&self) -> bool {
-        matches!(self.glm.solver, Solver::Auto | Solver::Irls | Solver::GradientDescent)
+        !matches!(self.glm.solver, Solver::Admm)
     }
 
     /// The path through the strengths of a model's penalty, where one was asked for.

@@ -165,7 +165,8 @@ pub(crate) fn as_text(model: &GlmModel, names: &[String], confidence: f64, elaps
     format!(
         "{table}\n\n{} of {}, {} of them with no weight\n\
          deviance {} of {}{explained}; objective {}\n\
-         {likelihood}{}{} in {} ({}); KKT residual {:.1e}",
+         {likelihood}{}{} in {} ({}); KKT residual {:.1e}\n\
+         solver {}",
         kind(model.family(), model.link()),
         format_args!("{} and {}", count(report.n_rows, "row"), count(names.len(), "column")),
         coefficients.n_zero(),
@@ -177,5 +178,6 @@ pub(crate) fn as_text(model: &GlmModel, names: &[String], confidence: f64, elaps
         seconds(elapsed),
         report.stop,
         report.kkt_residual,
+        report.solver,
     )
 }

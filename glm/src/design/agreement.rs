@@ -98,6 +98,10 @@ fn fits_are_those_of_the_dense_array() {
             };
             both(&glm, false, "plain");
             both(&glm.clone().solver(Solver::GradientDescent), true, "gradient descent");
+            if l1_ratio == 0. {
+                both(&glm.clone().solver(Solver::Lbfgs), true, "lbfgs");
+                both(&glm.clone().solver(Solver::NewtonCg), true, "newton_cg");
+            }
             both(&glm.clone().fit_intercept(false), true, "no intercept");
             both(&Glm { standardize: true, lower: vec![Some(-0.05); x.n_features()], ..glm }, true, "bounded");
         }
@@ -167,6 +171,8 @@ fn any_chunks_give_the_bits_of_memory() {
         (Family::Gaussian, Solver::Irls, Covariance::Clustered),
         (Family::Binomial, Solver::GradientDescent, Covariance::Nonrobust),
         (Family::Poisson, Solver::Auto, Covariance::Hc1),
+        (Family::Gamma, Solver::Lbfgs, Covariance::Nonrobust),
+        (Family::Binomial, Solver::NewtonCg, Covariance::Nonrobust),
     ] {
         let y = target(&x, family);
         let glm = Glm { covariance, ..Glm::new(family).solver(solver) };
@@ -218,7 +224,7 @@ fn what_a_design_cannot_do_is_refused() {
     let glm = Glm::new(Family::Binomial).alpha(0.1);
     assert_eq!(
         message(glm.clone().solver(Solver::Admm).fit(&x, &y)),
-        "solver is admm, expected irls or gradient_descent for a design; other solvers take one dense array"
+        "solver is admm, expected irls, gradient_descent, lbfgs or newton_cg for a design; admm takes one dense array"
     );
     assert!(message(glm.fit(&Design::new(), &y)).contains("X is empty"));
     assert!(message(glm.fit(&x.rows(0..0), &Array1::zeros(0))).contains("X is empty"));

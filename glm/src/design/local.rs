@@ -11,7 +11,7 @@ use crate::{
     params::{Glm, MAX_IRLS_COLUMNS, Solver},
     path::GlmPath,
     response::{LocalRows, Response},
-    solver::{Answer, Ask, Machine, Moments, Path, PathSolution, PathSpec, Spec},
+    solver::{Answer, Ask, Machine, Method, Moments, Path, PathSolution, PathSpec, Spec},
 };
 
 /// The most columns whose pairs are numbered.
@@ -30,6 +30,8 @@ pub(super) fn machine(glm: &Glm, columns: &DesignColumns, shares: bool) -> Resul
         }
         Solver::Irls => (Machine::irls(spec), why),
         Solver::GradientDescent => (Machine::gradient_descent(spec), why),
+        Solver::Lbfgs => (Machine::descent(spec, Method::Lbfgs), why),
+        Solver::NewtonCg => (Machine::descent(spec, Method::NewtonCg), why),
         Solver::Auto if few => {
             (Machine::irls(spec), format!("irls: products of {p} columns are quick, as of up to {MAX_IRLS_COLUMNS}"))
         }
@@ -39,7 +41,7 @@ pub(super) fn machine(glm: &Glm, columns: &DesignColumns, shares: bool) -> Resul
         }
         solver => {
             let name = serde_json::to_value(solver).ok().and_then(|name| name.as_str().map(str::to_owned));
-            let expected = "irls or gradient_descent for a design; other solvers take one dense array";
+            let expected = "irls, gradient_descent, lbfgs or newton_cg for a design; admm takes one dense array";
             return Err(Error::parameter("solver", name.unwrap_or_default(), expected));
         }
     })

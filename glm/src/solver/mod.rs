@@ -14,6 +14,7 @@
 
 pub mod admm;
 pub mod block;
+pub mod descent;
 pub mod estimation;
 pub mod gradient;
 mod interior;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use admm::Admm;
 pub use block::{BlockProblem, BlockSolution};
+pub use descent::{Descent, Method};
 pub use estimation::Estimation;
 pub(crate) use estimation::POWERS;
 pub use gradient::GradientDescent;
@@ -188,6 +190,8 @@ pub enum Machine {
     Admm(Admm),
     /// Iteratively reweighted least squares.
     Irls(Irls),
+    /// L-BFGS or Newton-CG, by argmin.
+    Descent(Descent),
     /// Newton's method on a smoothed loss, then an interior point over the nearest rows, for quantiles.
     Smoothing(Smoothing),
     /// Another one in turn with the family's own parameter.
@@ -210,6 +214,11 @@ impl Machine {
         Self::Irls(Irls::new(spec))
     }
 
+    /// L-BFGS or Newton-CG, by argmin, for a penalty without kinks or bounds.
+    pub fn descent(spec: Spec, method: Method) -> Self {
+        Self::Descent(Descent::new(spec, method))
+    }
+
     /// Quantile regression by smoothing.
     pub fn smoothing(spec: Spec) -> Self {
         Self::Smoothing(Smoothing::new(spec))
@@ -228,6 +237,7 @@ impl Machine {
             Self::GradientDescent(_) => Self::gradient_descent(spec()),
             Self::Admm(machine) => Self::admm(spec(), machine.n_blocks()),
             Self::Irls(_) => Self::irls(spec()),
+            Self::Descent(machine) => Self::descent(spec(), machine.method()),
             Self::Smoothing(_) => Self::smoothing(spec()),
             Self::Estimation(machine) => machine.fresh().with_loss(loss).estimating(),
         }
@@ -254,6 +264,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.spec(),
             Self::Admm(machine) => machine.spec(),
             Self::Irls(machine) => machine.spec(),
+            Self::Descent(machine) => machine.spec(),
             Self::Smoothing(machine) => machine.spec(),
             Self::Estimation(machine) => machine.spec(),
         }
@@ -265,6 +276,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.ask(),
             Self::Admm(machine) => machine.ask(),
             Self::Irls(machine) => machine.ask(),
+            Self::Descent(machine) => machine.ask(),
             Self::Smoothing(machine) => machine.ask(),
             Self::Estimation(machine) => machine.ask(),
         }
@@ -279,6 +291,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.tell(answer),
             Self::Admm(machine) => machine.tell(answer),
             Self::Irls(machine) => machine.tell(answer),
+            Self::Descent(machine) => machine.tell(answer),
             Self::Smoothing(machine) => machine.tell(answer),
             Self::Estimation(machine) => machine.tell(answer),
         }
@@ -333,6 +346,12 @@ impl From<GradientDescent> for Machine {
 impl From<Irls> for Machine {
     fn from(machine: Irls) -> Self {
         Self::Irls(machine)
+    }
+}
+
+impl From<Descent> for Machine {
+    fn from(machine: Descent) -> Self {
+        Self::Descent(machine)
     }
 }
 

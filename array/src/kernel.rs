@@ -6,6 +6,7 @@
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 
+pub use crate::gram::Gram;
 use crate::simd::dispatch;
 
 /// Sum of products, for slices of one length.

@@ -14,6 +14,7 @@ mod chunked;
 pub mod chunks;
 mod elementwise;
 pub mod error;
+mod gram;
 pub mod kernel;
 pub mod panel;
 mod partial;

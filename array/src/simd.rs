@@ -28,6 +28,33 @@ pub fn dispatch<R>(kernel: impl FnOnce() -> R) -> R {
     ARCH.get_or_init(Arch::new).dispatch(kernel)
 }
 
+/// Whether a product and a sum are one instruction and one rounding.
+#[inline]
+pub(crate) fn has_fused_multiply_add() -> bool {
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    {
+        // As for the levels that `dispatch` knows.
+        std::arch::is_x86_feature_detected!("fma") && std::arch::is_x86_feature_detected!("avx2")
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
+    {
+        cfg!(target_arch = "aarch64")
+    }
+}
+
+/// Whether there are 32 vector registers.
+#[inline]
+pub(crate) fn has_many_registers() -> bool {
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    {
+        std::arch::is_x86_feature_detected!("avx512f")
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
+    {
+        false
+    }
+}
+
 /// The level of vector instructions in use. Programs on the same level give the same bits.
 ///
 /// ```

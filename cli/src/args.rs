@@ -10,7 +10,7 @@ use phalanx_runtime::MemoryLimit;
 
 mod fit;
 
-pub use fit::{FitCommand, FitGlmArguments, PredictArguments};
+pub use fit::{FitCommand, FitGlmArguments, OwnParameter, PredictArguments};
 
 const STYLES: Styles = Styles::plain();
 

@@ -23,7 +23,7 @@ use crate::{
     response::ChunkedResponse,
     solver::{
         Answer, Ask, BlockProblem, BlockSolution, FoldQuadratic, FoldRule, Loss, Machine, Moments, Path, PathSolution,
-        Quadratic, Scatter, Spec,
+        Quadratic, Scatter, Shape, ShapeAt, Spec,
     },
 };
 
@@ -142,6 +142,7 @@ impl Driven {
                 let about = About { loss, coordinates, point, curvature, stride };
                 Answer::Quadratic(cluster.compute(&data.quadratic(about)?).await?.finish())
             }
+            Ask::Shape(at) => Answer::Shape(cluster.compute(&data.shape(at)?).await?.finish()),
             Ask::MomentsByFold { rule } => {
                 let found = cluster.compute(&data.moments_by_fold(loss, spec.shares, rule)?).await?.finish().0;
                 checked(found.iter().find_map(|fold| fold.bad), spec)?;
@@ -346,6 +347,14 @@ impl Chunked {
         self.pass(
             |x, columns, panel, extras| tasks::quadratic::delayed(x, columns, panel, extras, &about),
             tasks::merge_quadratic::delayed,
+        )
+    }
+
+    fn shape(&self, at: ShapeAt) -> Result<Delayed<Subtrees<Shape>>> {
+        let at = Delayed::value(at);
+        self.pass(
+            |x, columns, panel, extras| tasks::shape::delayed(x, columns, panel, extras, &at),
+            tasks::merge_shape::delayed,
         )
     }
 

@@ -62,6 +62,14 @@ pub enum Error {
         /// The linear predictor.
         intercept: f64,
     },
+    /// The likelihood has no maximum by the family's own parameter.
+    #[error("{parameter} has no estimate: {why}")]
+    NoEstimate {
+        /// `theta` or `power`.
+        parameter: &'static str,
+        /// Where the likelihood leads.
+        why: &'static str,
+    },
     /// The library that solves ADMM's blocks gave up.
     #[error("the rows {start}..{end} could not be solved: {message}")]
     Block {

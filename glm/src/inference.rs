@@ -69,7 +69,7 @@ pub struct Inference {
     pub pearson_chi2: f64,
     /// ln of the likelihood; none for quasi and Tweedie families and Huber's loss, which have none.
     pub log_likelihood: Option<f64>,
-    /// Akaike's criterion, 2 k - 2 log-likelihood, k counting an estimated dispersion, as R does.
+    /// Akaike's criterion, 2 k - 2 log-likelihood, k counting an estimated dispersion, as R does, and an estimated theta, as its `glm.nb`.
     pub aic: Option<f64>,
     /// Schwarz's criterion, k ln n - 2 log-likelihood.
     pub bic: Option<f64>,
@@ -96,6 +96,8 @@ pub(crate) struct Wanted {
     pub(crate) kind: Covariance,
     pub(crate) weights: WeightsKind,
     pub(crate) quasi: bool,
+    /// Whether the family's own parameter was estimated too.
+    pub(crate) with_parameter: bool,
 }
 
 impl Wanted {
@@ -159,7 +161,8 @@ impl Inference {
         let covariance = to_raw(&working, &kept, coordinates);
         let log_likelihood =
             if wanted.quasi { None } else { log_likelihood(loss.family, summary, wanted.weights, n, deviance) };
-        let parameters = rank as f64 + f64::from(!loss.family.has_unit_dispersion());
+        let others = usize::from(!loss.family.has_unit_dispersion()) + usize::from(wanted.with_parameter);
+        let parameters = (rank + others) as f64;
         let null = match loss.family {
             Family::Gaussian => Some(-0.5 * n * ((2. * std::f64::consts::PI * null_deviance / n).ln() + 1.)),
             family if family.has_unit_dispersion() => log_likelihood.map(|ll| ll - 0.5 * (null_deviance - deviance)),

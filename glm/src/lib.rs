@@ -61,6 +61,7 @@ mod penalty;
 pub mod report;
 pub mod response;
 pub mod solver;
+mod special;
 
 pub use design::{ChunkedDesign, Design, DesignColumns};
 pub use error::Error;
@@ -76,6 +77,6 @@ pub use named::{
 };
 pub use params::{Glm, Solver};
 pub use path::{GlmPath, PathModel, Select};
-pub use report::{Report, StopReason};
+pub use report::{ParameterEstimate, Report, StopReason};
 pub use response::{ChunkedResponse, Response};
 pub use solver::{ClassWeight, CvCurve, PathPoint};

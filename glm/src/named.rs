@@ -117,6 +117,8 @@ estimator! {
     TweedieRegression {
         /// Sets the power of the mean that the variance is: 0 or less, or 1 or more; 1.5 by default.
         power: f64 = 1.5,
+        /// Sets whether the power is estimated by maximum likelihood, between 1.01 and 1.99; `power` is where that begins.
+        estimate_power: bool = false,
     }
 }
 
@@ -139,6 +141,8 @@ estimator! {
     NegativeBinomialRegression {
         /// Sets theta, above 0: the variance is mu + mu²/theta; 1 by default.
         theta: f64 = 1.,
+        /// Sets whether theta is estimated by maximum likelihood, as R's `glm.nb` does; `theta` is where that begins.
+        estimate_theta: bool = false,
     }
 }
 
@@ -185,7 +189,7 @@ estimator! {
 }
 
 macro_rules! named_family {
-    ($name:ident $(, $extra:ident)? => $family:expr) => {
+    ($name:ident $(, $extra:ident)* => $family:expr $(, $estimate:expr)?) => {
         impl $name {
             /// The default parameters.
             pub fn new() -> Self {
@@ -196,7 +200,7 @@ macro_rules! named_family {
         impl From<$name> for Glm {
             fn from(named: $name) -> Self {
                 let $name {
-                    $($extra,)?
+                    $($extra,)*
                     alpha,
                     l1_ratio,
                     penalty_factor,
@@ -216,6 +220,7 @@ macro_rules! named_family {
                 Self {
                     family: $family,
                     link: None,
+                    estimate_parameter: false $(|| $estimate)?,
                     alpha,
                     l1_ratio,
                     penalty_factor,
@@ -241,7 +246,7 @@ named_family!(LinearRegression => Family::Gaussian);
 named_family!(LogisticRegression => Family::Binomial);
 named_family!(PoissonRegression => Family::Poisson);
 named_family!(GammaRegression => Family::Gamma);
-named_family!(TweedieRegression, power => Family::Tweedie { power });
-named_family!(NegativeBinomialRegression, theta => Family::NegativeBinomial { theta });
+named_family!(TweedieRegression, power, estimate_power => Family::Tweedie { power }, estimate_power);
+named_family!(NegativeBinomialRegression, theta, estimate_theta => Family::NegativeBinomial { theta }, estimate_theta);
 named_family!(InverseGaussianRegression => Family::InverseGaussian);
 named_family!(HuberRegression, delta => Family::Huber { delta });

@@ -18,7 +18,7 @@ use crate::{
     model::GlmModel,
     penalty::Penalty,
     response::{ChunkedResponse, Response},
-    solver::{ClassWeight, Machine, Spec},
+    solver::{ClassWeight, Machine, POWERS, Spec},
 };
 
 /// How the optimum is found. All find the same one.
@@ -323,6 +323,7 @@ estimator! {
     /// |---|---|---|---|
     /// | `family` | `gaussian` | distribution of y | a [`Family`] |
     /// | `link` | the family's | how the mean hangs on the linear predictor | a [`Link`] |
+    /// | `estimate_parameter` | false | whether theta of the negative binomial, or Tweedie's power between 1.01 and 1.99, is estimated by maximum likelihood; the family's is where that begins | true, false |
     /// | `alpha` | 0 | strength of the penalty | 0 or more |
     /// | `l1_ratio` | 0 | its L1 share: 0 ridge, 1 lasso | 0 to 1 |
     /// | `penalty_factor` | 1 each | multiplies a column's penalty; 0 leaves it free | 0 or more, one a column |
@@ -366,6 +367,8 @@ estimator! {
         family: Family = Family::Gaussian,
         /// Sets how the mean hangs on the linear predictor; none for the family's default.
         link: Option<Link> = None,
+        /// Sets whether the family's own parameter is estimated, from the family's on; false by default.
+        estimate_parameter: bool = false,
     }
 }
 
@@ -410,6 +413,7 @@ impl Glm {
             };
             return Err(Error::parameter("link", loss.link, expected));
         }
+        self.check_estimate()?;
         if shares && loss.family != Family::Binomial {
             return Err(Error::parameter("trials", "given", format!("none for the {} family", loss.family.name())));
         }
@@ -447,7 +451,7 @@ impl Glm {
             max_iter: self.max_iter,
         };
         let few = n_features <= MAX_IRLS_COLUMNS;
-        Ok(match self.solver {
+        let (machine, why) = match self.solver {
             Solver::Irls => (Machine::irls(spec), "irls, as asked".into()),
             Solver::GradientDescent => (Machine::gradient_descent(spec), "gradient_descent, as asked".into()),
             Solver::Admm => (Machine::admm(spec, self.n_blocks), "admm, as asked".into()),
@@ -459,7 +463,26 @@ impl Glm {
                 let why = format!("gradient_descent: {n_features} columns, too many to multiply each with each");
                 (Machine::gradient_descent(spec), why)
             }
-        })
+        };
+        Ok((if self.estimate_parameter { machine.estimating() } else { machine }, why))
+    }
+
+    /// Checks whether the family has a parameter to estimate.
+    fn check_estimate(&self) -> Result<()> {
+        let [low, high] = POWERS;
+        match self.family {
+            _ if !self.estimate_parameter => Ok(()),
+            Family::NegativeBinomial { .. } => Ok(()),
+            Family::Tweedie { power } if (low..=high).contains(&power) => Ok(()),
+            Family::Tweedie { power } => {
+                let expected = format!("{low} to {high} to begin with where it is estimated");
+                Err(Error::parameter("power", power, expected))
+            }
+            family => {
+                let expected = format!("false for the {} family", family.name());
+                Err(Error::parameter("estimate_parameter", true, expected))
+            }
+        }
     }
 
     /// Checks the lists of one number a column.
@@ -498,12 +521,19 @@ impl Glm {
     pub(crate) fn wanted(&self, n_features: usize) -> Option<Wanted> {
         let none = |bounds: &[Option<f64>]| bounds.iter().all(Option::is_none);
         let free = self.alpha == 0. && none(&self.lower) && none(&self.upper);
-        let wanted = Wanted { kind: self.covariance, weights: self.weights_kind, quasi: self.quasi };
+        let wanted = Wanted {
+            kind: self.covariance,
+            weights: self.weights_kind,
+            quasi: self.quasi,
+            with_parameter: self.estimate_parameter,
+        };
         (free && n_features <= MAX_INFERENCE_COLUMNS).then_some(wanted)
     }
 
     pub(crate) fn model(&self, fitted: Fitted, chosen: String) -> GlmModel {
-        GlmModel::new(self.loss(), fitted, chosen)
+        let loss = self.loss();
+        let family = fitted.solution.report.estimate.map_or(loss.family, |estimate| estimate.family);
+        GlmModel::new(Loss { family, ..loss }, fitted, chosen)
     }
 }
 

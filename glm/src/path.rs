@@ -174,6 +174,9 @@ impl GlmPath {
         if self.cv > n_rows && n_rows > 0 {
             return Err(Error::Folds { n_splits: self.cv, n_rows });
         }
+        if self.glm.estimate_parameter {
+            return wrong("estimate_parameter", &true, "false for a path");
+        }
         let glm = Glm { alpha: 1., tol: self.tol, ..self.glm.clone() };
         let (machine, _) = glm.machine(n_features, shares)?;
         Ok(Path::new(PathSpec {

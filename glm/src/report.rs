@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::family::Family;
+
 /// How a fit went. `converged` is true only where `kkt_relative` proves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -47,6 +49,25 @@ pub struct Report {
     pub condition: Option<f64>,
     /// How far the objective is above that of the dual, which bounds it from below: of penalised least squares.
     pub duality_gap: Option<f64>,
+    /// The family's own parameter, where it was estimated.
+    #[serde(default)]
+    pub estimate: Option<ParameterEstimate>,
+}
+
+/// The family's own parameter, estimated by maximum likelihood at the means of the fit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ParameterEstimate {
+    /// The family with the parameter found.
+    pub family: Family,
+    /// The parameter's standard error by its observed information, the means as they are; none where the likelihood is
+    /// not curved, or the fit did not converge.
+    pub standard_error: Option<f64>,
+    /// The dispersion of maximum likelihood, of Tweedie's families; standard errors of coefficients are by Pearson's.
+    pub dispersion: Option<f64>,
+    /// ln of the likelihood at both; none where the fit did not converge.
+    pub log_likelihood: Option<f64>,
+    /// How often coefficients and parameter were estimated in turn.
+    pub n_turns: usize,
 }
 
 /// Why a solver stopped.

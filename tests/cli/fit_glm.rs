@@ -307,6 +307,22 @@ fn the_model_file_keeps_bounds_and_factors() {
 }
 
 #[test]
+fn theta_and_power_are_estimated_on_request() {
+    let bikes = root().join("datasets/data/bikeshare.csv");
+    let asked = ["--target", "bikers", "--features", "temp,hum,windspeed", "--family", "negative_binomial"];
+    let answer = fit(&bikes, &[&asked[..], &["--theta", "estimate"]].concat());
+    // statsmodels' NegativeBinomial: 1 / alpha, and alpha's standard error, 0.012947159, times theta squared.
+    let (theta, error) = (answer["theta"].as_f64().expect("theta"), &answer["estimated"]["standard_error"]);
+    assert!((theta - 1.075_612_637_3).abs() < 1e-8, "{theta}");
+    assert!((error.as_f64().expect("an error") / (theta * theta) - 0.012_947_159).abs() < 1e-7, "{error}");
+    assert!((answer["log_likelihood"].as_f64().expect("a number") + 50_504.022_543).abs() < 1e-5);
+    let data = text(&bikes);
+    let printed = succeed([&["fit", "glm", &data][..], &asked, &["--theta", "estimate"]].concat());
+    assert!(printed.contains("theta 1.0756"), "{printed}");
+    assert!(printed.contains("by maximum likelihood, standard error 0.01"), "{printed}");
+}
+
+#[test]
 fn parquet_is_taken_wherever_csv_is() {
     let place = folder();
     let names = ["age", "often", "claims"];

@@ -75,6 +75,16 @@ fn a_parameter_of_another_family() {
             (2, &["--family", "tweedie", "--power", "0.5"], "power is 0.5, expected 0 or less, or 1 or more"),
             (2, &["--family", "negative_binomial", "--theta", "nan"], "theta is NaN, expected a number above 0"),
             (2, &["--family", "huber", "--delta", "0"], "delta is 0, expected a number above 0"),
+            (
+                2,
+                &["--family", "poisson", "--theta", "estimate"],
+                "theta is estimate, but family is poisson; expected it with family negative_binomial only",
+            ),
+            (
+                2,
+                &["--family", "negative_binomial", "--theta", "estimate", "--cv", "5"],
+                "theta is estimate and cv is 5, expected a number for a path",
+            ),
             (2, &["--alpha", "nan"], "alpha is NaN, expected 0 or more"),
             (2, &["--tol", "1"], "tol is 1, expected above 0 and below 1"),
             (2, &["--max-iter", "0"], "max_iter is 0, expected 1 or more"),

@@ -1,6 +1,6 @@
 //! What can be said to `phalanx fit` and `phalanx predict`: families, links, penalties, and which column is what.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand};
 
@@ -17,6 +17,35 @@ pub enum FitCommand {
     Glm(Box<FitGlmArguments>),
 }
 
+/// A family's own parameter: a number, or to be estimated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OwnParameter {
+    /// As given.
+    Number(f64),
+    /// By maximum likelihood.
+    Estimate,
+}
+
+impl FromStr for OwnParameter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "estimate" {
+            return Ok(Self::Estimate);
+        }
+        text.parse().map(Self::Number).map_err(|_| "expected a number, or estimate".to_owned())
+    }
+}
+
+impl fmt::Display for OwnParameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Estimate => f.write_str("estimate"),
+        }
+    }
+}
+
 /// `phalanx fit glm`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -27,6 +56,8 @@ Examples:
   phalanx fit glm datasets/data/churn.csv --target churn --family binomial --drop total_charges \\
     --alpha 0.01 --output model.json --json
   phalanx fit glm claims.csv --target claims --family poisson --exposure years --weights rows
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family negative_binomial \
+    --theta estimate --features temp,hum,windspeed
   phalanx fit glm plots.csv --target germinated --family binomial --trials seeds --link cloglog
   phalanx fit glm cars.csv --target price --family inverse_gaussian --link power:-2
   phalanx fit glm cars.csv --target price --family gamma --link log --alpha 0.1 --standardize \\
@@ -56,6 +87,9 @@ exposure, trials, group and folds are no features and need not be dropped.
   negative_binomial  0 or more            log           --theta: variance = m + m^2/theta [1]
   inverse_gaussian   above 0              log
   huber              any number           identity      --delta: in units of the target [1.35]
+
+--theta estimate finds theta by maximum likelihood together with the coefficients, as R's glm.nb
+does; --power estimate finds the power between 1.01 and 1.99, by the likelihood of Tweedie's family.
 
 Links: identity, log, logit, probit, cloglog, inverse, sqrt, and power:P for mean^P, as power:-2
 (power:0 is log). logit, probit and cloglog are for binomial, which has identity and log too; huber
@@ -99,11 +133,11 @@ pub struct FitGlmArguments {
     #[arg(long, value_name = "LINK")]
     pub link: Option<String>,
     /// Of the negative binomial family: the variance is m + m^2/theta, above 0 [default: 1]
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pub theta: Option<f64>,
+    #[arg(long, value_name = "NUMBER|estimate", allow_negative_numbers = true)]
+    pub theta: Option<OwnParameter>,
     /// Of the Tweedie family: the variance is mean^power; at most 0 or at least 1 [default: 1.5]
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pub power: Option<f64>,
+    #[arg(long, value_name = "NUMBER|estimate", allow_negative_numbers = true)]
+    pub power: Option<OwnParameter>,
     /// Of the Huber family: residuals beyond it pull with constant force, above 0 [default: 1.35]
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub delta: Option<f64>,

@@ -10,7 +10,11 @@ use phalanx_learn::{
 
 use super::class_weight::ByClass;
 use crate::{
-    Error, Result, args::FitGlmArguments, error::did_you_mean, error::nearest, sweep_file::refuse_out_of_range,
+    Error, Result,
+    args::{FitGlmArguments, OwnParameter},
+    error::did_you_mean,
+    error::nearest,
+    sweep_file::refuse_out_of_range,
 };
 
 const FAMILIES: [&str; 8] =
@@ -79,6 +83,7 @@ impl Asked {
         let glm = Glm {
             family,
             link,
+            estimate_parameter: estimates(arguments),
             weights_kind: weights_kind(arguments)?,
             quasi: arguments.quasi,
             // Which ones they are is known when the classes are.
@@ -235,6 +240,11 @@ fn refuse_both(arguments: &FitGlmArguments) -> Result<bool> {
             return Err(Error::usage(message));
         }
     }
+    if let (Some(path), true) = (path.as_ref().or(cv.as_ref()), estimates(arguments)) {
+        let parameter = if arguments.theta.is_some() { "theta" } else { "power" };
+        let message = format!("{parameter} is estimate and {path}, expected a number for a path");
+        return Err(Error::usage(message));
+    }
     if let (Some(ratio), None, None) = (arguments.lambda_min_ratio, &path, &cv) {
         return Err(Error::usage(format!("lambda_min_ratio is {ratio}, expected it with path or cv only")));
     }
@@ -331,13 +341,14 @@ fn family(arguments: &FitGlmArguments) -> Result<Family> {
         "binomial" => Family::Binomial,
         "poisson" => Family::Poisson,
         "gamma" => Family::Gamma,
-        "tweedie" => Family::Tweedie { power: power.unwrap_or(1.5) },
-        "negative_binomial" => Family::NegativeBinomial { theta: theta.unwrap_or(1.) },
+        "tweedie" => Family::Tweedie { power: given(*power).unwrap_or(1.5) },
+        "negative_binomial" => Family::NegativeBinomial { theta: given(*theta).unwrap_or(1.) },
         "inverse_gaussian" => Family::InverseGaussian,
         "huber" => Family::Huber { delta: delta.unwrap_or(1.35) },
         _ => return Err(unknown("family", name, &[&FAMILIES[..], &[MULTINOMIAL]].concat())),
     };
-    let own = [("theta", theta, "negative_binomial"), ("power", power, "tweedie"), ("delta", delta, "huber")];
+    let delta = delta.map(OwnParameter::Number);
+    let own = [("theta", theta, "negative_binomial"), ("power", power, "tweedie"), ("delta", &delta, "huber")];
     for (parameter, value, of) in own {
         if let (Some(value), true) = (value, name != of) {
             let message = format!("{parameter} is {value}, but family is {name}; expected it with family {of} only");
@@ -345,6 +356,18 @@ fn family(arguments: &FitGlmArguments) -> Result<Family> {
         }
     }
     Ok(family)
+}
+
+/// The number of a family's own parameter, where it is not to be estimated.
+const fn given(parameter: Option<OwnParameter>) -> Option<f64> {
+    match parameter {
+        Some(OwnParameter::Number(number)) => Some(number),
+        Some(OwnParameter::Estimate) | None => None,
+    }
+}
+
+fn estimates(arguments: &FitGlmArguments) -> bool {
+    [arguments.theta, arguments.power].contains(&Some(OwnParameter::Estimate))
 }
 
 /// A link by its name, a power as `power:-2`.

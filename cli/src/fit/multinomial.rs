@@ -111,8 +111,8 @@ fn refuse_others(arguments: &FitGlmArguments) -> Result<()> {
     let solver = Some(&arguments.solver).filter(|solver| *solver != "auto").map(|solver| format!("{solver:?}"));
     let others = [
         ("link", text(&arguments.link)),
-        ("theta", number(&arguments.theta)),
-        ("power", number(&arguments.power)),
+        ("theta", arguments.theta.map(|theta| theta.to_string())),
+        ("power", arguments.power.map(|power| power.to_string())),
         ("delta", number(&arguments.delta)),
         ("offset", text(&arguments.offset)),
         ("exposure", text(&arguments.exposure)),

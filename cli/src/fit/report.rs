@@ -65,6 +65,7 @@ pub(crate) fn as_json(model: &GlmModel, names: &[String], confidence: f64, secon
     });
     add_to_json(&mut answer, model.report(), names);
     add_parameter(&mut answer, model.family());
+    add_estimate(&mut answer, model.report());
     inference::add_to_json(&mut answer, model, names, confidence);
     answer
 }
@@ -111,6 +112,31 @@ pub(super) fn add_parameter(answer: &mut Value, family: Family) {
     }
 }
 
+/// What is known of a parameter that was estimated, by its name.
+fn add_estimate(answer: &mut Value, report: &Report) {
+    let Some(estimate) = report.estimate else { return };
+    let name = if matches!(estimate.family, Family::Tweedie { .. }) { "power" } else { "theta" };
+    answer["estimated"] = json!({
+        "parameter": name,
+        "standard_error": estimate.standard_error,
+        "dispersion": estimate.dispersion,
+        "log_likelihood": estimate.log_likelihood,
+        "turns": estimate.n_turns,
+    });
+}
+
+/// A line, ended, of a parameter that was estimated; nothing of one that was not.
+fn estimated(report: &Report) -> String {
+    let Some(estimate) = report.estimate else { return String::new() };
+    let (name, value) = match estimate.family {
+        Family::Tweedie { power } => ("power", power),
+        Family::NegativeBinomial { theta } => ("theta", theta),
+        _ => return String::new(),
+    };
+    let error = estimate.standard_error.map_or_else(String::new, |error| format!(", standard error {}", number(error)));
+    format!("{name} {} by maximum likelihood{error}\n", number(value))
+}
+
 /// `poisson model with sqrt link`.
 pub(super) fn kind(family: Family, link: Link) -> String {
     if link == family.default_link() {
@@ -138,13 +164,14 @@ pub(crate) fn as_text(model: &GlmModel, names: &[String], confidence: f64, elaps
     format!(
         "{table}\n\n{} of {}, {} of them with no weight\n\
          deviance {} of {}{explained}; objective {}\n\
-         {likelihood}{} in {} ({}); KKT residual {:.1e}",
+         {likelihood}{}{} in {} ({}); KKT residual {:.1e}",
         kind(model.family(), model.link()),
         format_args!("{} and {}", count(report.n_rows, "row"), count(names.len(), "column")),
         coefficients.n_zero(),
         number(report.deviance),
         number(report.null_deviance),
         number(report.objective),
+        estimated(report),
         count(report.n_iter, "step"),
         seconds(elapsed),
         report.stop,

@@ -22,6 +22,9 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
+/// Rows of a page.
+const PAGE_ROWS: usize = 8192;
+
 /// Writes columns of numbers as a Parquet file: each matrix is a row group, each of its columns one of the file's.
 ///
 /// Columns are of doubles without nulls, pages compressed by Snappy, without dictionaries. The file is written beside
@@ -66,6 +69,8 @@ pub fn write_parquet<S: AsRef<str>>(
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_dictionary_enabled(false)
+        // Who reads a chunk decodes the pages at its borders as a whole, so pages are small.
+        .set_data_page_row_count_limit(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .build();
     let buffered = BufWriter::with_capacity(1 << 20, file.as_file_mut());

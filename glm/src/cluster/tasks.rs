@@ -20,7 +20,7 @@ use crate::{
     model::GlmModel,
     solver::{
         BlockProblem, BlockSolution, Coordinates, Curvature, FoldPoint, FoldQuadratic, FoldRule, Loss, Moments,
-        Quadratic, Scatter, Stride,
+        Quadratic, Scatter, Shape, ShapeAt, Stride,
     },
 };
 
@@ -178,6 +178,22 @@ pub(crate) fn quadratic(
 
 #[task(name = "glm.merge_quadratic")]
 pub(crate) fn merge_quadratic(parts: &[Arc<Subtrees<Quadratic>>]) -> Result<Subtrees<Quadratic>> {
+    merged(parts)
+}
+
+#[task(name = "glm.shape")]
+pub(crate) fn shape(
+    x: &Block,
+    columns: &[Arc<Block>],
+    first_panel: usize,
+    extras: Extras,
+    at: &ShapeAt,
+) -> Result<Subtrees<Shape>> {
+    rows(Some(x), columns, first_panel, extras).shape(at).ok_or(NO_ROWS)
+}
+
+#[task(name = "glm.merge_shape")]
+pub(crate) fn merge_shape(parts: &[Arc<Subtrees<Shape>>]) -> Result<Subtrees<Shape>> {
     merged(parts)
 }
 

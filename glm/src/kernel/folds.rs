@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2};
 use phalanx_array::{
-    kernel,
+    kernel::{self, Gram},
     panel::{Combine, PANEL, Subtrees},
     simd,
 };
@@ -19,7 +19,6 @@ use super::{
     BadValue, Moments, Panel, Place, Quadratic, Rows, Scatter,
     evaluate::add_constants,
     moments::{bad_value, moments_panel},
-    quadratic::add_products,
     scatter::scatter_panel,
 };
 use crate::{
@@ -185,14 +184,14 @@ impl Rows<'_> {
     /// Means and cross products of each fold.
     pub(crate) fn scatter_by_fold(self, loss: Loss, rule: FoldRule) -> Option<Subtrees<ByFold<Scatter>>> {
         let p = self.n_features;
-        let (mut design, mut product) = (Vec::with_capacity(PANEL * (p + 1)), Array2::zeros((p + 1, p + 1)));
+        let (mut design, mut gram) = (Vec::with_capacity(PANEL * (p + 1)), Gram::new(p + 1));
         let panels = self.panels().map(|panel| {
             let sorted = rule.sort(panel, p);
             let mut of = |rows: Range<usize>| {
                 let part = sorted.panel(rows, panel.index, p);
                 simd::dispatch(
                     #[inline(always)]
-                    || scatter_panel(loss, part, p, &mut design, &mut product),
+                    || scatter_panel(loss, part, p, &mut design, &mut gram),
                 )
             };
             let mut folds: Vec<Scatter> = sorted.ranges.iter().cloned().map(&mut of).collect();
@@ -254,12 +253,12 @@ impl Rows<'_> {
         rule: FoldRule,
     ) -> Option<Subtrees<FoldQuadratic>> {
         let (p, q) = (self.n_features, self.n_features + 1);
-        let (mut design, mut product) = (Vec::with_capacity(PANEL * q), Array2::zeros((q, q)));
+        let (mut design, mut gram) = (Vec::with_capacity(PANEL * q), Gram::new(q));
         let panels = self.panels().map(|panel| {
             let sorted = rule.sort(panel, p);
             simd::dispatch(
                 #[inline(always)]
-                || quadratic_sorted(loss, &sorted, coordinates, at, curvature, &mut design, &mut product),
+                || quadratic_sorted(loss, &sorted, coordinates, at, curvature, &mut design, &mut gram),
             )
         });
         Subtrees::from_panels(self.first_panel, panels)
@@ -320,7 +319,7 @@ fn quadratic_sorted(
     at: &FoldPoint,
     curvature: Curvature,
     design: &mut Vec<f64>,
-    product: &mut Array2<f64>,
+    gram: &mut Gram,
 ) -> FoldQuadratic {
     let (n, q) = (sorted.y.len(), at.point.len());
     coordinates.write_rows(&sorted.x, n, design);
@@ -357,7 +356,7 @@ fn quadratic_sorted(
         let root = bend.sqrt();
         row.iter_mut().for_each(|x| *x *= root);
     }
-    add_products(design, n, product, &mut hessian);
+    gram.add(design, &mut hessian);
     let trained = Quadratic { sum_weights, loss: total, gradient, hessian, separated, n_saturated: 0 };
     FoldQuadratic { trained, held_out }
 }

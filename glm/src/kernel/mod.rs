@@ -11,6 +11,7 @@ mod moments;
 mod null;
 mod quadratic;
 mod scatter;
+mod shape;
 mod summary;
 
 use phalanx_array::panel::{PANEL, n_panels};
@@ -25,6 +26,7 @@ pub use null::NullPoint;
 pub(crate) use null::NullPoints;
 pub use quadratic::Quadratic;
 pub use scatter::Scatter;
+pub use shape::{Shape, ShapeAt};
 pub(crate) use summary::{Scores, Subject, Summary};
 
 /// Which panels a pass looks at: one of every so many, or all.
@@ -123,7 +125,7 @@ impl<'a> Rows<'a> {
 
 /// Sum of the weights, 1 for each of `n` rows where there are none.
 #[inline(always)]
-fn sum_of(weights: Option<&[f64]>, n: usize) -> f64 {
+pub(crate) fn sum_of(weights: Option<&[f64]>, n: usize) -> f64 {
     weights.map_or(n as f64, phalanx_array::kernel::inlined::sum)
 }
 

@@ -1,9 +1,8 @@
 //! Loss, gradient and the matrix of second derivatives at one point, in one pass, in working coordinates.
 
-use ndarray::{Array2, ArrayView2};
 use phalanx_array::{
     kernel::{
-        self,
+        Gram,
         inlined::{gemv, gemv_transposed},
     },
     panel::{Combine, PANEL, Subtrees},
@@ -54,7 +53,7 @@ impl Combine for Quadratic {
 /// What is reused from panel to panel.
 struct Scratch {
     design: Vec<f64>,
-    product: Array2<f64>,
+    gram: Gram,
 }
 
 impl Rows<'_> {
@@ -70,7 +69,7 @@ impl Rows<'_> {
         stride: Stride,
     ) -> Option<Subtrees<Quadratic>> {
         let q = point.len();
-        let mut scratch = Scratch { design: Vec::with_capacity(PANEL * q), product: Array2::zeros((q, q)) };
+        let mut scratch = Scratch { design: Vec::with_capacity(PANEL * q), gram: Gram::new(q) };
         let panels = self.panels().map(|panel| {
             if stride.takes(panel.index) {
                 simd::dispatch(
@@ -124,7 +123,7 @@ fn quadratic_panel(
         let root = bend.sqrt();
         row.iter_mut().for_each(|x| *x *= root);
     }
-    add_products(&scratch.design, n, &mut scratch.product, &mut hessian);
+    scratch.gram.add(&scratch.design, &mut hessian);
     Quadratic { sum_weights, loss: found.loss, gradient, hessian, separated: found.separated, n_saturated: saturated }
 }
 
@@ -144,21 +143,6 @@ pub(super) fn n_saturated(loss: Loss, weights: Option<&[f64]>, eta: &[f64], bend
     }
     let is_saturated = |mu: f64| mu * (1. - mu) <= SATURATED;
     eta.iter().enumerate().filter(|(i, eta)| weight(*i) > 0. && is_saturated(loss.link.mean(**eta))).count()
-}
-
-/// `packed = A'A`, the lower triangle row after row, of `n` rows.
-#[inline(always)]
-pub(super) fn add_products(a: &[f64], n: usize, product: &mut Array2<f64>, packed: &mut [f64]) {
-    let q = product.ncols();
-    let Ok(a) = ArrayView2::from_shape((n, q), a) else { return };
-    kernel::gemm_into(a.t(), a, product.view_mut());
-    let mut place = 0;
-    for (i, row) in product.rows().into_iter().enumerate() {
-        for value in row.iter().take(i + 1) {
-            packed[place] += value;
-            place += 1;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Means and centred cross products of all columns and y: all that least squares needs, in one pass.
 
-use ndarray::Array2;
 use phalanx_array::{
+    kernel::Gram,
     panel::{Combine, PANEL, Subtrees},
     simd,
 };
@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     Panel, Rows,
     moments::{BadValue, bad_value, share},
-    quadratic::add_products,
     sum_of,
 };
 use crate::loss::Loss;
@@ -68,11 +67,11 @@ impl Rows<'_> {
     /// The scatter of every panel, combined as far as these rows allow; none without rows.
     pub(crate) fn scatter(self, loss: Loss) -> Option<Subtrees<Scatter>> {
         let p = self.n_features;
-        let (mut design, mut product) = (Vec::with_capacity(PANEL * (p + 1)), Array2::zeros((p + 1, p + 1)));
+        let (mut design, mut gram) = (Vec::with_capacity(PANEL * (p + 1)), Gram::new(p + 1));
         let panels = self.panels().map(|panel| {
             simd::dispatch(
                 #[inline(always)]
-                || scatter_panel(loss, panel, p, &mut design, &mut product),
+                || scatter_panel(loss, panel, p, &mut design, &mut gram),
             )
         });
         Subtrees::from_panels(self.first_panel, panels)
@@ -80,13 +79,7 @@ impl Rows<'_> {
 }
 
 #[inline(always)]
-pub(super) fn scatter_panel(
-    loss: Loss,
-    panel: Panel<'_>,
-    p: usize,
-    design: &mut Vec<f64>,
-    product: &mut Array2<f64>,
-) -> Scatter {
+pub(super) fn scatter_panel(loss: Loss, panel: Panel<'_>, p: usize, design: &mut Vec<f64>, gram: &mut Gram) -> Scatter {
     let Panel { x, y, weights, offset, .. } = panel;
     let (n, q) = (y.len(), p + 1);
     design.clear();
@@ -110,7 +103,7 @@ pub(super) fn scatter_panel(
         }
     }
     let mut products = vec![0.; q * (q + 1) / 2];
-    add_products(design, n, product, &mut products);
+    gram.add(design, &mut products);
     Scatter {
         n_rows: y.len(),
         n_used: weights.map_or(n, |weights| weights.iter().filter(|w| **w > 0.).count()),

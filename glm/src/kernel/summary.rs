@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::Array2;
 use phalanx_array::{
-    kernel::inlined::{gemv, gemv_transposed},
+    kernel::{
+        Gram,
+        inlined::{gemv, gemv_transposed},
+    },
     panel::{Combine, PANEL, Subtrees},
     simd,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Panel, Rows, evaluate::add_constants, quadratic::add_products, sum_of};
+use super::{Panel, Rows, evaluate::add_constants, sum_of};
 use crate::{
     family::Family,
     loss::{Curvature, Loss},
@@ -93,11 +95,11 @@ impl Rows<'_> {
     /// The summary of every panel, combined as far as these rows allow; none without rows.
     pub(crate) fn summary(self, subject: &Subject) -> Option<Subtrees<Summary>> {
         let q = subject.point.len();
-        let (mut design, mut product) = (Vec::with_capacity(PANEL * q), Array2::zeros((q, q)));
+        let (mut design, mut gram) = (Vec::with_capacity(PANEL * q), Gram::new(q));
         let panels = self.panels().map(|panel| {
             simd::dispatch(
                 #[inline(always)]
-                || summary_panel(subject, panel, &mut design, &mut product),
+                || summary_panel(subject, panel, &mut design, &mut gram),
             )
         });
         Subtrees::from_panels(self.first_panel, panels)
@@ -105,7 +107,7 @@ impl Rows<'_> {
 }
 
 #[inline(always)]
-fn summary_panel(subject: &Subject, panel: Panel<'_>, design: &mut Vec<f64>, product: &mut Array2<f64>) -> Summary {
+fn summary_panel(subject: &Subject, panel: Panel<'_>, design: &mut Vec<f64>, gram: &mut Gram) -> Summary {
     let Subject { loss, coordinates, point, scores, precision } = subject;
     let (n, q) = (panel.y.len(), point.len());
     coordinates.write_rows(panel.x, n, design);
@@ -126,7 +128,7 @@ fn summary_panel(subject: &Subject, panel: Panel<'_>, design: &mut Vec<f64>, pro
         }
     };
     scale(&mut scaled, &|i| bends[i].sqrt());
-    add_products(&scaled, n, product, &mut summary.information);
+    gram.add(&scaled, &mut summary.information);
     match scores {
         Scores::None => {}
         Scores::Rows => {
@@ -138,7 +140,7 @@ fn summary_panel(subject: &Subject, panel: Panel<'_>, design: &mut Vec<f64>, pro
             };
             scaled.copy_from_slice(design);
             scale(&mut scaled, &factor);
-            add_products(&scaled, n, product, &mut summary.meat);
+            gram.add(&scaled, &mut summary.meat);
         }
         Scores::Groups => {
             for (i, row) in design.chunks_exact(q).enumerate().filter(|(i, _)| weight(*i) > 0.) {

@@ -150,6 +150,12 @@ impl Irls {
         Self { spec, phase }
     }
 
+    /// A machine that begins where this one ended, of another loss; its null model is this one's.
+    pub(super) fn at_loss(&self, loss: crate::loss::Loss) -> Option<Self> {
+        let Phase::Done(_, state) = &self.phase else { return None };
+        Some(Self::after(self, state.setup.at_loss(loss), false))
+    }
+
     /// The last point that was gone to.
     pub(super) fn stands_at(&self) -> Option<&[f64]> {
         match &self.phase {
@@ -215,6 +221,13 @@ impl Irls {
     }
 }
 
+/// Panels that tell the second derivatives of all of them; all where they are few.
+pub(super) fn sample(n_rows: usize, n_coordinates: usize) -> Stride {
+    let sample = MIN_SAMPLE.max(n_panels(SAMPLED_PER_COORDINATE * n_coordinates));
+    let panels = n_panels(n_rows);
+    if panels >= WORTH * sample { Stride(panels / sample) } else { Stride::ALL }
+}
+
 impl State {
     fn with(setup: Setup, x: Vec<f64>, counts: Counts) -> Self {
         let size = x.len();
@@ -246,11 +259,7 @@ impl State {
             state.unbounded = true;
             return Phase::Look(state);
         }
-        let sample = MIN_SAMPLE.max(n_panels(SAMPLED_PER_COORDINATE * state.x.len()));
-        let panels = n_panels(state.setup.n_rows);
-        if panels >= WORTH * sample {
-            state.stride = Stride(panels / sample);
-        }
+        state.stride = sample(state.setup.n_rows, state.x.len());
         Phase::Model(state)
     }
 

@@ -14,8 +14,10 @@
 
 pub mod admm;
 pub mod block;
+pub mod estimation;
 pub mod gradient;
 pub mod irls;
+pub mod metric;
 mod model;
 mod normal;
 mod opening;
@@ -28,18 +30,22 @@ use serde::{Deserialize, Serialize};
 
 pub use admm::Admm;
 pub use block::{BlockProblem, BlockSolution};
+pub use estimation::Estimation;
+pub(crate) use estimation::POWERS;
 pub use gradient::GradientDescent;
 pub use irls::Irls;
+pub use metric::Metric;
 pub(crate) use model::Cholesky;
 pub(crate) use opening::Opened;
 pub use path::{CvCurve, Path, PathPoint, PathSolution, PathSpec};
-pub use setup::{ClassWeight, Coordinates, Spec};
-pub(crate) use setup::{Counts, Local, Setup};
+pub use setup::{ClassWeight, Coordinates, Local, Spec};
+pub(crate) use setup::{Counts, Setup};
 
 use crate::{error::Error, report::Report};
 pub use crate::{
     kernel::{
-        Evaluation, FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule, Moments, NullPoint, Quadratic, Scatter, Stride,
+        Evaluation, FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule, Moments, NullPoint, Quadratic, Scatter, Shape,
+        ShapeAt, Stride,
     },
     loss::{Curvature, Loss},
     penalty::Penalty,
@@ -77,6 +83,8 @@ pub enum Ask {
         /// Which panels to look at.
         stride: Stride,
     },
+    /// The likelihood by the family's own parameter.
+    Shape(ShapeAt),
     /// The moments of each fold.
     MomentsByFold {
         /// Which rows belong to which fold.
@@ -121,6 +129,8 @@ pub enum Answer {
     Quadratic(Quadratic),
     /// To [`Ask::Evaluate`]: one a point, in the order asked.
     Evaluations(Vec<Evaluation>),
+    /// To [`Ask::Shape`].
+    Shape(Shape),
     /// To [`Ask::MomentsByFold`].
     MomentsByFold(Vec<Moments>),
     /// To [`Ask::ScatterByFold`].
@@ -167,6 +177,8 @@ pub enum Machine {
     Admm(Admm),
     /// Iteratively reweighted least squares.
     Irls(Irls),
+    /// Another one in turn with the family's own parameter.
+    Estimation(Estimation),
 }
 
 impl Machine {
@@ -185,6 +197,29 @@ impl Machine {
         Self::Irls(Irls::new(spec))
     }
 
+    /// The same in turn with the family's own parameter, beginning at the one it has: theta of the negative binomial,
+    /// or Tweedie's power.
+    pub fn estimating(self) -> Self {
+        Self::Estimation(Estimation::new(self))
+    }
+
+    /// The same before its first question, of another loss.
+    fn with_loss(&self, loss: Loss) -> Self {
+        let spec = || Spec { loss, ..self.spec().clone() };
+        match self {
+            Self::GradientDescent(_) => Self::gradient_descent(spec()),
+            Self::Admm(machine) => Self::admm(spec(), machine.n_blocks()),
+            Self::Irls(_) => Self::irls(spec()),
+            Self::Estimation(machine) => machine.fresh().with_loss(loss).estimating(),
+        }
+    }
+
+    /// One that begins where this one ended, of another loss; what it reports of the null model is this one's. None
+    /// where it has not ended, or cannot begin anywhere.
+    fn at_loss(&self, loss: Loss) -> Option<Self> {
+        if let Self::Irls(machine) = self { machine.at_loss(loss).map(Self::Irls) } else { None }
+    }
+
     /// The same that knows the null model already: by Newton's steps, or by those of gradient descent.
     pub(crate) fn opened(opened: Opened, by_newton: bool) -> Self {
         if by_newton {
@@ -200,6 +235,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.spec(),
             Self::Admm(machine) => machine.spec(),
             Self::Irls(machine) => machine.spec(),
+            Self::Estimation(machine) => machine.spec(),
         }
     }
 
@@ -209,6 +245,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.ask(),
             Self::Admm(machine) => machine.ask(),
             Self::Irls(machine) => machine.ask(),
+            Self::Estimation(machine) => machine.ask(),
         }
     }
 
@@ -221,6 +258,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.tell(answer),
             Self::Admm(machine) => machine.tell(answer),
             Self::Irls(machine) => machine.tell(answer),
+            Self::Estimation(machine) => machine.tell(answer),
         }
     }
 }
@@ -234,6 +272,7 @@ impl Ask {
             Self::Null { .. } => "null losses",
             Self::Evaluate { .. } => "evaluations",
             Self::Quadratic { .. } => "a quadratic",
+            Self::Shape(_) => "a likelihood",
             Self::MomentsByFold { .. } => "moments of folds",
             Self::ScatterByFold { .. } => "means and cross products of folds",
             Self::Folds { .. } => "losses of folds",
@@ -251,6 +290,7 @@ impl Answer {
             Self::Scatter(_) => "means and cross products",
             Self::Null(_) => "null losses",
             Self::Quadratic(_) => "a quadratic",
+            Self::Shape(_) => "a likelihood",
             Self::Evaluations(_) => "evaluations",
             Self::MomentsByFold(_) => "moments of folds",
             Self::ScatterByFold(_) => "means and cross products of folds",

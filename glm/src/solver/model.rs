@@ -122,6 +122,11 @@ impl Cholesky {
         x
     }
 
+    /// The factor's lower triangle, row after row.
+    pub(crate) fn packed(&self) -> Vec<f64> {
+        (0..self.size).flat_map(|i| &self.factor[i * self.size..=i * self.size + i]).copied().collect()
+    }
+
     /// The inverse of the rows that were kept, packed; NaN in rows and columns that were not.
     pub(crate) fn inverse(&self) -> Vec<f64> {
         let n = self.size;

@@ -105,9 +105,11 @@ pub(crate) struct Setup {
 
 /// Loss and gradient of the mean loss, in working coordinates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Local {
-    pub(crate) loss: f64,
-    pub(crate) gradient: Vec<f64>,
+pub struct Local {
+    /// The mean loss.
+    pub loss: f64,
+    /// Its derivatives: by the intercept, then by each coefficient.
+    pub gradient: Vec<f64>,
 }
 
 impl Default for Spec {
@@ -281,6 +283,11 @@ impl Setup {
         Self { spec: Arc::new(Spec { tol, ..Spec::clone(&self.spec) }), ..self.clone() }
     }
 
+    /// The same with another loss; what is known of the null model stays.
+    pub(crate) fn at_loss(&self, loss: Loss) -> Self {
+        Self { spec: Arc::new(Spec { loss, ..Spec::clone(&self.spec) }), ..self.clone() }
+    }
+
     /// The same with another strength of the penalty.
     pub(crate) fn at_alpha(&self, alpha: f64) -> Self {
         let penalty = Penalty { alpha, ..self.spec.penalty.clone() };
@@ -413,6 +420,7 @@ impl Setup {
                 n_saturated: None,
                 condition: None,
                 duality_gap: None,
+                estimate: None,
             },
             coef,
             intercept,

@@ -27,7 +27,7 @@ const GROUP: usize = 250_000;
 const SHARE: u64 = 4;
 /// A fit may take so many times what reading the file takes, for each pass.
 const TARGET: f64 = 1.3;
-/// A fit may pass over the rows so often.
+/// A fit may read the file so often.
 const MAX_PASSES: usize = 8;
 
 /// A fit to measure.
@@ -91,7 +91,7 @@ pub(super) fn measure(plans: &[Plan], n_rows: usize) -> Result<Vec<Row>> {
     let x_bytes = (n_rows * N_FEATURES * size_of::<f64>()) as u64;
     let budget = (x_bytes / SHARE).max(32 << 20);
     // A thread works on few rows at a time, so that all threads' chunks fit into the budget.
-    let chunk_rows = Some((n_rows / 128).next_multiple_of(phalanx_array::PANEL).min(64 * phalanx_array::PANEL));
+    let chunk_rows = Some((n_rows / 64).next_multiple_of(phalanx_array::PANEL));
     let x = index.numbers(&names, chunk_rows).map_err(Error::failed)?;
     let runtime = signals::single_threaded()?;
     runtime.block_on(async {
@@ -162,7 +162,7 @@ impl Row {
     }
 
     fn met(&self) -> bool {
-        self.ratio() <= TARGET && self.passes[0] <= MAX_PASSES
+        self.ratio() <= TARGET && self.passes[1] <= MAX_PASSES
     }
 
     pub(super) fn to_json(&self) -> Value {

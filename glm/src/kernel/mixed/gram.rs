@@ -1,11 +1,12 @@
 //! Weighted products of columns, dense and sparse, row by row only of entries that are there.
 
-use ndarray::Array2;
-use phalanx_array::panel::{Combine, PANEL};
+use phalanx_array::{
+    kernel,
+    panel::{Combine, PANEL},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::quadratic::add_products,
     Axes, Entries, Layout,
     keyed::{Gather, Keyed},
 };
@@ -37,7 +38,8 @@ impl Combine for Gram {
 pub(super) struct Products {
     n_sparse: usize,
     scaled: Vec<f64>,
-    product: Array2<f64>,
+    dense: kernel::Gram,
+    width: usize,
     cross: Gather,
     row: Vec<(u32, f64)>,
     pairs: Vec<(u32, f64)>,
@@ -53,7 +55,8 @@ impl Products {
         Self {
             n_sparse: axes.n_sparse(),
             scaled: Vec::with_capacity(PANEL * width),
-            product: Array2::zeros((width, width)),
+            dense: kernel::Gram::new(width),
+            width,
             cross: Gather::new(axes.n_sparse(), width + 2),
             row: Vec::new(),
             pairs: Vec::new(),
@@ -63,14 +66,14 @@ impl Products {
     /// The products of a panel, each row's times its weight; `factors` are summed against the sparse columns.
     #[inline(always)]
     pub(super) fn of(&mut self, design: &[f64], entries: Entries<'_>, weights: &[f64], factors: &[f64]) -> Gram {
-        let (n, width) = (weights.len(), self.product.ncols());
+        let (n, width) = (weights.len(), self.width);
         let mut packed = vec![0.; width * (width + 1) / 2];
         self.scaled.clear();
         for (row, weight) in design.chunks_exact(width).zip(weights) {
             let root = weight.sqrt();
             self.scaled.extend(row.iter().map(|x| x * root));
         }
-        add_products(&self.scaled, n, &mut self.product, &mut packed);
+        self.dense.add(&self.scaled, &mut packed);
         // Where a panel has many pairs, they are added up in their places, elsewhere they are sorted.
         let n_pairs = n_pairs(self.n_sparse);
         let most: usize = (0..n).map(|row| half_square(entries, row)).sum();

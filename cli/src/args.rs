@@ -244,6 +244,10 @@ Examples:
   phalanx bench glm --quick
   phalanx bench glm --quick --only 'L1,elastic net'
   phalanx bench glm --peers python3 --json
+  phalanx bench glm --peers python3 --data downloads --only flights,dengue
+
+The rows flights (nyc_flights_late.csv.gz) and dengue rates (dengue_brazil_monthly.csv.gz) are read
+from the folder --data, and left out without it. They have no target.
 
 Peers (scikit-learn, glum, dask-glm) are measured in the same run, on the same numbers and with
 as many threads. Each is given tighter and tighter tolerances until its objective is within 1e-8
@@ -275,6 +279,9 @@ pub struct GlmBenchArguments {
     /// What every bench can be told.
     #[command(flatten)]
     pub bench: BenchArguments,
+    /// The folder with nyc_flights_late.csv.gz and dengue_brazil_monthly.csv.gz
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Rows of the fits, paths having a fifth of them: for tests, whose figures nobody reads
     #[arg(long, hide = true, value_name = "N", value_parser = clap::value_parser!(u32).range(500..))]
     pub rows: Option<u32>,

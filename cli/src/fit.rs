@@ -51,11 +51,11 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
         let found = match path {
             None => {
                 let model = glm.fit_on(client, &loaded.x, &response).await.map_err(Error::failed)?;
-                Found::One(glm, model)
+                Found::One(glm, Box::new(model))
             }
             Some(path) => {
                 let model = path.fit_on(client, &loaded.x, &response).await.map_err(Error::failed)?;
-                Found::Path(path, model)
+                Found::Path(path, Box::new(model))
             }
         };
         let elapsed = start.elapsed().as_secs_f64();
@@ -96,18 +96,18 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
 
 /// What a fit has found: one model, or one for each strength of the penalty.
 enum Found {
-    One(Glm, GlmModel),
-    Path(GlmPath, PathModel),
+    One(Glm, Box<GlmModel>),
+    Path(GlmPath, Box<PathModel>),
 }
 
 impl Found {
     /// Writes the model file.
     fn save(&self, file: &Path, loaded: &Loaded, target: &str) -> Result<()> {
         let (estimator, model): (&dyn Estimator, &dyn Model) = match self {
-            Self::One(glm, model) => (glm, model),
+            Self::One(glm, model) => (glm, &**model),
             Self::Path(path, model) => {
                 path::refuse_unwritable(model)?;
-                (path, model)
+                (path, &**model)
             }
         };
         let (schema, block) = &loaded.sample;

@@ -301,6 +301,54 @@ fn the_bench_of_glms_says_what_it_found_in_the_same_form() {
     assert!(wrong.contains("no row's name contains \"ridge\"; the rows are logistic L2"), "{wrong}");
 }
 
+#[test]
+fn the_bench_of_glms_reads_the_rows_of_files_from_the_folder_that_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("a name").to_owned();
+    let mut flights = "late,month,hour,origin,carrier,distance,dow,temp,humid,wind_speed,precip,visib\n".to_owned();
+    let mut dengue =
+        "dengue_cases,population,pop_density,tmax,tmin,pdsi,urban,water_network,water_shortage\n".to_owned();
+    for row in 0..400_usize {
+        // Numbers that go their own ways, between 0 and 1.
+        let draw = |k: usize| ((row + 1) * (2 * k + 3) * (k + 7) % 101) as f64 / 101.;
+        let late = u8::from(draw(1) + draw(2) + draw(9) > 1.6);
+        let (month, origin, carrier) = (1 + row % 12, ["EWR", "JFK", "LGA"][row % 3], ["AA", "UA"][row / 3 % 2]);
+        let numbers = [1, 2, 3, 4, 5, 6].map(|k| draw(k).to_string());
+        let [distance, temp, humid, wind, rain, visib] = &numbers;
+        let hour = if row == 7 { "NA".to_owned() } else { (5 + row % 17).to_string() };
+        flights += &format!(
+            "{late},{month},{hour},{origin},{carrier},{distance},{},{temp},{humid},{wind},{rain},{visib}\n",
+            row % 7
+        );
+        let cases = (50. * (draw(1) + draw(8))).round();
+        dengue += &format!("{cases},{},{},{}\n", 20_000 + 700 * row, draw(7), numbers.join(","));
+    }
+    std::fs::write(folder.path().join("nyc_flights_late.csv.gz"), flights).expect("a file");
+    let bench = ["bench", "glm", "--json", "--only", "flights,dengue", "--data", &data];
+    let (code, _, wrong) = run(bench);
+    assert_eq!(code, 1);
+    assert!(wrong.contains(&format!("{data}/dengue_brazil_monthly.csv.gz for the row dengue rates")), "{wrong}");
+    std::fs::write(folder.path().join("dengue_brazil_monthly.csv.gz"), dengue).expect("a file");
+    let answer: Value = serde_json::from_str(&succeed(bench)).expect("JSON");
+    let [flights, dengue] = answer["rows"].as_array().expect("rows").as_slice() else { panic!("two rows: {answer}") };
+    assert_eq!(
+        (&flights["name"], &flights["n_rows"], &flights["n_features"]),
+        (&json!("flights"), &json!(399), &json!(27))
+    );
+    assert_eq!(
+        (&dengue["name"], &dengue["n_rows"], &dengue["n_features"]),
+        (&json!("dengue rates"), &json!(400), &json!(7))
+    );
+    for row in [flights, dengue] {
+        assert!(row["objective"].as_f64().is_some_and(|value| value > 0.), "{row}");
+        assert!(row["short_by"].as_f64().is_some_and(|short| short <= 1e-8), "{row}");
+        assert_eq!((&row["target"], &row["met"]), (&Value::Null, &Value::Null));
+    }
+    let (code, _, wrong) = run(["bench", "glm", "--only", "flights"]);
+    assert_eq!(code, 2);
+    assert!(wrong.contains("left out: flights (nyc_flights_late.csv.gz)") && wrong.contains("--data DIR"), "{wrong}");
+}
+
 /// Rides that grow with the temperature; the first row is at 0 degrees under a clear sky.
 fn rides(n_rows: usize) -> String {
     let mut text = "temp,sky,bikers\n".to_owned();

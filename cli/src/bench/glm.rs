@@ -1,6 +1,7 @@
 //! `phalanx bench glm`: how long fits and paths of GLMs take to the same objective value, with scikit-learn, glum and
 //! dask-glm beside them.
 
+mod files;
 mod ours;
 mod out_of_core;
 mod peer;
@@ -8,7 +9,7 @@ mod problem;
 mod table;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,13 +21,15 @@ use std::{
 use phalanx_glm::Family;
 
 use self::{
+    files::DataFile,
     peer::{Outcome, Peer, Runs, Side},
-    problem::Problem,
+    problem::{Problem, Source},
     table::{Report, Row},
 };
 use crate::{
     Error, Result,
     args::GlmBenchArguments,
+    error::io_reason,
     output::{Progress, Screen},
     signals,
 };
@@ -47,26 +50,40 @@ const QUICK: usize = 10;
 struct Plan {
     name: &'static str,
     family: Family,
-    /// The strength; a path has its own.
-    alpha: f64,
+    alpha: Alpha,
     l1_ratio: f64,
     /// Whether it is a cross-validated path.
     path: bool,
-    /// How many times faster than the fastest peer we want to be.
-    target: f64,
+    /// The file that has its numbers; drawn where there is none.
+    file: Option<DataFile>,
+    /// How many times faster than the fastest peer we want to be; none where that is only reported.
+    target: Option<f64>,
+}
+
+/// How strong a penalty is; a path has strengths of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Alpha {
+    /// As strong as that.
+    Fixed(f64),
+    /// One over the number of rows, which is C = 1 of scikit-learn.
+    OneOverRows,
 }
 
 impl Plan {
     const fn fit(name: &'static str, family: Family, alpha: f64, l1_ratio: f64, target: f64) -> Self {
-        Self { name, family, alpha, l1_ratio, path: false, target }
+        Self { name, family, alpha: Alpha::Fixed(alpha), l1_ratio, path: false, file: None, target: Some(target) }
     }
 
     const fn path(name: &'static str, family: Family, target: f64) -> Self {
-        Self { name, family, alpha: 0., l1_ratio: 1., path: true, target }
+        Self { name, family, alpha: Alpha::Fixed(0.), l1_ratio: 1., path: true, file: None, target: Some(target) }
+    }
+
+    const fn read(name: &'static str, file: DataFile, family: Family, alpha: Alpha, l1_ratio: f64) -> Self {
+        Self { name, family, alpha, l1_ratio, path: false, file: Some(file), target: None }
     }
 
     /// All rows, in their order: those of one problem follow each other.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::fit("logistic L2", Family::Binomial, 1e-4, 0., 2.),
         Self::fit("logistic L1", Family::Binomial, 1e-3, 1., 3.),
         Self::fit("Poisson L2", Family::Poisson, 1e-3, 0., 3.),
@@ -75,7 +92,22 @@ impl Plan {
         Self::path("gaussian lasso path", Family::Gaussian, 20.),
         Self::path("logistic lasso path", Family::Binomial, 5.),
         Self::path("Poisson lasso path", Family::Poisson, 5.),
+        Self::read("flights", DataFile::Flights, Family::Binomial, Alpha::OneOverRows, 0.),
+        Self::read("dengue rates", DataFile::Dengue, Family::Poisson, Alpha::Fixed(0.05), 0.5),
     ];
+
+    fn alpha(&self, n_rows: usize) -> f64 {
+        match self.alpha {
+            Alpha::Fixed(alpha) => alpha,
+            Alpha::OneOverRows => 1. / n_rows as f64,
+        }
+    }
+
+    /// Where its numbers come from, with so many rows of a fit and of a path.
+    fn source(&self, n_rows: [usize; 2]) -> Source {
+        let drawn = Source::Drawn(self.family, n_rows[usize::from(self.path)]);
+        self.file.map_or(drawn, Source::File)
+    }
 }
 
 /// Measures all rows and prints them.
@@ -83,6 +115,16 @@ pub(crate) fn glm(arguments: &GlmBenchArguments, screen: &Screen) -> Result<()> 
     let common = &arguments.bench;
     if cfg!(debug_assertions) && !common.json {
         screen.say("this is a debug build; its figures say nothing about a release build");
+    }
+    let (plans, out_of_core) = chosen(&common.only)?;
+    let (plans, left_out) = readable(plans, arguments.data.as_deref())?;
+    if let Some(line) = left_out {
+        if plans.is_empty() && out_of_core.is_empty() {
+            return Err(Error::usage(format!("nothing is left to measure: {line}")));
+        }
+        if !common.json {
+            screen.say(line);
+        }
     }
     let n_rows = match arguments.rows {
         Some(rows) => [rows as usize, rows as usize / 5],
@@ -98,8 +140,9 @@ pub(crate) fn glm(arguments: &GlmBenchArguments, screen: &Screen) -> Result<()> 
     let versions =
         Peer::ALL.map(|peer| (peer, common.peers.as_deref().map_or_else(none, |python| peer.version(python))));
     let bench = Bench {
-        plans: chosen(&common.only)?.0,
-        out_of_core: chosen(&common.only)?.1,
+        plans,
+        out_of_core,
+        data: arguments.data.clone().unwrap_or_default(),
         n_rows_out_of_core,
         n_rows,
         n_threads: thread::available_parallelism().map_or(1, usize::from),
@@ -144,11 +187,36 @@ fn chosen(only: &[String]) -> Result<(Vec<Plan>, Vec<out_of_core::Plan>)> {
     Ok((in_memory, out_of_core::PLANS.into_iter().filter(|plan| wanted(plan.name)).collect()))
 }
 
+/// The rows whose numbers there are, and what is to be said of those that are left out because no folder was named.
+/// A file that is not in the folder is refused before anything is measured.
+fn readable(plans: Vec<Plan>, data: Option<&Path>) -> Result<(Vec<Plan>, Option<String>)> {
+    let Some(folder) = data else {
+        let (left_out, plans): (Vec<Plan>, Vec<Plan>) = plans.into_iter().partition(|plan| plan.file.is_some());
+        let names: Vec<String> = left_out
+            .iter()
+            .filter_map(|plan| plan.file.map(|file| format!("{} ({})", plan.name, file.file_name())))
+            .collect();
+        let line = || format!("left out: {}; name the folder that has them by --data DIR", names.join(", "));
+        return Ok((plans, (!names.is_empty()).then(line)));
+    };
+    for plan in &plans {
+        if let Some(path) = plan.file.map(|file| folder.join(file.file_name()))
+            && let Err(error) = path.metadata()
+        {
+            let (path, reason) = (path.display(), io_reason(&error));
+            return Err(Error::failed(format!("cannot read {path} for the row {}: {reason}", plan.name)));
+        }
+    }
+    Ok((plans, None))
+}
+
 /// What to measure, and how.
 struct Bench {
     plans: Vec<Plan>,
     out_of_core: Vec<out_of_core::Plan>,
     n_rows_out_of_core: usize,
+    /// The folder of the files; empty where none was named, and then no row needs one.
+    data: PathBuf,
     /// Of a fit, and of a path.
     n_rows: [usize; 2],
     n_threads: usize,
@@ -170,14 +238,13 @@ impl Bench {
         let mut rows = Vec::new();
         let mut problem: Option<Problem> = None;
         for plan in &self.plans {
-            let n_rows = self.n_rows[usize::from(plan.path)];
-            let same = problem.take().filter(|before| before.family == plan.family && before.y.len() == n_rows);
-            let mut drawn = match same {
+            let source = plan.source(self.n_rows);
+            let mut same = match problem.take().filter(|before| before.source == source) {
                 Some(problem) => problem,
-                None => Problem::draw(plan.family, n_rows)?,
+                None => Problem::of(source, &self.data)?,
             };
-            rows.push(self.row(plan, &mut drawn)?);
-            problem = Some(drawn);
+            rows.push(self.row(plan, &mut same)?);
+            problem = Some(same);
             progress.set(rows.len() as u64, self.n_plans());
             if self.ended.load(Ordering::Relaxed) {
                 return Ok((rows, Vec::new()));
@@ -192,18 +259,19 @@ impl Bench {
         let ours = ours::measure(plan, problem)?;
         let mut sides = Vec::new();
         if let Some(python) = self.python.as_deref().filter(|_| !self.peers.is_empty()) {
-            let folder = problem.folder()?;
+            let folder = &problem.folder()?.to_owned();
             problem::write(&folder.join("best.f64"), &ours.best)?;
             problem::write(&folder.join("lambdas.f64"), &ours.lambdas)?;
             let runs = Runs { python, n_threads: self.n_threads, limit: self.limit, ended: &self.ended };
             for &peer in &self.peers {
                 for &solver in peer.solvers(plan) {
-                    let outcome: Outcome = runs.run(peer, solver, plan, folder)?;
+                    let outcome: Outcome = runs.run(peer, solver, plan, problem, folder)?;
                     sides.push(Side { peer, solver, outcome });
                 }
             }
         }
-        Ok(Row { plan: plan.clone(), n_rows: problem.y.len(), ours, sides })
+        let [n_rows, n_features] = [problem.x.nrows(), problem.x.ncols()];
+        Ok(Row { plan: plan.clone(), n_rows, n_features, ours, sides })
     }
 }
 
@@ -219,5 +287,31 @@ mod tests {
         assert_eq!(names, ["logistic L2", "logistic L1", "logistic lasso path"]);
         let (in_memory, from_file) = chosen(&["out of core".into()]).expect("rows");
         assert_eq!((in_memory.len(), from_file.len()), (0, 3));
+    }
+
+    #[test]
+    fn rows_of_files_need_a_folder_that_has_them() {
+        let (plans, line) = readable(Plan::ALL.into(), None).expect("the others");
+        assert_eq!(plans, Plan::ALL[..8]);
+        let line = line.expect("a line");
+        for part in ["flights (nyc_flights_late.csv.gz)", "dengue rates (dengue_brazil_monthly.csv.gz)", "--data DIR"] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        assert_eq!(readable(plans, None).expect("the same").1, None);
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("nyc_flights_late.csv.gz"), "").expect("a file");
+        let error = readable(Plan::ALL.into(), Some(folder.path())).expect_err("one is not there").to_string();
+        let path = folder.path().join("dengue_brazil_monthly.csv.gz");
+        assert!(error.contains(&format!("{} for the row dengue rates", path.display())), "{error}");
+        let (plans, line) = readable(Plan::ALL[..9].into(), Some(folder.path())).expect("all");
+        assert_eq!((plans.len(), line), (9, None));
+    }
+
+    #[test]
+    fn a_strength_may_be_one_over_the_rows() {
+        let [flights, dengue] = &Plan::ALL[8..] else { panic!("two rows of files") };
+        assert_eq!((flights.alpha(400), dengue.alpha(400)), (0.0025, 0.05));
+        assert_eq!(flights.source([5, 1]), Source::File(DataFile::Flights));
+        assert_eq!(Plan::ALL[7].source([5, 1]), Source::Drawn(Family::Poisson, 1));
     }
 }

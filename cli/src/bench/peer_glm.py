@@ -34,6 +34,15 @@ def read(name):
     return np.fromfile(os.path.join(JOB["folder"], name), dtype="<f8")
 
 
+# How often each row counts; once where there are none.
+WEIGHTS = read("weights.f64") if JOB["weighted"] else None
+
+
+def weights(n):
+    """What `fit` is told of them for the first n rows: a copy, as some write into what they are given."""
+    return {} if WEIGHTS is None else {"sample_weight": WEIGHTS[:n].copy()}
+
+
 def peak_mb():
     """The most memory so far, its processes with it.
 
@@ -58,16 +67,16 @@ def peak_mb():
 
 
 def objective(X, y, coef, intercept, alpha):
-    """Mean of half the unit deviances, plus the penalty: the same formula for all."""
+    """Weighted mean of half the unit deviances, plus the penalty: the same formula for all."""
     eta = X @ coef + intercept
     if FAMILY == "gaussian":
-        loss = 0.5 * np.mean((y - eta) ** 2)
+        losses = 0.5 * (y - eta) ** 2
     elif FAMILY == "binomial":
-        loss = np.mean(np.logaddexp(0, eta) - y * eta)
+        losses = np.logaddexp(0, eta) - y * eta
     else:
         log_y = np.log(np.where(y > 0, y, 1))
-        loss = np.mean(np.exp(eta) - y * eta + y * log_y - y)
-    return loss + alpha * (L1_RATIO * np.abs(coef).sum() + (1 - L1_RATIO) / 2 * (coef**2).sum())
+        losses = np.exp(eta) - y * eta + y * log_y - y
+    return np.average(losses, weights=WEIGHTS) + alpha * (L1_RATIO * np.abs(coef).sum() + (1 - L1_RATIO) / 2 * (coef**2).sum())
 
 
 def splits(n):
@@ -166,16 +175,16 @@ def main():
     with threadpoolctl.threadpool_limits(INNER):
         few = min(len(y), 400)
         # One strong penalty is warm-up enough of a path.
-        make(few, lambdas[:1])(1e-2).fit(np.array(X[:few], order="F" if by_columns else "C"), y[:few])
+        make(few, lambdas[:1])(1e-2).fit(np.array(X[:few], order="F" if by_columns else "C"), y[:few], **weights(few))
         new = make(len(y), lambdas)
 
         def once(tol):
             # Some write into what they are given, so each has a fresh copy; making it is not measured.
             mine = np.array(X, order="F" if by_columns else "C") if by_columns else X
-            target = y.copy()
+            target, counts = y.copy(), weights(len(y))
             print("fit", flush=True)
             begin = time.perf_counter()
-            model = new(tol).fit(mine, target)
+            model = new(tol).fit(mine, target, **counts)
             return time.perf_counter() - begin, model
 
         print("ready", flush=True)

@@ -130,7 +130,7 @@ impl Estimation {
                 let is_last = moved <= STILL.0.max(STILL.1 * error) || self.n_turns >= MAX_TURNS;
                 let loss = Loss { family: with_parameter(family, at[0]), ..self.machine.spec().loss };
                 let warm = if is_last { None } else { self.machine.at_loss(loss) };
-                self.machine = Box::new(warm.unwrap_or_else(|| self.fresh.with_loss(loss)));
+                *self.machine = warm.unwrap_or_else(|| self.fresh.with_loss(loss));
                 self.n_turns += 1;
                 self.phase = Phase::Fit(is_last);
                 // A warm machine may have nothing to ask.
@@ -230,7 +230,11 @@ impl Search {
             return Err(Error::NoEstimate { parameter: "theta", why });
         }
         let errors = standard_errors(&at);
-        let still = |k: usize| !((trial[k] - best[k]).abs() > STILL.0.max(STILL.1 * errors[k].min(1.)));
+        // A step that is no number is none.
+        let still = |k: usize| {
+            let length = (trial[k] - best[k]).abs();
+            length.is_nan() || length <= STILL.0.max(STILL.1 * errors[k].min(1.))
+        };
         if (still(0) && still(1)) || self.n_steps >= MAX_STEPS {
             return Ok(Some(best));
         }

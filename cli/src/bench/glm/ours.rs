@@ -76,7 +76,7 @@ fn best_known(plan: &Plan, problem: &Problem) -> Result<(Vec<f64>, Vec<f64>)> {
     if plan.path {
         let model = path(plan, problem, TIGHTEST, None)?;
         let lambdas = model.points().iter().map(|point| point.lambda).collect();
-        Ok((path_objectives(plan, &model), lambdas))
+        Ok((path_objectives(plan, problem, &model), lambdas))
     } else {
         Ok((fit(plan, problem, TIGHTEST, None)?.objectives, Vec::new()))
     }
@@ -91,14 +91,14 @@ fn fit(plan: &Plan, problem: &Problem, tol: f64, folds: Option<&Array1<f64>>) ->
     if plan.path {
         let model = path(plan, problem, tol, folds)?;
         return Ok(Fitted {
-            objectives: path_objectives(plan, &model),
+            objectives: path_objectives(plan, problem, &model),
             place: model.chosen_place(),
             n_passes: model.n_passes(),
             kkt_relative: model.points().iter().map(|point| point.kkt_relative).fold(0., f64::max),
         });
     }
-    let glm = Glm::new(plan.family).alpha(plan.alpha).l1_ratio(plan.l1_ratio).tol(tol);
-    let model = glm.fit(&problem.x, &problem.y).map_err(Error::failed)?;
+    let glm = Glm::new(plan.family).alpha(plan.alpha(problem.y.len())).l1_ratio(plan.l1_ratio).tol(tol);
+    let model = glm.fit(&problem.x, response(problem)).map_err(Error::failed)?;
     let report = model.report();
     Ok(Fitted {
         objectives: vec![report.objective],
@@ -110,7 +110,7 @@ fn fit(plan: &Plan, problem: &Problem, tol: f64, folds: Option<&Array1<f64>>) ->
 
 fn path(plan: &Plan, problem: &Problem, tol: f64, folds: Option<&Array1<f64>>) -> Result<PathModel> {
     let mut path = GlmPath::new(Glm::new(plan.family).l1_ratio(plan.l1_ratio)).tol(tol);
-    let mut response = Response::new(&problem.y);
+    let mut response = response(problem);
     if let Some(folds) = folds {
         path = path.cv(N_FOLDS);
         response = response.folds(folds);
@@ -118,12 +118,20 @@ fn path(plan: &Plan, problem: &Problem, tol: f64, folds: Option<&Array1<f64>>) -
     path.fit(&problem.x, response).map_err(Error::failed)
 }
 
+fn response(problem: &Problem) -> Response<'_> {
+    let response = Response::new(&problem.y);
+    match &problem.weights {
+        Some(weights) => response.sample_weight(weights),
+        None => response,
+    }
+}
+
 /// Mean of half the unit deviances plus the penalty, at each strength.
-fn path_objectives(plan: &Plan, model: &PathModel) -> Vec<f64> {
+fn path_objectives(plan: &Plan, problem: &Problem, model: &PathModel) -> Vec<f64> {
     let of = |coef: &[f64]| {
         let (l1, l2): (f64, f64) = coef.iter().fold((0., 0.), |(l1, l2), b| (l1 + b.abs(), l2 + b * b));
         plan.l1_ratio * l1 + (1. - plan.l1_ratio) / 2. * l2
     };
-    let points = model.points().iter();
-    points.map(|point| point.deviance / (2. * model.n_rows() as f64) + point.lambda * of(&point.coef)).collect()
+    let (points, total) = (model.points().iter(), problem.total_weight());
+    points.map(|point| point.deviance / (2. * total) + point.lambda * of(&point.coef)).collect()
 }

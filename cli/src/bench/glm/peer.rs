@@ -16,7 +16,7 @@ use phalanx_glm::Family;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{N_FOLDS, Plan, WITHIN};
+use super::{N_FOLDS, Plan, WITHIN, problem::Problem};
 use crate::{
     Error, Result,
     bench::peers::{Group, START, version_of},
@@ -55,6 +55,7 @@ impl Peer {
     /// Its solvers that can do a row, as the script knows them.
     pub(super) const fn solvers(self, plan: &Plan) -> &'static [&'static str] {
         let smooth = plan.l1_ratio == 0.;
+        let weighted = matches!(plan.file, Some(file) if file.is_weighted());
         match (self, plan.family, plan.path) {
             (Self::ScikitLearn, Family::Binomial, false) if smooth => &["lbfgs", "newton-cholesky"],
             (Self::ScikitLearn, Family::Binomial, _) => &["saga", "liblinear"],
@@ -65,8 +66,9 @@ impl Peer {
             (Self::ScikitLearn, _, false) => &["gram", "columns"],
             (Self::Glum, _, _) if smooth => &["irls-ls"],
             (Self::Glum, _, _) => &["irls-cd"],
-            // It has no paths.
+            // It has no paths, and nothing that makes rows count more than once.
             (Self::DaskGlm, _, true) => &[],
+            (Self::DaskGlm, _, _) if weighted => &[],
             (Self::DaskGlm, _, false) if smooth => &["lbfgs"],
             (Self::DaskGlm, _, false) => &["proximal_grad"],
         }
@@ -139,14 +141,21 @@ pub(super) struct Runs<'a> {
 }
 
 impl Runs<'_> {
-    /// Runs a solver on the numbers of a folder, in which the strengths and the best objectives are too.
-    pub(super) fn run(&self, peer: Peer, solver: &'static str, plan: &Plan, folder: &Path) -> Result<Outcome> {
+    /// Runs a solver on the numbers of a problem, which are in a folder with the strengths and the best objectives.
+    pub(super) fn run(
+        &self,
+        peer: Peer,
+        solver: &'static str,
+        plan: &Plan,
+        problem: &Problem,
+        folder: &Path,
+    ) -> Result<Outcome> {
         let failed =
             |error: std::io::Error| Error::failed(format!("cannot run {}: {}", peer.name(), io_reason(&error)));
         let job = json!({
             "peer": peer.name(), "solver": solver, "threads": self.n_threads, "folder": folder, "within": WITHIN,
-            "family": plan.family.name(), "alpha": plan.alpha, "l1_ratio": plan.l1_ratio, "path": plan.path,
-            "folds": N_FOLDS,
+            "family": plan.family.name(), "alpha": plan.alpha(problem.y.len()), "l1_ratio": plan.l1_ratio,
+            "path": plan.path, "folds": N_FOLDS, "weighted": problem.weights.is_some(),
         });
         // Processes that the peer starts read the program again, so it has to be a file.
         let file = |suffix: &str, text: &str| {

@@ -1,4 +1,4 @@
-//! The numbers that GLMs are fitted to: drawn by a seed, and written once for peers to read.
+//! The numbers that GLMs are fitted to: drawn by a seed or read from a file, and written once for peers to read.
 
 use std::{
     fs::File,
@@ -11,26 +11,49 @@ use phalanx_datasets::{make_classification, make_counts, make_regression};
 use phalanx_glm::Family;
 use tempfile::TempDir;
 
+use super::files::DataFile;
 use crate::{Error, Result};
 
-/// Columns of every problem.
-pub(super) const N_FEATURES: usize = 50;
+/// Columns of what is drawn.
+const N_FEATURES: usize = 50;
 /// How much of each column is the one before it: neighbours are correlated by that, others by its powers.
 const CORRELATION: f64 = 0.5;
 const SEED: u64 = 20;
 
+/// Where numbers come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Source {
+    /// Drawn: how y is distributed, and how many rows.
+    Drawn(Family, usize),
+    /// A file in the folder that the user names.
+    File(DataFile),
+}
+
 /// Rows and what they are to predict.
 #[derive(Debug)]
 pub(super) struct Problem {
-    pub(super) family: Family,
+    pub(super) source: Source,
     pub(super) x: Array2<f64>,
     pub(super) y: Array1<f64>,
+    /// How often each row counts; once where there are none.
+    pub(super) weights: Option<Array1<f64>>,
     /// Where peers find them; removed when this is dropped.
     folder: Option<TempDir>,
 }
 
 impl Problem {
-    pub(super) fn draw(family: Family, n_rows: usize) -> Result<Self> {
+    /// The numbers of a source; files are in `data`.
+    pub(super) fn of(source: Source, data: &Path) -> Result<Self> {
+        match source {
+            Source::Drawn(family, n_rows) => Self::draw(family, n_rows),
+            Source::File(file) => {
+                let rows = file.read(data)?;
+                Ok(Self { source, x: rows.x, y: rows.y, weights: rows.weights, folder: None })
+            }
+        }
+    }
+
+    fn draw(family: Family, n_rows: usize) -> Result<Self> {
         let make = match family {
             Family::Binomial => make_classification(n_rows, N_FEATURES).scale(3.).bias(0.3),
             Family::Poisson => make_counts(n_rows, N_FEATURES).scale(1.).bias(0.3),
@@ -45,16 +68,24 @@ impl Problem {
                 row[column] = CORRELATION * row[column - 1] + own * row[column];
             }
         }
-        Ok(Self { family, x, y: made.y, folder: None })
+        Ok(Self { source: Source::Drawn(family, n_rows), x, y: made.y, weights: None, folder: None })
     }
 
-    /// The folder that peers read, with X and y in it as raw numbers.
+    /// What a mean over the rows is divided by.
+    pub(super) fn total_weight(&self) -> f64 {
+        self.weights.as_ref().map_or(self.y.len() as f64, Array1::sum)
+    }
+
+    /// The folder that peers read, with X, y and the weights in it as raw numbers.
     pub(super) fn folder(&mut self) -> Result<&Path> {
         if self.folder.is_none() {
             let failed = |error: io::Error| Error::failed(format!("cannot make a temporary folder: {error}"));
             let folder = tempfile::Builder::new().prefix("phalanx-bench-").tempdir().map_err(failed)?;
             write(&folder.path().join("x.f64"), self.x.iter())?;
             write(&folder.path().join("y.f64"), self.y.iter())?;
+            if let Some(weights) = &self.weights {
+                write(&folder.path().join("weights.f64"), weights.iter())?;
+            }
             self.folder = Some(folder);
         }
         self.folder.as_ref().map(TempDir::path).ok_or_else(|| Error::failed("there is no temporary folder"))
@@ -87,5 +118,16 @@ mod tests {
         assert_eq!((bytes.len(), bytes[..8].to_vec()), (4_000 * N_FEATURES * 8, first.to_le_bytes().to_vec()));
         drop(problem);
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn weights_are_written_where_there_are_some() {
+        let mut problem = Problem::draw(Family::Poisson, 500).expect("a problem");
+        assert_eq!(problem.total_weight(), 500.);
+        assert!(!problem.folder().expect("a folder").join("weights.f64").exists());
+        (problem.folder, problem.weights) = (None, Some(Array1::from_elem(500, 0.5)));
+        assert_eq!(problem.total_weight(), 250.);
+        let bytes = std::fs::read(problem.folder().expect("a folder").join("weights.f64")).expect("the weights");
+        assert_eq!(bytes, 0.5_f64.to_le_bytes().repeat(500));
     }
 }

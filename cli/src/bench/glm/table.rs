@@ -7,7 +7,6 @@ use super::{
     ours::Ours,
     out_of_core,
     peer::{Outcome, Peer, Side},
-    problem::N_FEATURES,
 };
 use crate::{
     bench::report::{self, SCHEMA, machine, machine_line, peer_lines, round},
@@ -29,6 +28,7 @@ pub(super) struct Report {
 pub(super) struct Row {
     pub(super) plan: Plan,
     pub(super) n_rows: usize,
+    pub(super) n_features: usize,
     pub(super) ours: Ours,
     /// Each solver of each peer that is there.
     pub(super) sides: Vec<Side>,
@@ -52,12 +52,13 @@ impl Row {
         shorts.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(side, _)| side)
     }
 
-    /// Unknown where the ratio is more than what it was stopped at, and that is too little.
+    /// Unknown where the ratio is more than what it was stopped at, and that is too little; none without a target.
     fn met(&self) -> Option<bool> {
-        self.ratio().and_then(|(ratio, at_least)| match ratio >= self.plan.target {
+        let ((ratio, at_least), target) = (self.ratio()?, self.plan.target?);
+        match ratio >= target {
             false if at_least => None,
             met => Some(met),
-        })
+        }
     }
 
     fn objective(&self) -> f64 {
@@ -66,7 +67,7 @@ impl Row {
 
     /// What holds our side back.
     fn limit(&self) -> String {
-        let bytes = (self.n_rows * N_FEATURES * size_of::<f64>()) as f64;
+        let bytes = (self.n_rows * self.n_features * size_of::<f64>()) as f64;
         let (n_passes, seconds) = (self.ours.fitted.n_passes, self.ours.seconds);
         let speed = round(n_passes as f64 * bytes / seconds / 1e9);
         let passes = if n_passes == 1 { "pass" } else { "passes" };
@@ -125,7 +126,7 @@ impl Row {
             "peak_rss_mb": ours.peak_rss_mb,
             "limit": self.limit(),
             "n_rows": self.n_rows,
-            "n_features": N_FEATURES,
+            "n_features": self.n_features,
             "tol": ours.tol,
             "passes": fitted.n_passes,
             "kkt_relative": fitted.kkt_relative,
@@ -211,7 +212,7 @@ impl Report {
                 best.map_or_else(none, |side| format!("{} {}", side.peer.name(), side.solver)),
                 its,
                 ratio,
-                format!("{}", row.plan.target),
+                row.plan.target.map_or_else(none, |target| target.to_string()),
                 row.met().map_or("-", |met| if met { "yes" } else { "no" }).to_owned(),
                 row.ours.peak_rss_mb.map_or_else(none, |peak| format!("{peak:.0}")),
                 best.and_then(Side::found).map_or_else(none, |found| format!("{:.0}", found.peak_rss_mb)),
@@ -247,7 +248,7 @@ mod tests {
         let ours = Ours { seconds: 0.5, tol: 1e-4, fitted, short_by: 0., peak_rss_mb: Some(50.), best, lambdas };
         let side = |outcome| Side { peer: Peer::ScikitLearn, solver: "saga", outcome };
         let sides = outcomes.into_iter().map(side).collect();
-        let row = Row { plan: Plan::ALL[1].clone(), n_rows: 1_000, ours, sides };
+        let row = Row { plan: Plan::ALL[1].clone(), n_rows: 1_000, n_features: 50, ours, sides };
         let versions = [Ok("1.9.1".to_owned()), Ok("3.4.1".to_owned()), Err("it has none".to_owned())];
         Report {
             peers: Peer::ALL.map(Peer::name).into_iter().zip(versions).collect(),
@@ -278,6 +279,21 @@ mod tests {
         assert_eq!((&row["ratio_to_fastest_peer"], &row["ratio_is_at_least"]), (&json!(120.), &json!(true)));
         let text = report.to_text();
         assert!(text.contains("more than 60") && text.contains(">120.0"), "{text}");
+    }
+
+    #[test]
+    fn a_row_without_a_target_is_reported() {
+        let mut report = report([Outcome::Reached(found(2., 0.))]);
+        report.rows[0].plan = Plan::ALL[8].clone();
+        let row = &report.to_json()["rows"][0];
+        assert_eq!(
+            (&row["target"], &row["met"], &row["ratio_to_fastest_peer"]),
+            (&Value::Null, &Value::Null, &json!(4.))
+        );
+        let text = report.to_text();
+        let line = text.lines().find(|line| line.starts_with("flights")).expect("its line");
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(cells[8..12], ["2.00", "4.0", "-", "-"], "{text}");
     }
 
     #[test]

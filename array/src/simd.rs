@@ -42,19 +42,6 @@ pub(crate) fn has_fused_multiply_add() -> bool {
     }
 }
 
-/// Whether there are 32 vector registers.
-#[inline]
-pub(crate) fn has_many_registers() -> bool {
-    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    {
-        std::arch::is_x86_feature_detected!("avx512f")
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
-    {
-        false
-    }
-}
-
 /// The level of vector instructions in use. Programs on the same level give the same bits.
 ///
 /// ```

@@ -5,6 +5,7 @@
 use phalanx_array::{ChunkedArray, Schema, Table, TableBlock};
 use phalanx_datasets::{CsvOptions, read_table};
 use phalanx_engine::graph::Delayed;
+use phalanx_glm::ChunkedDesign;
 use phalanx_learn::{
     Error as LearnError, FitOn, Json, Transform,
     formula::Formula,
@@ -17,6 +18,9 @@ use crate::{
     error::did_you_mean,
     roles::{Roles, Sides, level_numbers},
 };
+
+/// Columns of all categories together above which they are kept as codes.
+const MANY: usize = 50;
 
 /// Rows of the table that golden rows are drawn from.
 const N_SAMPLE: usize = 256;
@@ -86,8 +90,10 @@ pub(crate) enum Selection {
 
 /// Data on the workers, as numbers.
 pub(crate) struct Loaded {
-    /// The design matrix, computed, in chunks of rows.
+    /// The design matrix in chunks of rows, computed unless it is `sparse`.
     pub(crate) x: ChunkedArray,
+    /// The same with categories as codes, where that was allowed and they have many levels.
+    pub(crate) sparse: Option<ChunkedDesign>,
     /// The target, computed, in the same chunks.
     pub(crate) y: ChunkedArray,
     /// What else is known of each row, computed, in the same chunks.
@@ -109,10 +115,16 @@ pub(crate) struct Loaded {
 }
 
 impl Design {
-    /// Indexes the files here, then reads and encodes them on the workers.
-    pub(crate) async fn load(&self, client: &Client) -> Result<Loaded> {
+    /// Indexes the files here, then reads and encodes them on the workers; categories of many levels as codes where
+    /// the estimator can take them.
+    pub(crate) async fn load(&self, client: &Client, takes_codes: bool) -> Result<Loaded> {
         let table = self.table()?;
         let features = self.features(&table)?;
+        let formula = self.formula.as_ref().map(|formula| formula.encoder(&features)).transpose();
+        let formula = formula.map_err(Error::failed)?;
+        // A formula may take some of all columns away.
+        let features =
+            formula.as_ref().map_or(features, |formula| formula.columns().into_iter().map(str::to_owned).collect());
         let table = client.persist(&table).await.map_err(on_cluster)?;
         let mut has_intercept = !self.no_intercept;
         let (table, n_dropped) = match self.missing {
@@ -121,10 +133,10 @@ impl Design {
         };
         let missing = if self.missing == MissingPolicy::Mean { Missing::Mean } else { Missing::Error };
         let x_encoder = self.referring(TableEncoder::new().missing(missing), &table)?;
-        let x_encoder = match &self.formula {
+        let x_encoder = match formula {
             None => x_encoder.columns(features).fit_lazy(&table).map_err(Error::failed)?,
             Some(formula) => {
-                let encoder = formula.encoder(&features).map_err(Error::failed)?.table_encoder(x_encoder);
+                let encoder = formula.table_encoder(x_encoder);
                 let encoder = if self.no_intercept { encoder.intercept(false) } else { encoder };
                 has_intercept = encoder.has_intercept();
                 Delayed::value(Json(encoder.fit_on(client, &table, &()).await.map_err(of_learning)?))
@@ -148,11 +160,17 @@ impl Design {
         };
         let y = if self.log_target { self.logarithm(&y, &y_encoder)? } else { y };
         let sample = table.slice_rows(0..table.n_rows().min(N_SAMPLE)).map_err(Error::failed)?;
-        let (x, y) = client.persist(&(x, y)).await.map_err(on_cluster)?;
+        // Products of categories are numbers like others.
+        let sparse = takes_codes && self.formula.is_none() && n_of_categories(&encoder) > MANY;
+        let sparse = sparse.then(|| ChunkedDesign::from_table(&encoder, &table)).transpose().map_err(Error::failed)?;
+        let (x, y) = match sparse {
+            Some(_) => (x, client.persist(&y).await.map_err(on_cluster)?),
+            None => client.persist(&(x, y)).await.map_err(on_cluster)?,
+        };
         self.roles.check_trials(client, (&self.target, &y), &sides).await?;
         let sample = (table.schema().clone(), client.compute(&sample).await.map_err(on_cluster)?);
         let names = encoder.feature_names();
-        Ok(Loaded { x, y, sides, encoder, names, positive, levels, has_intercept, n_dropped, sample })
+        Ok(Loaded { x, sparse, y, sides, encoder, names, positive, levels, has_intercept, n_dropped, sample })
     }
 
     /// The rows that miss nothing that is used.
@@ -298,6 +316,12 @@ fn of_learning(error: LearnError) -> Error {
         LearnError::Cluster(error) => on_cluster(error),
         other => Error::failed(other),
     }
+}
+
+/// How many columns categories become.
+fn n_of_categories(encoder: &FittedTableEncoder) -> usize {
+    let numbers = encoder.columns().iter().filter(|column| matches!(column, EncodedColumn::Number { .. })).count();
+    encoder.n_features() - numbers
 }
 
 /// What the cluster said: of a failed task its own words, since it is data that fail and not functions.

@@ -35,7 +35,7 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
     }
     let design = design(arguments)?;
     job::on_cluster(&arguments.job, screen, async |client| {
-        let loaded = design.load(client).await?;
+        let loaded = design.load(client, asked.takes_codes()).await?;
         say_dropped(&loaded, screen);
         let glm = Glm { fit_intercept: loaded.has_intercept, ..asked.for_data(&loaded.encoder, &loaded.levels)? };
         if let (Some(positive), false) = (&loaded.positive, glm.family == Family::Binomial) {
@@ -50,11 +50,19 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
         let start = Instant::now();
         let found = match path {
             None => {
-                let model = glm.fit_on(client, &loaded.x, &response).await.map_err(Error::failed)?;
+                let model = match &loaded.sparse {
+                    Some(x) => glm.fit_on(client, x, &response).await,
+                    None => glm.fit_on(client, &loaded.x, &response).await,
+                };
+                let model = model.map_err(Error::failed)?;
                 Found::One(glm, Box::new(model))
             }
             Some(path) => {
-                let model = path.fit_on(client, &loaded.x, &response).await.map_err(Error::failed)?;
+                let model = match &loaded.sparse {
+                    Some(x) => path.fit_on(client, x, &response).await,
+                    None => path.fit_on(client, &loaded.x, &response).await,
+                };
+                let model = model.map_err(Error::failed)?;
                 Found::Path(path, Box::new(model))
             }
         };
@@ -122,6 +130,7 @@ fn design(arguments: &FitGlmArguments) -> Result<Design> {
     let roles = Roles {
         weights: arguments.weights.clone(),
         offset: arguments.offset.clone(),
+        log_offset: None,
         exposure: arguments.exposure.clone(),
         trials: arguments.trials.clone(),
         group: arguments.group.clone(),
@@ -155,18 +164,21 @@ fn by_formula(design: Design, formula: Formula) -> Result<Design> {
     let owned = |columns: Vec<&str>| columns.into_iter().map(str::to_owned).collect::<Vec<_>>();
     let mut roles = design.roles;
     for offset in formula.offsets() {
-        let (role, place) = if offset.log { ("exposure", &mut roles.exposure) } else { ("offset", &mut roles.offset) };
-        if let Some(other) = place {
-            let message = format!("{role} is {other:?} and the formula has one too, expected one of them");
+        if offset.log {
+            roles.log_offset = Some(offset.column.clone());
+        } else if let Some(other) = roles.offset.replace(offset.column.clone()) {
+            let message = format!("--offset is {other:?} and --formula has an offset too, expected one of them");
             return Err(Error::usage(message));
         }
-        *place = Some(offset.column.clone());
     }
     let selection = match (formula.has_dot(), owned(formula.columns())) {
         (true, _) => Selection::Drop(Vec::new()),
         (false, columns) => Selection::Features(columns),
     };
     let (target, log_target) = (formula.response().column.clone(), formula.response().log);
+    if let (true, Some(trials)) = (log_target, &roles.trials) {
+        return Err(Error::usage(format!("the target is log({target}), expected successes of --trials {trials}")));
+    }
     let categorical = owned(formula.categorical());
     Ok(Design { target, log_target, selection, categorical, roles, formula: Some(formula), ..design })
 }

@@ -35,7 +35,7 @@ pub(crate) fn sweep(arguments: &SweepArguments, screen: &Screen) -> Result<()> {
     job::on_cluster(&arguments.job, screen, async |client| {
         let start = Instant::now();
         let progress = screen.progress("reading the data", 0);
-        let loaded = file.design.load(client).await?;
+        let loaded = file.design.load(client, false).await?;
         check_target(&file, &loaded)?;
         drop(progress);
         let progress = screen.progress("fits", n_fits as u64);

@@ -100,15 +100,37 @@ pub(crate) async fn path_chunked(
     path.solution().cloned().ok_or(NO_ROWS)
 }
 
+/// Means and cross products of rows on workers, the first of them at the panel `first`.
+pub(crate) async fn scatter_chunked(
+    cluster: &impl Compute,
+    loss: Loss,
+    x: &ChunkedArray,
+    response: &ChunkedResponse,
+    first: usize,
+) -> Result<Subtrees<Scatter>> {
+    let data = Chunked::of(cluster, x, response).await?;
+    let loss = Delayed::value(loss);
+    let pass = data.pass(
+        |x, columns, panel, extras| tasks::scatter::delayed(x, columns, first + panel, extras, &loss),
+        tasks::merge_scatter::delayed,
+    )?;
+    cluster.compute(&pass).await
+}
+
 /// Rows on workers, and the same cut as ADMM's blocks once that was asked for.
-struct Driven {
+pub(crate) struct Driven {
     data: Chunked,
     by_block: Option<Chunked>,
 }
 
 impl Driven {
     /// Brings the rows to the workers, each with the weight of its class.
-    async fn begin(cluster: &impl Compute, spec: &Spec, x: &ChunkedArray, response: &ChunkedResponse) -> Result<Self> {
+    pub(crate) async fn begin(
+        cluster: &impl Compute,
+        spec: &Spec,
+        x: &ChunkedArray,
+        response: &ChunkedResponse,
+    ) -> Result<Self> {
         let mut data = Chunked::of(cluster, x, response).await?;
         if let Some(class_weight) = spec.class_weight {
             let moments = cluster.compute(&data.moments(spec.loss, spec.shares)?).await?.finish();
@@ -118,8 +140,13 @@ impl Driven {
         Ok(Self { data, by_block: None })
     }
 
+    /// The rows.
+    pub(crate) const fn chunks(&self) -> &Chunked {
+        &self.data
+    }
+
     /// The answer to a question; none where nothing was asked.
-    async fn answer(&mut self, cluster: &impl Compute, spec: &Spec, ask: Ask) -> Result<Option<Answer>> {
+    pub(crate) async fn answer(&mut self, cluster: &impl Compute, spec: &Spec, ask: Ask) -> Result<Option<Answer>> {
         let (data, loss) = (&self.data, spec.loss);
         Ok(Some(match ask {
             Ask::Done(_) => return Ok(None),
@@ -298,15 +325,22 @@ impl Chunked {
     }
 
     /// One task a chunk, given X, the columns, the first panel and what the columns are.
+    pub(crate) fn each<T>(
+        &self,
+        task: impl Fn(&Delayed<Block>, Vec<Delayed<Block>>, usize, &Delayed<Extras>) -> Delayed<T>,
+    ) -> Vec<Delayed<T>> {
+        let extras = Delayed::value(self.extras);
+        let parts = self.x.iter().zip(&self.columns).enumerate();
+        parts.map(|(i, (x, columns))| task(x, columns.clone(), self.rows.first_panel(i), &extras)).collect()
+    }
+
+    /// The same, merged.
     pub(crate) fn pass<T>(
         &self,
         task: impl Fn(&Delayed<Block>, Vec<Delayed<Block>>, usize, &Delayed<Extras>) -> Delayed<T>,
         merge: impl Fn(Vec<Delayed<T>>) -> Delayed<T>,
     ) -> Result<Delayed<T>> {
-        let extras = Delayed::value(self.extras);
-        let parts = self.x.iter().zip(&self.columns).enumerate();
-        let parts = parts.map(|(i, (x, columns))| task(x, columns.clone(), self.rows.first_panel(i), &extras));
-        tree(parts.collect(), merge).ok_or(NO_ROWS)
+        tree(self.each(task), merge).ok_or(NO_ROWS)
     }
 
     pub(crate) fn moments(&self, loss: Loss, shares: bool) -> Result<Delayed<Subtrees<Moments>>> {

@@ -62,6 +62,29 @@ pub enum Error {
         /// The linear predictor.
         intercept: f64,
     },
+    /// y has one value only, at the end of its range.
+    #[error("{family}: y has one value only, at the end of its range, so there is no finite optimum")]
+    NoOptimum {
+        /// The family.
+        family: &'static str,
+    },
+    /// A row has no mean at the coefficients learned from those before.
+    #[error(
+        "the {family} family has no mean for some row where the fit begins; choose the log link, or refit all rows"
+    )]
+    Beyond {
+        /// The family.
+        family: String,
+    },
+    /// A column that had one value varies now. Columns count from 0.
+    #[error(
+        "column {column} of X had one value in the first chunk, so nothing is kept of what it says of those rows; \
+         begin with rows in which it varies, or refit all rows"
+    )]
+    WasConstant {
+        /// The column.
+        column: usize,
+    },
     /// The likelihood has no maximum by the family's own parameter.
     #[error("{parameter} has no estimate: {why}")]
     NoEstimate {

@@ -143,7 +143,15 @@ pub(crate) fn on_threads<T: Combine + Send>(
     rows: Rows<'_>,
     pass: impl Fn(Rows<'_>) -> Option<Subtrees<T>> + Sync,
 ) -> Result<T> {
-    in_parts(rows.y.len(), rows.y.len() * (rows.n_features + 1), |part| pass(rows.slice(part)))
+    Ok(subtrees_on_threads(rows, pass)?.finish())
+}
+
+/// The same for rows that are not the first: as far as their panels allow.
+pub(crate) fn subtrees_on_threads<T: Combine + Send>(
+    rows: Rows<'_>,
+    pass: impl Fn(Rows<'_>) -> Option<Subtrees<T>> + Sync,
+) -> Result<Subtrees<T>> {
+    subtrees_in_parts(rows.y.len(), rows.y.len() * (rows.n_features + 1), |part| pass(rows.slice(part)))
 }
 
 /// Makes a pass over `n_rows` rows, of so many numbers in all, on as many threads as help.
@@ -152,10 +160,18 @@ pub(crate) fn in_parts<T: Combine + Send>(
     n_numbers: usize,
     pass: impl Fn(Range<usize>) -> Option<Subtrees<T>> + Sync,
 ) -> Result<T> {
+    Ok(subtrees_in_parts(n_rows, n_numbers, pass)?.finish())
+}
+
+fn subtrees_in_parts<T: Combine + Send>(
+    n_rows: usize,
+    n_numbers: usize,
+    pass: impl Fn(Range<usize>) -> Option<Subtrees<T>> + Sync,
+) -> Result<Subtrees<T>> {
     let panels = n_panels(n_rows);
     let n_threads = n_threads().min((n_numbers / NUMBERS_A_THREAD).clamp(1, panels.max(1)));
     if n_threads == 1 {
-        return Ok(pass(0..n_rows).ok_or(NO_ROWS)?.finish());
+        return pass(0..n_rows).ok_or(NO_ROWS);
     }
     let row = |part: usize| (part * panels / n_threads * PANEL).min(n_rows);
     let parts = (0..n_threads).map(|part| row(part)..row(part + 1));
@@ -168,7 +184,7 @@ pub(crate) fn in_parts<T: Combine + Send>(
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    Ok(Subtrees::merge_all(found.into_iter().flatten()).ok_or(NO_ROWS)?.finish())
+    Subtrees::merge_all(found.into_iter().flatten()).ok_or(NO_ROWS)
 }
 
 /// Every block by itself, several at a time; each is solved by one thread, so none depends on how many there are.
@@ -198,6 +214,28 @@ fn solve_blocks(rows: Rows<'_>, blocks: &[BlockProblem]) -> Result<Vec<BlockSolu
     });
     solved.sort_by_key(|(place, _)| *place);
     Ok(solved.into_iter().map(|(_, solution)| solution).collect::<Result<_, _>>()?)
+}
+
+/// What is found for each of some places, several at a time, in their order.
+pub(crate) fn several<T: Send>(n: usize, n_numbers: usize, find: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let n_threads = n_threads().min(n);
+    if n_threads <= 1 || n_numbers < NUMBERS_A_THREAD {
+        return (0..n).map(find).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let find_some = || {
+        let place = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|place| *place < n);
+        std::iter::from_fn(place).map(|place| (place, find(place))).collect::<Vec<_>>()
+    };
+    let mut found: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n_threads).map(|_| scope.spawn(find_some)).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, found)| found).collect()
 }
 
 /// As many as there are processors, and one inside of a task, whose worker has given the others something to do.

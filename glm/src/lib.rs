@@ -50,6 +50,8 @@ pub mod family;
 mod fit;
 pub mod inference;
 mod kernel;
+#[cfg(feature = "linfa")]
+pub mod linfa_bridge;
 pub mod link;
 mod loss;
 pub mod model;
@@ -58,10 +60,12 @@ pub mod named;
 pub mod params;
 pub mod path;
 mod penalty;
+pub mod pooled;
 pub mod report;
 pub mod response;
 pub mod solver;
 mod special;
+pub mod stream;
 
 pub use design::{ChunkedDesign, Design, DesignColumns};
 pub use error::Error;
@@ -77,6 +81,8 @@ pub use named::{
 };
 pub use params::{Glm, Solver};
 pub use path::{GlmPath, PathModel, Select};
+pub use pooled::{GroupCoefficients, PooledGlm, PooledModel};
 pub use report::{ParameterEstimate, Report, StopReason};
 pub use response::{ChunkedResponse, Response};
 pub use solver::{ClassWeight, CvCurve, PathPoint};
+pub use stream::{GlmStream, SeenChunk};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::family::Family;
+use crate::{family::Family, stream::SeenChunk};
 
 /// How a fit went. `converged` is true only where `kkt_relative` proves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub struct Report {
     pub condition: Option<f64>,
     /// How far the objective is above that of the dual, which bounds it from below: of penalised least squares.
     pub duality_gap: Option<f64>,
+    /// The chunks of rows that a [`GlmStream`](crate::GlmStream) has seen; none elsewhere.
+    #[serde(default)]
+    pub chunks: Vec<SeenChunk>,
     /// The family's own parameter, where it was estimated.
     #[serde(default)]
     pub estimate: Option<ParameterEstimate>,

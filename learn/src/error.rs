@@ -125,6 +125,12 @@ pub enum Error {
         /// The model's registered name.
         model: String,
     },
+    /// What an estimator of linfa says.
+    #[error("linfa: {problem}")]
+    Linfa {
+        /// In its words.
+        problem: String,
+    },
     /// More folds than rows, or fewer than two.
     #[error("n_splits is {n_splits}, expected 2 to {n_rows}, the number of rows")]
     Folds {

@@ -15,6 +15,7 @@
 //! - [`formula`]: a table's columns as a formula names them;
 //! - [`lazy`]: fitted things on chunked arrays and tables;
 //! - [`model_file`]: all that is needed to serve a model, and the proof that it is served right;
+//! - `linfa_bridge`: linfa's estimators as estimators here, by one line;
 //! - [`check`]: what every estimator must keep, as one call in its tests;
 //! - [`dummy`]: the smallest real estimator, to read as an example.
 //!
@@ -40,6 +41,8 @@ pub mod files;
 pub mod formula;
 pub mod json;
 pub mod lazy;
+#[cfg(feature = "linfa")]
+pub mod linfa_bridge;
 pub mod metrics;
 pub mod model_file;
 pub mod params;

@@ -56,8 +56,8 @@ pub(crate) fn fit_table_encoder(
 }
 
 #[task(name = "learn.keep_whole")]
-pub(crate) fn keep_whole(block: &TableBlock, places: &Vec<usize>) -> Result<TableBlock> {
-    missing::keep_whole(block, places)
+pub(crate) fn keep_whole(block: &TableBlock, places: Vec<usize>) -> Result<TableBlock> {
+    missing::keep_whole(block, &places)
 }
 
 #[task(name = "learn.n_rows")]

@@ -1,5 +1,7 @@
 //! `fit glm --formula`: the fits of statsmodels' formulas on the same data, and predictions from raw columns.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::support::{csv_columns, folder, listing, run, succeed, text};
@@ -23,23 +25,39 @@ fn check(answer: &Value, expected: &[(&str, f64)]) {
     }
 }
 
+/// The data with months as numbers, which they do not have: where the file is.
+fn with_months(place: &Path) -> String {
+    let data = std::fs::read_to_string(crate::support::root().join(BIKES)).expect("a file");
+    let mut months: Vec<&str> = Vec::new();
+    let mut table = String::new();
+    for (row, line) in data.lines().enumerate() {
+        let month = line.split(',').nth(1).expect("a month");
+        if row > 0 && !months.contains(&month) {
+            months.push(month);
+        }
+        let last = if row == 0 { "month".to_owned() } else { months.len().to_string() };
+        table += &format!("{line},{last}\n");
+    }
+    text(&crate::support::write(place, "bikes.csv", &table))
+}
+
 // statsmodels.formula.api.glm(formula, data, family).fit(tol=1e-12), statsmodels 0.14, patsy 1.0, with `ns` a function
 // of SciPy's B-splines (see learn's tests).
 
 #[test]
 fn products_of_numbers_and_categories_are_those_of_statsmodels() {
     let expected = [
-        ("intercept", 111.8064420505155),
-        ("weathersit=cloudy/misty", 22.73249418009771),
-        ("weathersit=heavy rain/snow", 29.126887040572136),
-        ("weathersit=light rain/snow", 14.806141173376103),
-        ("temp", 306.00741775632434),
-        ("temp:weathersit=cloudy/misty", -23.43645694226464),
-        ("temp:weathersit=heavy rain/snow", 6.407915148925814),
-        ("temp:weathersit=light rain/snow", -45.83184086202753),
-        ("hum", -186.73623906477434),
+        ("intercept", 135.2582836033726),
+        ("season=2", -35.63988732730177),
+        ("season=3", -41.69891621319506),
+        ("season=4", -8.278498571937238),
+        ("temp", 198.58995851342328),
+        ("temp:season=2", 161.56675483369386),
+        ("temp:season=3", 122.78195217517647),
+        ("temp:season=4", 194.62566148777904),
+        ("hum", -204.31804957291607),
     ];
-    check(&fit("bikers ~ temp * weathersit + hum", &[]), &expected);
+    check(&fit("bikers ~ temp * C(season) + hum", &[]), &expected);
 }
 
 #[test]
@@ -101,23 +119,32 @@ fn powers_less_a_term_with_an_offset() {
         ("temp:windspeed", 0.7086810351701898),
         ("hum:windspeed", 1.5464133232247381),
     ];
-    // Months as numbers, which the data do not have.
-    let data = std::fs::read_to_string(crate::support::root().join(BIKES)).expect("a file");
-    let mut months: Vec<&str> = Vec::new();
-    let mut table = String::new();
-    for (row, line) in data.lines().enumerate() {
-        let month = line.split(',').nth(1).expect("a month");
-        if row > 0 && !months.contains(&month) {
-            months.push(month);
-        }
-        let last = if row == 0 { "month".to_owned() } else { months.len().to_string() };
-        table += &format!("{line},{last}\n");
-    }
     let place = folder();
-    let data = text(&crate::support::write(place.path(), "bikes.csv", &table));
+    let data = with_months(place.path());
     let formula = "bikers ~ (temp + hum + windspeed)^2 - temp:hum + offset(log(month))";
     let args = ["fit", "glm", &data, "--json", "--family", "poisson", "--formula", formula];
     check(&serde_json::from_str(&succeed(args)).expect("JSON"), &expected);
+}
+
+#[test]
+fn an_offset_by_its_logarithm_is_for_any_link() {
+    let place = folder();
+    let data = with_months(place.path());
+    let formula = "holiday ~ temp + hum + offset(log(month))";
+    let args = ["fit", "glm", &data, "--json", "--family", "binomial", "--formula", formula];
+    let expected = [("intercept", -3.6477749779498443), ("temp", -1.7160498208008683), ("hum", -1.4713603831944142)];
+    check(&serde_json::from_str(&succeed(args)).expect("JSON"), &expected);
+}
+
+#[test]
+fn categories_of_many_levels_fit_as_without_a_formula() {
+    let found = fit("bikers ~ temp + C(day) + C(hr)", &["--family", "poisson"]);
+    let args = ["fit", "glm", BIKES, "--json", "--family", "poisson", "--target", "bikers"];
+    let args = [&args[..], &["--features", "temp,day,hr", "--categorical", "day,hr"]].concat();
+    let expected: Value = serde_json::from_str(&succeed(args)).expect("JSON");
+    let coefficients = expected["coefficients"].as_object().expect("an object").iter();
+    let named = coefficients.map(|(name, value)| (name.as_str(), value.as_f64().expect("a number")));
+    check(&found, &named.collect::<Vec<_>>());
 }
 
 #[test]
@@ -129,9 +156,15 @@ fn a_formula_says_all_of_the_columns_itself() {
         assert_eq!((stdout.as_str(), listing(place.path())), ("", Vec::new()));
         (code, stderr)
     };
-    for other in [["--target", "bikers"], ["--features", "temp"], ["--drop", "temp"], ["--categorical", "hr"]] {
+    for other in [
+        ["--target", "bikers"],
+        ["--features", "temp"],
+        ["--drop", "temp"],
+        ["--categorical", "hr"],
+        ["--reference", "hr=1"],
+    ] {
         let (code, said) = refused(&[&["--formula", "bikers ~ temp"], &other[..]].concat());
-        assert!(code == 2 && said.contains("cannot be used with"), "{said}");
+        assert!(code == 2 && said.contains("--formula") && said.contains(other[0]), "{said}");
     }
     assert_eq!(refused(&[]).0, 2);
     let (code, said) = refused(&["--formula", "bikers ~ temp +* hum"]);
@@ -139,6 +172,30 @@ fn a_formula_says_all_of_the_columns_itself() {
         (code, said.as_str()),
         (2, "error: formula: *, expected a column\n  bikers ~ temp +* hum\n                 ^\n")
     );
+    for (formula, more, expected) in [
+        (
+            "bikers ~ temp + offset(hum)",
+            ["--offset", "atemp"],
+            "error: --offset is \"atemp\" and --formula has an offset",
+        ),
+        ("bikers ~ temp + offset(hum)", ["--family", "multinomial"], "error: the formula has an offset, but family is"),
+        (
+            "log(bikers) ~ temp",
+            ["--family", "multinomial"],
+            "error: the formula has a logarithm to predict, but family",
+        ),
+        ("bikers ~ bikers", ["--family", "poisson"], "error: \"bikers\" is both the target and a feature"),
+        (
+            "bikers ~ temp + poly(hum, 2)",
+            ["--family", "poisson"],
+            "error: formula: poly(), which is no function of form",
+        ),
+    ] {
+        let (code, said) = refused(&["--formula", formula, more[0], more[1]]);
+        assert!(code == 2 && said.starts_with(expected), "{said}");
+    }
+    let (code, said) = refused(&["--formula", "bikers ~ temp + offset(log(hum))"]);
+    assert!(code == 1 && said.contains("the offset by its logarithm, is 0 in row"), "{said}");
     let (code, said) = refused(&["--formula", "bikers ~ temp + tmep"]);
     assert!(code == 1 && said.contains("tmep"), "{said}");
     let (code, said) = refused(&["--formula", "log(casual) ~ temp"]);

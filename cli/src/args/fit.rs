@@ -103,11 +103,7 @@ nonrobust on the family being right, hc1 on independent rows only, clustered on 
 nothing in the model; --cv chooses one of them by the error on rows that are held out, else it is
 the last. --alpha and standard errors are for a fit of one strength.
 
---formula says it all in one line: y ~ a + b is what to predict and what from; log(y) ~ predicts the
-logarithm. a:b is a product, for every level of categories, a*b is a + b + a:b, (a + b + c)^2 has all
-products of two; - b takes a term away, - 1 the intercept; . is all other columns. C(b) makes
-categories of numbers, log(x) and ns(x, df=4), a natural spline, make columns of numbers; offset(x)
-and offset(log(n)) are as --offset x and --exposure n. Names with other letters stand in `...`.
+--formula knows y ~, log(y) ~, + - : * ^ ( ) ., C(b), log(x), ns(x, df=4), offset(x), offset(log(n)).
 
 --missing drop leaves out rows that miss anything that is used. --missing mean puts the mean of a
 column's numbers where one is missing, with a column COLUMN=missing of 0 and 1 beside it; in a
@@ -124,7 +120,7 @@ pub struct FitGlmArguments {
     #[arg(long, value_name = "COLUMN", required_unless_present = "formula")]
     pub target: Option<String>,
     /// What to predict and what from, as 'y ~ a * C(b) + ns(x, df=4) + offset(log(n))'
-    #[arg(long, value_name = "FORMULA", conflicts_with_all = ["target", "features", "drop", "categorical"])]
+    #[arg(long, value_name = "FORMULA", conflicts_with_all = ["target", "features", "drop", "categorical", "reference"])]
     pub formula: Option<String>,
     /// The distribution of the target: one of the table below
     #[arg(long, value_name = "FAMILY", default_value = "gaussian")]

@@ -2,7 +2,7 @@
 //!
 //! What no data could make good is refused here, before any are read; names of columns are held against the data.
 
-use phalanx_glm::{ClassWeight, Covariance, Family, Glm, GlmPath, Link, Select, WeightsKind};
+use phalanx_glm::{ClassWeight, Covariance, Family, Glm, GlmPath, Link, Select, Solver, WeightsKind};
 use phalanx_learn::{
     params,
     preprocess::{EncodedColumn, FittedTableEncoder},
@@ -118,6 +118,11 @@ impl Asked {
             upper: PerColumn::of("upper", &arguments.upper, "0 or above", |bound| bound >= 0.)?,
             class_weight,
         })
+    }
+
+    /// Whether the solver takes categories as codes.
+    pub(crate) const fn takes_codes(&self) -> bool {
+        matches!(self.glm.solver, Solver::Auto | Solver::Irls | Solver::GradientDescent)
     }
 
     /// The path through the strengths of a model's penalty, where one was asked for.

@@ -31,8 +31,12 @@ pub(super) fn fit(arguments: &FitGlmArguments, screen: &Screen) -> Result<()> {
         output::check_file(path)?;
     }
     let design = Design { classes: true, ..design(arguments)? };
+    if design.log_target || design.roles.offset.is_some() || design.roles.log_offset.is_some() {
+        let what = if design.log_target { "a logarithm to predict" } else { "an offset" };
+        return Err(Error::usage(format!("the formula has {what}, but family is multinomial, which has none")));
+    }
     job::on_cluster(&arguments.job, screen, async |client| {
-        let loaded = design.load(client).await?;
+        let loaded = design.load(client, false).await?;
         say_dropped(&loaded, screen);
         let estimator = asked.for_data(&loaded)?;
         let response = ChunkedResponse::new(&loaded.y);

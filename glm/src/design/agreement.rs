@@ -245,3 +245,27 @@ fn a_level_of_nearly_every_row_and_one_of_none_are_fitted() {
     assert_near(&found, &expected, 1e-8, "levels");
     assert_eq!((&found.report().constant_columns[..], &found.report().collinear_columns[..]), (&[2][..], &[1][..]));
 }
+
+#[test]
+fn tables_become_designs_of_the_encoder_s_columns() {
+    use phalanx_array::{Column, Field, Schema, Table, TableBlock};
+    use phalanx_learn::{Transform, preprocess::TableEncoder};
+
+    let n = 3 * PANEL;
+    let levels: Vec<String> = (0..60).map(|level| format!("l{level}")).collect();
+    let fields = [Field::number("a"), Field::categorical("c", levels), Field::number("b"), Field::number("d")];
+    let schema = Schema::new(fields.to_vec()).unwrap();
+    let numbers = |seed: usize| Column::number((0..n).map(|i| noise(i * seed + 1)).collect());
+    let codes = (0..n as u32).map(|i| i * i % 59).collect();
+    let block = TableBlock::new(vec![numbers(3), Column::categorical(codes), numbers(7), numbers(11)]).unwrap();
+    let encoder = TableEncoder::new().reference("c", "l4").fit((&schema, &block), ()).unwrap();
+    let expected = encoder.transform((&schema, &block)).unwrap();
+    let x = Design::from_table(&encoder, (&schema, &block), 0).unwrap();
+    assert_eq!(x.to_array(), expected);
+    assert!(x.columns().n_sparse() == expected.ncols() - 3 && x.n_bytes() == (n * (3 * 8 + 4)) as u64);
+    let y = Array1::from_shape_fn(n, |i| 2. + noise(i * 5));
+    let glm = Glm::new(Family::Gamma).alpha(0.01);
+    let lazy = ChunkedDesign::from_table(&encoder, &Table::from_block(schema, block, PANEL).unwrap()).unwrap();
+    let response = ChunkedResponse::new(&chunks(&y, PANEL));
+    assert_eq!(wait(chunked::fit_glm(&Here, &glm, &lazy, &response)).unwrap(), glm.fit(&x, &y).unwrap());
+}

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use phalanx_array::{Block, Chunks, panel::Subtrees};
+use phalanx_array::{Block, Chunks, Column, Kind, Table, TableBlock, panel::Subtrees};
 use phalanx_engine::graph::Delayed;
-use phalanx_learn::{Error, Result, validate};
+use phalanx_learn::{Error, Json, Result, preprocess::FittedTableEncoder, validate};
 
 use super::{
     Design, DesignColumns,
@@ -69,6 +69,24 @@ impl ChunkedDesign {
             return Err(Error::parameter("number of blocks", blocks.len(), expected));
         }
         Ok(Self { rows, columns, blocks })
+    }
+
+    /// The columns that an encoder makes of a lazy table's, in its order, categories as codes. What only the rows show,
+    /// as an unseen level, fails when they are computed.
+    ///
+    /// # Errors
+    /// When the table has not the encoder's columns.
+    pub fn from_table(encoder: &FittedTableEncoder, table: &Table) -> Result<Self> {
+        let nothing = table.schema().fields().iter().map(|field| match field.kind {
+            Kind::Categorical { .. } => Column::categorical(Vec::new()),
+            _ => Column::number(Vec::new()),
+        });
+        let nothing = TableBlock::new(nothing.collect())?;
+        let columns = Design::from_table(encoder, (table.schema(), &nothing), 0)?.columns();
+        let (encoder, schema) = (Delayed::value(Json(encoder.clone())), Delayed::value(table.schema().clone()));
+        let blocks = table.blocks().iter().zip(table.chunks().ranges());
+        let blocks = blocks.map(|(block, rows)| tasks::encode::delayed(&encoder, &schema, block, rows.start));
+        Self::from_blocks(table.chunks().clone(), columns, blocks.collect())
     }
 
     /// How many rows.

@@ -14,8 +14,12 @@ mod tasks;
 
 use std::{ops::Range, sync::Arc};
 
-use phalanx_array::Block;
-use phalanx_learn::{Error, Result, validate};
+use phalanx_array::{Block, Schema, TableBlock};
+use phalanx_learn::{
+    Error, Result,
+    preprocess::{EncodedPart, FittedTableEncoder},
+    validate,
+};
 use serde::{Deserialize, Serialize};
 use sprs::CsMat;
 
@@ -198,6 +202,39 @@ impl Design {
         });
         Arc::make_mut(&mut self.layout).n_codes += 1;
         Ok(self)
+    }
+
+    /// The columns that an encoder makes of a table's, in its order, categories as codes; `first_row` is where the
+    /// block begins in the whole table, for errors.
+    ///
+    /// # Errors
+    /// As [`FittedTableEncoder::encode`].
+    pub fn from_table(
+        encoder: &FittedTableEncoder,
+        (schema, block): (&Schema, &TableBlock),
+        first_row: usize,
+    ) -> Result<Self> {
+        let mut design = Self::new();
+        // Neighbours that are numbers become one part.
+        let mut pending: Vec<Vec<f64>> = Vec::new();
+        for part in encoder.encode_parts(schema, block, first_row)? {
+            match part {
+                EncodedPart::Numbers(numbers) => pending.push(numbers),
+                EncodedPart::Codes { codes, n_features } => {
+                    design = design.columns_of(&mut pending)?;
+                    design = design.categorical(&codes, n_features + 1, Some(n_features))?;
+                }
+            }
+        }
+        design.columns_of(&mut pending)
+    }
+
+    /// Adds columns of numbers, if there are any.
+    fn columns_of(self, columns: &mut Vec<Vec<f64>>) -> Result<Self> {
+        let Some(first) = columns.first() else { return Ok(self) };
+        let x = ndarray::Array2::from_shape_fn((first.len(), columns.len()), |(row, column)| columns[column][row]);
+        columns.clear();
+        self.dense(x)
     }
 
     /// How many rows.

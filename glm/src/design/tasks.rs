@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ndarray::Array1;
-use phalanx_array::{Block, panel::Subtrees};
+use phalanx_array::{Block, Schema, TableBlock, panel::Subtrees};
 use phalanx_engine::task;
-use phalanx_learn::{Error, Predict, Result};
+use phalanx_learn::{Error, Json, Predict, Result, preprocess::FittedTableEncoder};
 
 use super::{Design, DesignColumns};
 use crate::{
@@ -21,6 +21,16 @@ fn mixed<'a>(x: &'a Design, columns: &'a [Arc<Block>], first_panel: usize, extra
     let dense = x.dense_part().to_slice().unwrap_or_default();
     let rows = Rows { x: dense, n_features: x.layout().dense.len(), ..beside };
     Mixed { layout: x.layout(), rows, entries: x.entries() }
+}
+
+#[task(name = "glm.encode_design")]
+pub(super) fn encode(
+    encoder: &Json<FittedTableEncoder>,
+    schema: &Schema,
+    block: &TableBlock,
+    first_row: usize,
+) -> Result<Design> {
+    Design::from_table(&encoder.0, (schema, block), first_row)
 }
 
 /// Hands a chunk on, if it is what was said.

@@ -40,8 +40,8 @@ pub(crate) fn merge_classes(parts: &[Arc<Subtrees<Classes>>]) -> Result<Subtrees
 }
 
 #[task(name = "glm.multinomial_reweigh")]
-pub(crate) fn reweigh(columns: &[Arc<Block>], extras: Extras, by_class: &Vec<(f64, f64)>) -> Block {
-    Block::from(&ndarray::Array1::from(class_weight::reweighed(rows(None, columns, 0, extras), by_class)))
+pub(crate) fn reweigh(columns: &[Arc<Block>], extras: Extras, by_class: Vec<(f64, f64)>) -> Block {
+    Block::from(&ndarray::Array1::from(class_weight::reweighed(rows(None, columns, 0, extras), &by_class)))
 }
 
 #[task(name = "glm.multinomial_look")]

@@ -22,6 +22,8 @@ mod model;
 mod normal;
 mod opening;
 pub mod path;
+mod pooled;
+mod renewal;
 mod setup;
 
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub use metric::Metric;
 pub(crate) use model::Cholesky;
 pub(crate) use opening::Opened;
 pub use path::{CvCurve, Path, PathPoint, PathSolution, PathSpec};
+pub(crate) use pooled::{GroupProblem, GroupSolution, PoolAsk, Pooled, PooledSolution};
+pub(crate) use renewal::{Past, Renewal, of_scatter};
 pub use setup::{ClassWeight, Coordinates, Local, Spec};
 pub(crate) use setup::{Counts, Setup};
 

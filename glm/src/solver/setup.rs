@@ -157,6 +157,19 @@ impl Coordinates {
         (coef, if self.has_intercept { point[0] - shift } else { 0. })
     }
 
+    /// The point whose raw coefficients and intercept are these.
+    pub(crate) fn working(&self, coef: &[f64], intercept: f64) -> Vec<f64> {
+        let shift: f64 = coef.iter().zip(&self.centre).map(|(b, m)| b * m).sum();
+        let first = if self.has_intercept { intercept + shift } else { 0. };
+        std::iter::once(first).chain(coef.iter().zip(&self.scale).map(|(b, s)| b * s)).collect()
+    }
+
+    /// The largest of the derivatives by the raw intercept and coefficients, given those by the working coordinates.
+    pub(crate) fn raw_worst(&self, gradient: &[f64]) -> f64 {
+        let columns = self.scale.iter().zip(&self.centre).zip(&gradient[1..]);
+        columns.map(|((s, m), g)| (g * s + m * gradient[0]).abs()).fold(gradient[0].abs(), f64::max)
+    }
+
     /// The weights of each working coordinate from those of the raw coefficients.
     fn weights(&self, raw: &[Weights]) -> Vec<Weights> {
         let weight = |(&s, w): (&f64, &Weights)| if s > 0. { w.scaled(s) } else { *w };
@@ -420,6 +433,7 @@ impl Setup {
                 n_saturated: None,
                 condition: None,
                 duality_gap: None,
+                chunks: Vec::new(),
                 estimate: None,
             },
             coef,

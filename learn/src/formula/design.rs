@@ -11,6 +11,9 @@ use crate::{
     preprocess::{Basis, EncodedColumn, FittedTableEncoder, NaturalSpline},
 };
 
+/// More columns of one matrix than anybody has room for.
+const MAX_COLUMNS: usize = 100_000;
+
 /// What a formula has learned. Columns are those of the table's encoder, with a column for each level.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +46,7 @@ enum Part {
 pub(super) fn fit(
     text: &str,
     terms: &[terms::Term],
-    raw: FittedTableEncoder,
+    mut raw: FittedTableEncoder,
     numbers: impl Fn(&str) -> Result<Vec<f64>>,
 ) -> Result<FittedTableEncoder> {
     let kinds: BTreeMap<&str, bool> =
@@ -111,6 +114,10 @@ pub(super) fn fit(
                 }
             })
             .collect();
+        let n_columns = factors.iter().fold(1, |n: usize, factor| n.saturating_mul(factor.len()));
+        if features.len().saturating_add(n_columns) > MAX_COLUMNS {
+            return Err(Error::parameter("formula", "of more than 100,000 columns", "less"));
+        }
         // The first factor goes through its levels first.
         let mut products: Vec<(Vec<&str>, Vec<Part>)> = vec![(Vec::new(), Vec::new())];
         for factor in &factors {
@@ -129,7 +136,8 @@ pub(super) fn fit(
             product,
         }));
     }
-    Ok(raw.with_formula(FittedFormula { text: text.to_owned(), splines, features }))
+    raw.formula = Some(FittedFormula { text: text.to_owned(), splines, features });
+    Ok(raw)
 }
 
 impl FittedFormula {

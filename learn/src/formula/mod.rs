@@ -58,7 +58,7 @@ use crate::{
 ///
 /// Source: G. N. Wilkinson, C. E. Rogers, "Symbolic description of factorial models for analysis of variance" (1973), as
 /// R and patsy write it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Formula {
     text: String,
     tree: Tree,
@@ -101,14 +101,14 @@ pub struct FormulaEncoder {
     table: TableEncoder,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Tree {
     response: Response,
     node: Node,
     offsets: Vec<Offset>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
     Intercept,
     Nothing,
@@ -138,8 +138,7 @@ impl Formula {
     /// # Errors
     /// [`Error::Formula`] with the place where it is wrong.
     pub fn parse(text: &str) -> Result<Self> {
-        let tree = parse::parse(text).map_err(|error| Error::Formula(Box::new(error)))?;
-        let mut tree = tree;
+        let mut tree = parse::parse(text).map_err(|error| Error::Formula(Box::new(error)))?;
         let categories: BTreeSet<String> = tree.node.factors().filter_map(Factor::as_categories).cloned().collect();
         // A column that is once C(b) is categories wherever it stands.
         tree.node.each_factor(&mut |factor| {
@@ -190,7 +189,12 @@ impl Formula {
     /// # Errors
     /// When there are too many terms, or too many factors in one.
     pub fn encoder(&self, dot: &[String]) -> Result<FormulaEncoder> {
-        let terms = terms::expand(&self.tree, dot)?;
+        let categories = self.categorical();
+        let factor = |column: &String| match categories.contains(&column.as_str()) {
+            true => Factor::Categories(column.clone()),
+            false => Factor::Column(column.clone()),
+        };
+        let terms = terms::expand(&self.tree, &dot.iter().map(factor).collect::<Vec<_>>())?;
         Ok(FormulaEncoder { text: self.text.clone(), terms, table: TableEncoder::new() })
     }
 }

@@ -8,6 +8,9 @@ const MAX_LENGTH: usize = 100_000;
 /// Brackets in brackets.
 const MAX_DEPTH: usize = 100;
 
+/// Products in one term, which are brackets in brackets too.
+const MAX_PRODUCTS: usize = 100;
+
 const FUNCTIONS: &str = "C(column), ns(column, df=4), log(column), offset(column)";
 
 #[derive(Debug, Clone, PartialEq)]
@@ -24,13 +27,17 @@ pub(super) fn parse(text: &str) -> Result<Tree, FormulaError> {
         return Err(FormulaError::new("", 0, format!("it has {} bytes, expected {MAX_LENGTH} or less", text.len())));
     }
     let tokens = tokens(text)?;
-    let mut reader = Reader { text, tokens, at: 0, depth: 0, offsets: Vec::new() };
+    let mut reader = Reader { text, tokens, at: 0, depth: 0, products: 0, offsets: Vec::new() };
     let response = reader.response()?;
+    let place = reader.place();
     let node = reader.sum()?;
     match reader.token() {
         Token::End => {}
         Token::Sign('~') => return Err(reader.wrong("a second ~, expected one")),
         _ => return Err(reader.wrong(&format!("{}, expected +, -, *, : or ^", reader.shown()))),
+    }
+    if !node.has_dot() && node.factors().next().is_none() {
+        return Err(FormulaError::new(text, place, "nothing to learn from, expected a column"));
     }
     Ok(Tree { response, node, offsets: reader.offsets })
 }
@@ -86,6 +93,7 @@ struct Reader<'a> {
     tokens: Vec<(usize, Token)>,
     at: usize,
     depth: usize,
+    products: usize,
     offsets: Vec<Offset>,
 }
 
@@ -163,6 +171,9 @@ impl Reader<'_> {
         let mut parts = Vec::new();
         let mut adds = !self.takes('-');
         loop {
+            if self.depth == 0 {
+                self.products = 0;
+            }
             parts.push((adds, self.crossed(adds)?));
             if self.takes('+') {
                 adds = !self.takes('-');
@@ -179,11 +190,18 @@ impl Reader<'_> {
         let place = self.place();
         let mut node = self.interacted()?;
         while self.takes('*') {
-            node = Node::Cross(Box::new(node), Box::new(self.interacted()?));
-            self.refuse_offset(&node, place)?;
+            self.count_product()?;
+            self.refuse_inside(&node, place)?;
+            let place = self.place();
+            let other = self.interacted()?;
+            self.refuse_inside(&other, place)?;
+            node = Node::Cross(Box::new(node), Box::new(other));
         }
-        if !adds || self.depth > 0 {
-            self.refuse_offset(&node, place)?;
+        if self.depth > 0 && !adds && node == Node::Intercept {
+            return Err(FormulaError::new(self.text, place, "- 1 inside of brackets, expected it outside"));
+        }
+        if self.depth > 0 || (!adds && node == Node::Offset) {
+            self.refuse_inside(&node, place)?;
         }
         Ok(node)
     }
@@ -193,8 +211,12 @@ impl Reader<'_> {
         let place = self.place();
         let mut node = self.powered()?;
         while self.takes(':') {
-            node = Node::Interact(Box::new(node), Box::new(self.powered()?));
-            self.refuse_offset(&node, place)?;
+            self.count_product()?;
+            self.refuse_inside(&node, place)?;
+            let place = self.place();
+            let other = self.powered()?;
+            self.refuse_inside(&other, place)?;
+            node = Node::Interact(Box::new(node), Box::new(other));
         }
         Ok(node)
     }
@@ -204,7 +226,8 @@ impl Reader<'_> {
         let place = self.place();
         let mut node = self.one()?;
         while self.takes('^') {
-            self.refuse_offset(&node, place)?;
+            self.count_product()?;
+            self.refuse_inside(&node, place)?;
             let power = match self.token() {
                 Token::Number(number) => number.parse::<u32>().ok().filter(|power| (1..=100).contains(power)),
                 _ => None,
@@ -218,20 +241,23 @@ impl Reader<'_> {
         Ok(node)
     }
 
-    fn refuse_offset(&self, node: &Node, place: usize) -> Result<(), FormulaError> {
-        let has = match node {
-            Node::Offset => true,
-            Node::Cross(a, b) | Node::Interact(a, b) => **a == Node::Offset || **b == Node::Offset,
-            _ => false,
-        };
-        if has {
-            return Err(FormulaError::new(
-                self.text,
-                place,
-                "an offset inside of something, expected it after a + only",
-            ));
+    fn count_product(&mut self) -> Result<(), FormulaError> {
+        self.products += 1;
+        if self.products > MAX_PRODUCTS {
+            return Err(self.wrong(&format!("more than {MAX_PRODUCTS} of *, : and ^ in one term")));
         }
         Ok(())
+    }
+
+    /// Refuses what has a meaning for the whole formula only.
+    fn refuse_inside(&self, node: &Node, place: usize) -> Result<(), FormulaError> {
+        let what = match node {
+            Node::Offset => "an offset",
+            Node::Nothing => "0",
+            _ => return Ok(()),
+        };
+        let problem = format!("{what} inside of something, expected it after a + only");
+        Err(FormulaError::new(self.text, place, problem))
     }
 
     fn one(&mut self) -> Result<Node, FormulaError> {

@@ -1,6 +1,6 @@
 //! The algebra of formulas: which terms a tree stands for, and which categories in them need a column for each level.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Factor, Node, Tree};
 use crate::{Error, Result};
@@ -9,110 +9,108 @@ use crate::{Error, Result};
 const MAX_TERMS: usize = 10_000;
 
 /// Factors of one term; more of them have more levels together than there are rows.
-const MAX_FACTORS: usize = 12;
+const MAX_FACTORS: usize = 8;
 
 /// A product of factors; that of none is the intercept.
 pub(super) type Term = Vec<Factor>;
 
+/// Terms in order, each once: `a:b` is `b:a`.
+#[derive(Default)]
+struct Terms {
+    all: Vec<Term>,
+    known: BTreeSet<Term>,
+}
+
 /// A formula's terms in order, lower degrees first, the intercept among them as the term of no factors.
-pub(super) fn expand(tree: &Tree, dot: &[String]) -> Result<Vec<Term>> {
-    let mut terms = vec![Term::new()];
+pub(super) fn expand(tree: &Tree, dot: &[Factor]) -> Result<Vec<Term>> {
+    let mut terms = Terms::default();
+    terms.insert(Term::new())?;
     match &tree.node {
-        Node::Sum(parts) => add_all(&mut terms, parts, dot)?,
-        other => add(&mut terms, other, true, dot)?,
+        Node::Sum(parts) => terms.add_all(parts, dot)?,
+        other => terms.add(other, true, dot)?,
     }
+    let mut terms = terms.all;
     terms.sort_by_key(Vec::len);
-    if let Some(term) = terms.last().filter(|term| term.len() > MAX_FACTORS) {
-        let value = format!("with a term of {} factors", term.len());
-        return Err(Error::parameter("formula", value, format!("{MAX_FACTORS} or less")));
-    }
     Ok(terms)
 }
 
-fn add_all(terms: &mut Vec<Term>, parts: &[(bool, Node)], dot: &[String]) -> Result<()> {
-    parts.iter().try_for_each(|(adds, node)| add(terms, node, *adds, dot))
+impl Terms {
+    fn add_all(&mut self, parts: &[(bool, Node)], dot: &[Factor]) -> Result<()> {
+        parts.iter().try_for_each(|(adds, node)| self.add(node, *adds, dot))
+    }
+
+    fn add(&mut self, node: &Node, adds: bool, dot: &[Factor]) -> Result<()> {
+        // `+ 0` is `- 1`.
+        let (found, adds) =
+            if *node == Node::Nothing { (vec![Term::new()], !adds) } else { (terms_of(node, dot)?, adds) };
+        if adds {
+            return found.into_iter().try_for_each(|term| self.insert(term));
+        }
+        let gone: BTreeSet<Term> = found.iter().map(sorted).collect();
+        self.all.retain(|term| !gone.contains(&sorted(term)));
+        self.known.retain(|term| !gone.contains(term));
+        Ok(())
+    }
+
+    fn insert(&mut self, term: Term) -> Result<()> {
+        if term.len() > MAX_FACTORS {
+            let value = format!("with a term of {} factors", term.len());
+            return Err(Error::parameter("formula", value, format!("{MAX_FACTORS} or less")));
+        }
+        if self.known.insert(sorted(&term)) {
+            self.all.push(term);
+        }
+        if self.all.len() > MAX_TERMS {
+            return Err(Error::parameter("formula", "of more than 10,000 terms", "less"));
+        }
+        Ok(())
+    }
 }
 
-fn add(terms: &mut Vec<Term>, node: &Node, adds: bool, dot: &[String]) -> Result<()> {
-    if *node == Node::Nothing {
-        terms.retain(|term| term.is_empty() != adds);
-        if !adds {
-            terms.insert(0, Term::new());
+fn terms_of(node: &Node, dot: &[Factor]) -> Result<Vec<Term>> {
+    let mut terms = Terms::default();
+    match node {
+        Node::Nothing | Node::Offset => {}
+        Node::Intercept => terms.insert(Term::new())?,
+        Node::Dot => dot.iter().try_for_each(|factor| terms.insert(vec![factor.clone()]))?,
+        Node::Factor(factor) => terms.insert(vec![factor.clone()])?,
+        Node::Sum(parts) => terms.add_all(parts, dot)?,
+        Node::Cross(a, b) => {
+            let (a, b) = (terms_of(a, dot)?, terms_of(b, dot)?);
+            a.iter().chain(&b).try_for_each(|term| terms.insert(term.clone()))?;
+            multiply(&a, &b, &mut terms)?;
         }
-        return Ok(());
+        Node::Interact(a, b) => multiply(&terms_of(a, dot)?, &terms_of(b, dot)?, &mut terms)?,
+        Node::Power(base, power) => {
+            let base = terms_of(base, dot)?;
+            base.iter().try_for_each(|term| terms.insert(term.clone()))?;
+            for _ in 1..*power {
+                let before = terms.all.clone();
+                multiply(&before, &base, &mut terms)?;
+                if terms.all.len() == before.len() {
+                    break;
+                }
+            }
+        }
     }
-    let found = terms_of(node, dot)?;
-    if adds {
-        found.into_iter().for_each(|term| insert(terms, term));
-    } else {
-        terms.retain(|term| !found.iter().any(|other| same(term, other)));
-    }
-    if terms.len() > MAX_TERMS {
-        return Err(Error::parameter("formula", "of more than 10,000 terms", "less"));
+    Ok(terms.all)
+}
+
+/// Adds the products of all of these with all of those.
+fn multiply(left: &[Term], right: &[Term], terms: &mut Terms) -> Result<()> {
+    for a in left {
+        for b in right {
+            let more = b.iter().filter(|factor| !a.contains(factor));
+            terms.insert(a.iter().chain(more).cloned().collect())?;
+        }
     }
     Ok(())
 }
 
-fn terms_of(node: &Node, dot: &[String]) -> Result<Vec<Term>> {
-    Ok(match node {
-        Node::Nothing | Node::Offset => Vec::new(),
-        Node::Intercept => vec![Term::new()],
-        Node::Dot => dot.iter().map(|column| vec![Factor::Column(column.clone())]).collect(),
-        Node::Factor(factor) => vec![vec![factor.clone()]],
-        Node::Sum(parts) => {
-            let mut terms = Vec::new();
-            add_all(&mut terms, parts, dot)?;
-            terms
-        }
-        Node::Cross(a, b) => {
-            let (a, b) = (terms_of(a, dot)?, terms_of(b, dot)?);
-            let products = multiply(&a, &b)?;
-            let mut terms = Vec::new();
-            a.into_iter().chain(b).chain(products).for_each(|term| insert(&mut terms, term));
-            terms
-        }
-        Node::Interact(a, b) => multiply(&terms_of(a, dot)?, &terms_of(b, dot)?)?,
-        Node::Power(base, power) => {
-            let base = terms_of(base, dot)?;
-            let mut terms = base.clone();
-            for _ in 1..*power {
-                let before = terms.len();
-                for term in multiply(&terms, &base)? {
-                    insert(&mut terms, term);
-                }
-                if terms.len() == before {
-                    break;
-                }
-            }
-            terms
-        }
-    })
-}
-
-fn multiply(left: &[Term], right: &[Term]) -> Result<Vec<Term>> {
-    if left.len().saturating_mul(right.len()) > 10 * MAX_TERMS {
-        return Err(Error::parameter("formula", "of more than 10,000 terms", "less"));
-    }
-    let mut terms = Vec::new();
-    for a in left {
-        for b in right {
-            let mut term = a.clone();
-            b.iter().filter(|factor| !a.contains(factor)).for_each(|factor| term.push(factor.clone()));
-            insert(&mut terms, term);
-        }
-    }
-    Ok(terms)
-}
-
-fn insert(terms: &mut Vec<Term>, term: Term) {
-    if !terms.iter().any(|other| same(other, &term)) {
-        terms.push(term);
-    }
-}
-
-/// `a:b` is `b:a`.
-fn same(one: &Term, other: &Term) -> bool {
-    one.len() == other.len() && one.iter().all(|factor| other.contains(factor))
+fn sorted(term: &Term) -> Term {
+    let mut sorted = term.clone();
+    sorted.sort();
+    sorted
 }
 
 /// The products that terms become, each factor with whether it has a column for every level (and not one less), so
@@ -124,16 +122,12 @@ fn same(one: &Term, other: &Term) -> bool {
 /// they have brought. (N. Smith's account of redundancy in patsy's documentation; J. Chambers, T. Hastie, *Statistical
 /// Models in S*, 1992, section 2.4.)
 pub(super) fn code(terms: &[Term], is_categorical: impl Fn(&Factor) -> bool) -> Vec<Vec<(Factor, bool)>> {
-    let mut brought: Vec<(BTreeSet<Factor>, BTreeSet<BTreeSet<Factor>>)> = Vec::new();
+    let mut brought: BTreeMap<BTreeSet<Factor>, BTreeSet<BTreeSet<Factor>>> = BTreeMap::new();
     let mut products = Vec::new();
     for term in terms {
         let numbers: BTreeSet<Factor> = term.iter().filter(|factor| !is_categorical(factor)).cloned().collect();
         let categories: Vec<&Factor> = term.iter().filter(|factor| is_categorical(factor)).collect();
-        let place = brought.iter().position(|(with, _)| *with == numbers).unwrap_or_else(|| {
-            brought.push((numbers, BTreeSet::new()));
-            brought.len() - 1
-        });
-        let known = &mut brought[place].1;
+        let known = brought.entry(numbers).or_default();
         // Which factors are in, and which of them have all levels.
         let mut left: Vec<(BTreeSet<Factor>, BTreeSet<Factor>)> = Vec::new();
         for subset in subsets(&categories) {

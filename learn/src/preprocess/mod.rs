@@ -6,6 +6,7 @@
 mod interactions;
 pub(crate) mod missing;
 mod one_hot;
+mod parts;
 mod raw;
 mod scaler;
 mod spline;
@@ -14,6 +15,7 @@ mod table;
 pub use interactions::{FittedInteractions, Interactions};
 pub use missing::{Fill, MISSING_LEVEL, Missing, drop_missing, drop_missing_rows};
 pub use one_hot::{FittedOneHotEncoder, OneHotEncoder};
+pub use parts::EncodedPart;
 pub use raw::{RawRow, raw_rows};
 pub use scaler::{FittedStandardScaler, StandardScaler};
 pub(crate) use scaler::{Moments, moments};

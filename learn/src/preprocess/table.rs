@@ -85,7 +85,7 @@ pub struct FittedTableEncoder {
     pub(super) missing: Missing,
     /// What the columns, with all their levels, are multiplied to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) formula: Option<FittedFormula>,
+    pub(crate) formula: Option<FittedFormula>,
 }
 
 /// One column of the table as it was at fit.
@@ -323,11 +323,6 @@ impl FittedTableEncoder {
         &self.columns
     }
 
-    pub(crate) fn with_formula(mut self, formula: FittedFormula) -> Self {
-        self.formula = Some(formula);
-        self
-    }
-
     /// The names of the design matrix's columns, in order.
     pub fn feature_names(&self) -> Vec<String> {
         self.formula.as_ref().map_or_else(|| self.column_names(), FittedFormula::names)
@@ -427,29 +422,18 @@ impl FittedTableEncoder {
                 }
                 EncodedColumn::Categorical { name, levels } => {
                     let codes = codes(name, column)?;
-                    let positions = self.positions(levels, self::levels(schema, place).unwrap_or_default());
-                    // What is missing has a level of its own, the last, where any was missing at fit.
-                    let own = levels.last().is_some_and(|level| level == MISSING_LEVEL);
-                    let own = own.then(|| self.kept(levels).len().checked_sub(1)).flatten();
-                    let own = own.filter(|_| self.missing == Missing::Mean);
+                    let of_schema = self::levels(schema, place).unwrap_or_default();
+                    let positions = self.positions(levels, of_schema);
+                    let own = self.missing_feature(levels);
                     for (row, &code) in codes.iter().enumerate() {
                         if let (MISSING, Some(feature)) = (code, own) {
                             x[(row, at + feature)] = 1.;
                             continue;
                         }
                         present(name, code, first_row + row)?;
-                        match positions[code as usize] {
-                            Position::Feature(feature) => x[(row, at + feature)] = 1.,
-                            Position::Dropped => {}
-                            Position::Unseen if self.unseen == Unseen::Ignore => {}
-                            Position::Unseen => {
-                                return Err(Error::UnseenLevel {
-                                    column: name.clone(),
-                                    level: self::levels(schema, place).unwrap_or_default()[code as usize].clone(),
-                                    row: first_row + row,
-                                    known: levels.clone(),
-                                });
-                            }
+                        let at_row = (code, first_row + row);
+                        if let Some(feature) = self.feature((name, levels), (&positions, of_schema), at_row)? {
+                            x[(row, at + feature)] = 1.;
                         }
                     }
                     at += self.kept(levels).len();
@@ -459,12 +443,39 @@ impl FittedTableEncoder {
         Ok(x)
     }
 
-    fn kept<'a>(&self, levels: &'a [String]) -> &'a [String] {
+    /// The column, of those of its category, that is 1 where the category is missing: what is missing has a level of
+    /// its own, the last, where any was missing at fit.
+    pub(super) fn missing_feature(&self, levels: &[String]) -> Option<usize> {
+        let own = self.missing == Missing::Mean && levels.last().is_some_and(|level| level == MISSING_LEVEL);
+        own.then(|| self.kept(levels).len().checked_sub(1)).flatten()
+    }
+
+    /// The column, of those of its category, that is 1 for a code; none where all are 0.
+    pub(super) fn feature(
+        &self,
+        (name, known): (&str, &[String]),
+        (positions, levels): (&[Position], &[String]),
+        (code, row): (u32, usize),
+    ) -> Result<Option<usize>> {
+        match positions[code as usize] {
+            Position::Feature(feature) => Ok(Some(feature)),
+            Position::Dropped => Ok(None),
+            Position::Unseen if self.unseen == Unseen::Ignore => Ok(None),
+            Position::Unseen => Err(Error::UnseenLevel {
+                column: name.to_owned(),
+                level: levels[code as usize].clone(),
+                row,
+                known: known.to_vec(),
+            }),
+        }
+    }
+
+    pub(super) fn kept<'a>(&self, levels: &'a [String]) -> &'a [String] {
         if self.drop_first { levels.get(1..).unwrap_or_default() } else { levels }
     }
 
     /// Where each of the schema's levels goes.
-    fn positions(&self, known: &[String], levels: &[String]) -> Vec<Position> {
+    pub(super) fn positions(&self, known: &[String], levels: &[String]) -> Vec<Position> {
         let known: HashMap<&str, usize> =
             known.iter().enumerate().map(|(place, level)| (level.as_str(), place)).collect();
         let position = |level: &String| match known.get(level.as_str()) {
@@ -477,7 +488,7 @@ impl FittedTableEncoder {
     }
 }
 
-enum Position {
+pub(super) enum Position {
     Feature(usize),
     Dropped,
     Unseen,
@@ -507,7 +518,7 @@ fn is_error(missing: &Missing) -> bool {
     *missing == Missing::Error
 }
 
-fn levels(schema: &Schema, place: usize) -> Option<&[String]> {
+pub(super) fn levels(schema: &Schema, place: usize) -> Option<&[String]> {
     match &schema.fields()[place].kind {
         phalanx_array::Kind::Categorical { levels } => Some(levels),
         _ => None,
@@ -521,11 +532,11 @@ fn unknown_reference(column: &str, level: &str, known: &[String]) -> Error {
     Error::parameter(format!("the reference level of column {column:?}"), format!("{level:?}"), expected)
 }
 
-fn numbers<'a>(name: &str, column: &'a Column) -> Result<&'a [f64]> {
+pub(super) fn numbers<'a>(name: &str, column: &'a Column) -> Result<&'a [f64]> {
     column.numbers().ok_or_else(|| kind_error(name, column, "numeric as at fit"))
 }
 
-fn codes<'a>(name: &str, column: &'a Column) -> Result<&'a [u32]> {
+pub(super) fn codes<'a>(name: &str, column: &'a Column) -> Result<&'a [u32]> {
     column.codes().ok_or_else(|| kind_error(name, column, "categorical as at fit"))
 }
 
@@ -534,11 +545,11 @@ fn kind_error(name: &str, column: &Column, expected: &str) -> Error {
     Error::Array(phalanx_array::Error::Column { name: name.to_owned(), found, expected })
 }
 
-fn present(column: &str, code: u32, row: usize) -> Result<()> {
+pub(super) fn present(column: &str, code: u32, row: usize) -> Result<()> {
     if code == MISSING { Err(Error::Missing { column: column.to_owned(), row }) } else { Ok(()) }
 }
 
-fn finite(column: &str, value: f64, row: usize) -> Result<()> {
+pub(super) fn finite(column: &str, value: f64, row: usize) -> Result<()> {
     match value {
         _ if value.is_finite() => Ok(()),
         _ if value.is_nan() => Err(Error::Missing { column: column.to_owned(), row }),

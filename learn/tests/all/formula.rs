@@ -2,9 +2,9 @@
 
 use phalanx_array::{Column, Field, PANEL, Schema, Table, TableBlock};
 use phalanx_learn::{
-    DummyRegressor, Estimator, Fit, FitOn, ModelFile, Transform,
+    DummyRegressor, Error, Estimator, Fit, FitOn, ModelFile, Transform,
     formula::Formula,
-    preprocess::{FittedTableEncoder, Missing, TableEncoder, raw_rows},
+    preprocess::{EncodedPart, FittedTableEncoder, Missing, TableEncoder, raw_rows},
 };
 use phalanx_runtime::blocking::Client;
 
@@ -40,6 +40,8 @@ fn terms_are_those_of_the_algebra() {
     assert_eq!(names("y ~ (x + z) ** 3"), ["x", "z", "x:z"]);
     assert_eq!(names("y ~ . - a - b"), ["x", "z"]);
     assert_eq!(names("y ~ x:z + z:x + x + x"), ["x", "x:z"]);
+    assert_eq!(names("y ~ x - 0"), ["x"]);
+    assert_eq!(names("y ~ (x + z):(1 + a)"), ["x", "z", "x:a=a2", "z:a=a2"]);
     assert_eq!(names("y~log( x )+ns(z,2)"), ["log(x)", "ns(z, df=2)1", "ns(z, df=2)2"]);
     assert_eq!(names("y ~ offset(z) + x"), ["x"]);
     let offsets = Formula::parse("y ~ x + offset(z) + offset(log(`n t`))").unwrap();
@@ -79,7 +81,10 @@ fn what_is_wrong_is_shown_at_its_place() {
         ),
         ("y ~ a ^ b", "\"b\" after ^, expected a whole number, 1 to 100", 8),
         ("y ~ 2 + a", "2, expected a column, 0 or 1", 4),
-        ("y ~ a:offset(b)", "an offset inside of something, expected it after a + only", 4),
+        ("y ~ a:offset(b)", "an offset inside of something, expected it after a + only", 6),
+        ("y ~ a * (b - 1)", "- 1 inside of brackets, expected it outside", 13),
+        ("y ~ a + (0 + b)", "0 inside of something, expected it after a + only", 9),
+        ("y ~ 0 + offset(a)", "nothing to learn from, expected a column", 4),
         ("y ~ a + (offset(b))", "an offset inside of something, expected it after a + only", 9),
         (
             "y ~ offset(a) + offset(b)",
@@ -97,6 +102,10 @@ fn what_is_wrong_is_shown_at_its_place() {
     }
     let deep = format!("y ~ {}a{}", "(".repeat(5_000), ")".repeat(5_000));
     assert!(wrong(&deep).contains("more than 100 brackets in each other"));
+    let long = format!("y ~ a{}", ":b".repeat(5_000));
+    assert!(wrong(&long).contains("more than 100 of *, : and ^ in one term"));
+    let huge = Formula::parse(&format!("y ~ {}", "a+".repeat(60_000))).unwrap_err().to_string();
+    assert_eq!(huge, "formula: it has 120004 bytes, expected 100000 or less\n  \n  ^");
     let many: String = (0..200).map(|i| format!("x{i} + ")).collect();
     let error = Formula::parse(&format!("y ~ ({many} z)^3")).unwrap().encoder(&[]).unwrap_err().to_string();
     assert_eq!(error, "formula is of more than 10,000 terms, expected less");
@@ -124,6 +133,79 @@ fn any_text_is_read_or_refused() {
 }
 
 #[test]
+fn letters_at_random_are_read_or_refused_at_a_place_of_theirs() {
+    // Of all letters and words that mean something, and some that do not.
+    let parts = [
+        "y",
+        "~",
+        "x",
+        "a",
+        "b",
+        "z",
+        " ",
+        "+",
+        "-",
+        ":",
+        "*",
+        "**",
+        "^",
+        "2",
+        "3",
+        "0",
+        "1",
+        "(",
+        ")",
+        ".",
+        ",",
+        "=",
+        "`",
+        "C(",
+        "log(",
+        "ns(",
+        "offset(",
+        "df=4",
+        "offset(log(x))",
+        "C(b)",
+        "ns(x, df=2)",
+        "é",
+        "%",
+        "\n",
+        "1e9",
+    ];
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        // Knuth's linear congruential generator.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut n_read = 0;
+    for round in 0..60_000 {
+        let begin = if round % 3 == 0 { "" } else { "y ~ x +" };
+        let n = random(12);
+        let text: String = [begin].into_iter().chain((0..n).map(|_| parts[random(parts.len())])).collect();
+        match Formula::parse(&text) {
+            Ok(formula) => {
+                n_read += 1;
+                if let Ok(encoder) = formula.encoder(&["x".to_owned(), "b".to_owned()]) {
+                    assert!(encoder.columns().len() <= 7, "{text}");
+                }
+            }
+            Err(error) => {
+                let Error::Formula(error) = error else { panic!("{text}: {error}") };
+                assert!(error.place <= text.chars().count(), "{text}: {error}");
+            }
+        }
+    }
+    assert!(n_read > 1_000, "{n_read} formulas");
+}
+
+#[test]
+fn a_column_that_is_once_categories_is_so_under_the_dot_too() {
+    let formula = Formula::parse("y ~ . + C(b)").unwrap().encoder(&["x".to_owned(), "b".to_owned()]).unwrap();
+    assert_eq!(formula.fit((&schema(), &block(60)), ()).unwrap().feature_names(), ["x", "b=b2", "b=b3"]);
+}
+
+#[test]
 fn columns_of_the_wrong_kind_are_named() {
     let error = |text: &str| {
         let formula = Formula::parse(text).unwrap().encoder(&[]).unwrap();
@@ -140,7 +222,7 @@ fn the_same_numbers_come_in_memory_in_chunks_and_of_a_model_file() {
     let formula = Formula::parse("y ~ a * ns(x, df=3) + log(z):b + C(b)").unwrap().encoder(&[]).unwrap();
     let formula = formula.table_encoder(TableEncoder::new().reference("b", "b2").missing(Missing::Mean));
     let encoder = formula.fit((&schema, &whole), ()).unwrap();
-    assert_eq!(encoder.features_of("b"), Some(1..3));
+    assert_eq!(encoder.features_of("b"), Some(4..6));
     assert_eq!(encoder.features_of("z"), None);
     let x = encoder.transform((&schema, &whole)).unwrap();
     let place = |name: &str| encoder.feature_names().iter().position(|other| other == name).unwrap();
@@ -148,6 +230,9 @@ fn the_same_numbers_come_in_memory_in_chunks_and_of_a_model_file() {
     let codes = whole.column(3).codes().unwrap();
     for row in 0..whole.n_rows() {
         assert_eq!(logs[row], if codes[row] == 1 { z[row].ln() } else { 0. });
+    }
+    for (column, part) in x.columns().into_iter().zip(encoder.encode_parts(&schema, &whole, 0).unwrap()) {
+        assert_eq!(part, EncodedPart::Numbers(column.to_vec()));
     }
     let client = Client::local().unwrap();
     for chunk in [PANEL, 4 * PANEL] {

@@ -4,4 +4,5 @@
 
 mod cluster;
 mod grid_search;
+mod linfa;
 mod ridge;

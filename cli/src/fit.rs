@@ -155,7 +155,11 @@ fn design(arguments: &FitGlmArguments) -> Result<Design> {
     };
     match &arguments.formula {
         None => Ok(design),
-        Some(text) => by_formula(design, Formula::parse(text).map_err(Error::usage)?),
+        Some(text) => {
+            // As it is, since the place of what is wrong stands in lines of its own.
+            let formula = Formula::parse(text).map_err(|error| Error::Usage { message: error.to_string() })?;
+            by_formula(design, formula)
+        }
     }
 }
 

@@ -70,7 +70,7 @@ Examples:
   phalanx fit glm 'datasets/data/bike*.csv' --target weathersit --family multinomial \\
     --features temp,hum,windspeed --alpha 0.001 --class-weight balanced
   phalanx fit glm 'datasets/data/bike*.csv' --family poisson \\
-    --formula 'bikers ~ temp * weathersit + ns(hum, df=3) + C(hr)'
+    --formula 'bikers ~ temp * C(season) + ns(hum, df=3) + C(hr)'
 
 Minimises mean half-deviance + alpha * sum of factor * (l1_ratio * |b| + (1 - l1_ratio) / 2 * b^2);
 the intercept is never penalised. Text columns are categorical: one column a level, COLUMN=LEVEL,
@@ -103,7 +103,7 @@ nonrobust on the family being right, hc1 on independent rows only, clustered on 
 nothing in the model; --cv chooses one of them by the error on rows that are held out, else it is
 the last. --alpha and standard errors are for a fit of one strength.
 
---formula knows y ~, log(y) ~, + - : * ^ ( ) ., C(b), log(x), ns(x, df=4), offset(x), offset(log(n)).
+--formula knows log(y) ~, + - : * ^ ( ) ., C(b), log(x), ns(x, df=4), offset(x), offset(log(n)).
 
 --missing drop leaves out rows that miss anything that is used. --missing mean puts the mean of a
 column's numbers where one is missing, with a column COLUMN=missing of 0 and 1 beside it; in a

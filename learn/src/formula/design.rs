@@ -102,12 +102,12 @@ pub(super) fn fit(
                     }
                     Factor::Column(_) | Factor::Categories(_) => {
                         let kept = if is_category(column) {
-                            places.skip(usize::from(!all_levels))
+                            places.start + usize::from(!all_levels)..places.end
                         } else if single {
                             // Beside what was filled in, where.
-                            places.skip(0)
+                            places
                         } else {
-                            (places.start..places.start + 1).skip(0)
+                            places.start..places.start + 1
                         };
                         kept.map(|place| (names[place].clone(), Part::Column(place))).collect()
                     }

@@ -117,10 +117,10 @@ enum Node {
     Offset,
     Factor(Factor),
     /// Each part with whether it is added, or taken away.
-    Sum(Vec<(bool, Node)>),
-    Cross(Box<Node>, Box<Node>),
-    Interact(Box<Node>, Box<Node>),
-    Power(Box<Node>, u32),
+    Sum(Vec<(bool, Self)>),
+    Cross(Box<Self>, Box<Self>),
+    Interact(Box<Self>, Box<Self>),
+    Power(Box<Self>, u32),
 }
 
 /// A column, or what is made of one.
@@ -190,9 +190,9 @@ impl Formula {
     /// When there are too many terms, or too many factors in one.
     pub fn encoder(&self, dot: &[String]) -> Result<FormulaEncoder> {
         let categories = self.categorical();
-        let factor = |column: &String| match categories.contains(&column.as_str()) {
-            true => Factor::Categories(column.clone()),
-            false => Factor::Column(column.clone()),
+        let factor = |column: &String| {
+            let is_category = categories.contains(&column.as_str());
+            if is_category { Factor::Categories(column.clone()) } else { Factor::Column(column.clone()) }
         };
         let terms = terms::expand(&self.tree, &dot.iter().map(factor).collect::<Vec<_>>())?;
         Ok(FormulaEncoder { text: self.text.clone(), terms, table: TableEncoder::new() })
@@ -241,9 +241,13 @@ impl FormulaEncoder {
 
     /// The columns of which more than ranges and levels has to be known.
     fn splines(&self) -> BTreeSet<&str> {
-        let spline =
-            |factor| if let &Factor::Spline { ref column, .. } = factor { Some(column.as_str()) } else { None };
-        self.terms.iter().flatten().filter_map(spline).collect()
+        let mut splines = BTreeSet::new();
+        for factor in self.terms.iter().flatten() {
+            if let Factor::Spline { column, .. } = factor {
+                splines.insert(column.as_str());
+            }
+        }
+        splines
     }
 }
 

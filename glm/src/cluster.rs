@@ -23,7 +23,7 @@ use crate::{
     response::ChunkedResponse,
     solver::{
         Answer, Ask, BlockProblem, BlockSolution, FoldQuadratic, FoldRule, Loss, Machine, Moments, Path, PathSolution,
-        Quadratic, Scatter, Shape, ShapeAt, Spec,
+        Pinball, PinballAt, Quadratic, Scatter, Shape, ShapeAt, Spec,
     },
 };
 
@@ -170,6 +170,7 @@ impl Driven {
                 Answer::Quadratic(cluster.compute(&data.quadratic(about)?).await?.finish())
             }
             Ask::Shape(at) => Answer::Shape(cluster.compute(&data.shape(at)?).await?.finish()),
+            Ask::Pinball(at) => Answer::Pinball(cluster.compute(&data.pinball(at)?).await?.finish()),
             Ask::MomentsByFold { rule } => {
                 let found = cluster.compute(&data.moments_by_fold(loss, spec.shares, rule)?).await?.finish().0;
                 checked(found.iter().find_map(|fold| fold.bad), spec)?;
@@ -389,6 +390,14 @@ impl Chunked {
         self.pass(
             |x, columns, panel, extras| tasks::shape::delayed(x, columns, panel, extras, &at),
             tasks::merge_shape::delayed,
+        )
+    }
+
+    fn pinball(&self, at: PinballAt) -> Result<Delayed<Subtrees<Pinball>>> {
+        let at = Delayed::value(at);
+        self.pass(
+            |x, columns, panel, extras| tasks::pinball::delayed(x, columns, panel, extras, &at),
+            tasks::merge_pinball::delayed,
         )
     }
 

@@ -24,11 +24,15 @@ use crate::link::Link;
 /// | `tweedie` | 0 or more; above 0 from power 2 on; any number below power 0 | log | see below | mu^power |
 /// | `negative_binomial` | 0 or more | log | 2 (y ln(y/mu) - (y+theta) ln((y+theta)/(mu+theta))) | mu + mu²/theta |
 /// | `inverse_gaussian` | above 0 | log (canonical: mu^-2) | (y - mu)²/(y mu²) | mu³ |
+/// | `quantile` | any number | identity | 2 max(q r, (q - 1) r), r = y - mu | 1 |
+/// | `smooth_quantile` | any number | identity | the same, smoothed by a uniform kernel within the bandwidth | 1 |
 /// | `huber` | any number | identity | r² within delta, 2 delta abs(r) - delta² beyond, r = y - mu | 1 |
 ///
 /// Tweedie's unit deviance is 2 (y^(2-p)/((1-p)(2-p)) - y mu^(1-p)/(1-p) + mu^(2-p)/(2-p)); its power p is 0
 /// (gaussian), 1 (Poisson), between 1 and 2 (sums of gamma sizes, with zeros), 2 (gamma), 3 (inverse gaussian) or any
 /// other number that is not between 0 and 1. `theta` is R's, 1/alpha of statsmodels. `delta` is in units of y.
+/// What a quantile family calls the mean is the quantile of y, a share q of the rows lying below it; its loss is the
+/// pinball loss (R. Koenker, G. Bassett, "Regression quantiles" (1978)).
 ///
 /// ```
 /// use phalanx_glm::Family;
@@ -60,6 +64,19 @@ pub enum Family {
     },
     /// Sizes with a longer tail than gamma's.
     InverseGaussian,
+    /// Quantiles of y instead of its mean: half the unit deviance is the pinball loss.
+    Quantile {
+        /// The share of rows below, above 0 and below 1.
+        quantile: f64,
+    },
+    /// The same with the loss smoothed (M. Fernandes, E. Guerre, E. Horta, "Smoothing quantile regressions" (2021)): a
+    /// parabola where a residual is within the bandwidth.
+    SmoothQuantile {
+        /// The share of rows below, above 0 and below 1.
+        quantile: f64,
+        /// Half the width of the uniform kernel, in units of y, above 0.
+        bandwidth: f64,
+    },
     /// Least squares that large residuals pull on with bounded force.
     Huber {
         /// The residual beyond which the force is constant, in units of y.
@@ -72,7 +89,7 @@ impl Family {
     /// negative binomial and the inverse gaussian, whose canonical links allow means that they cannot have.
     pub const fn default_link(self) -> Link {
         match self {
-            Self::Gaussian | Self::Huber { .. } => Link::Identity,
+            Self::Gaussian | Self::Huber { .. } | Self::Quantile { .. } | Self::SmoothQuantile { .. } => Link::Identity,
             Self::Binomial => Link::Logit,
             Self::Poisson
             | Self::Gamma
@@ -92,7 +109,7 @@ impl Family {
         match self {
             Self::Binomial => mu * (1. - mu),
             Self::NegativeBinomial { theta } => mu + mu * mu / theta,
-            Self::Gaussian | Self::Huber { .. } => 1.,
+            Self::Gaussian | Self::Huber { .. } | Self::Quantile { .. } | Self::SmoothQuantile { .. } => 1.,
             Self::Poisson => mu,
             Self::Gamma => mu * mu,
             Self::InverseGaussian => mu * mu * mu,
@@ -125,6 +142,8 @@ impl Family {
                     2. * (of_y - y * mu.powf(1. - p) / (1. - p) + mu.powf(2. - p) / (2. - p))
                 }
             },
+            Self::Quantile { quantile } => 2. * pinball(quantile, y - mu),
+            Self::SmoothQuantile { quantile, bandwidth } => 2. * smooth_pinball(quantile, bandwidth, y - mu),
             Self::Huber { delta } => {
                 let r = (y - mu).abs();
                 if r <= delta { r * r } else { 2. * delta * r - delta * delta }
@@ -142,6 +161,8 @@ impl Family {
             Self::Tweedie { .. } => "tweedie",
             Self::NegativeBinomial { .. } => "negative_binomial",
             Self::InverseGaussian => "inverse_gaussian",
+            Self::Quantile { .. } => "quantile",
+            Self::SmoothQuantile { .. } => "smooth_quantile",
             Self::Huber { .. } => "huber",
         }
     }
@@ -149,7 +170,9 @@ impl Family {
     /// What y may be, in words.
     pub const fn expects(self) -> &'static str {
         match self {
-            Self::Gaussian | Self::Huber { .. } => "a finite number",
+            Self::Gaussian | Self::Huber { .. } | Self::Quantile { .. } | Self::SmoothQuantile { .. } => {
+                "a finite number"
+            }
             Self::Binomial => "0 or 1",
             Self::Poisson | Self::NegativeBinomial { .. } => "0 or more",
             Self::Gamma | Self::InverseGaussian => "above 0",
@@ -170,7 +193,7 @@ impl Family {
     pub fn allows(self, y: f64) -> bool {
         y.is_finite()
             && match self {
-                Self::Gaussian | Self::Huber { .. } => true,
+                Self::Gaussian | Self::Huber { .. } | Self::Quantile { .. } | Self::SmoothQuantile { .. } => true,
                 Self::Binomial => (0. ..=1.).contains(&y),
                 Self::Poisson | Self::NegativeBinomial { .. } => y >= 0.,
                 Self::Gamma | Self::InverseGaussian => y > 0.,
@@ -187,7 +210,7 @@ impl Family {
     #[inline]
     pub(crate) fn allows_mean(self, mu: f64) -> bool {
         match self {
-            Self::Gaussian | Self::Huber { .. } => mu.is_finite(),
+            Self::Gaussian | Self::Huber { .. } | Self::Quantile { .. } | Self::SmoothQuantile { .. } => mu.is_finite(),
             Self::Binomial => mu > 0. && mu < 1.,
             _ => mu > 0. && mu < f64::INFINITY,
         }
@@ -201,7 +224,11 @@ impl Family {
             Self::Gamma => Some(2.),
             Self::InverseGaussian => Some(3.),
             Self::Tweedie { power } => Some(power),
-            Self::Binomial | Self::NegativeBinomial { .. } | Self::Huber { .. } => None,
+            Self::Binomial
+            | Self::NegativeBinomial { .. }
+            | Self::Huber { .. }
+            | Self::Quantile { .. }
+            | Self::SmoothQuantile { .. } => None,
         }
     }
 
@@ -214,9 +241,34 @@ impl Family {
             Self::NegativeBinomial { theta } if !(theta > 0. && theta.is_finite()) => {
                 Some(("theta", theta, "a number above 0"))
             }
+            Self::Quantile { quantile } | Self::SmoothQuantile { quantile, .. }
+                if !(quantile > 0. && quantile < 1.) =>
+            {
+                Some(("quantile", quantile, "above 0 and below 1"))
+            }
+            Self::SmoothQuantile { bandwidth, .. } if !(bandwidth > 0. && bandwidth.is_finite()) => {
+                Some(("bandwidth", bandwidth, "a number above 0"))
+            }
             Self::Huber { delta } if !(delta > 0. && delta.is_finite()) => Some(("delta", delta, "a number above 0")),
             _ => None,
         }
+    }
+}
+
+/// The pinball loss of a residual.
+#[inline]
+pub(crate) fn pinball(quantile: f64, residual: f64) -> f64 {
+    if residual >= 0. { quantile * residual } else { (quantile - 1.) * residual }
+}
+
+/// The same, smoothed by a uniform kernel.
+#[inline]
+pub(crate) fn smooth_pinball(quantile: f64, bandwidth: f64, residual: f64) -> f64 {
+    let r = residual;
+    if r.abs() <= bandwidth {
+        0.25 * (r * (r / bandwidth) + bandwidth) + (quantile - 0.5) * r
+    } else {
+        pinball(quantile, r)
     }
 }
 
@@ -226,6 +278,8 @@ impl fmt::Display for Family {
             Self::Tweedie { power } => write!(f, "tweedie({power})"),
             Self::NegativeBinomial { theta } => write!(f, "negative_binomial({theta})"),
             Self::Huber { delta } => write!(f, "huber({delta})"),
+            Self::Quantile { quantile } => write!(f, "quantile({quantile})"),
+            Self::SmoothQuantile { quantile, bandwidth } => write!(f, "smooth_quantile({quantile}, {bandwidth})"),
             other => f.write_str(other.name()),
         }
     }

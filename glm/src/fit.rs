@@ -113,6 +113,7 @@ pub(crate) fn answer(rows: Rows<'_>, spec: &Spec, ask: &Ask) -> Result<Option<An
             Answer::Quadratic(on_threads(rows, |rows| rows.quadratic(loss, coordinates, point, *curvature, *stride))?)
         }
         Ask::Shape(at) => Answer::Shape(on_threads(rows, |rows| rows.shape(at))?),
+        Ask::Pinball(at) => Answer::Pinball(on_threads(rows, |rows| rows.pinball(at))?),
         Ask::MomentsByFold { rule } => {
             let found = on_threads(rows, |rows| rows.moments_by_fold(loss, spec.shares, *rule))?.0;
             checked(found.iter().find_map(|fold| fold.bad), spec)?;

@@ -67,7 +67,7 @@ pub struct Inference {
     pub df_residual: f64,
     /// Weighted sum of (y - mu)² / variance.
     pub pearson_chi2: f64,
-    /// ln of the likelihood; none for quasi and Tweedie families and Huber's loss, which have none.
+    /// ln of the likelihood; none for quasi and Tweedie families and Huber's and quantiles' loss, which have none.
     pub log_likelihood: Option<f64>,
     /// Akaike's criterion, 2 k - 2 log-likelihood, k counting an estimated dispersion, as R does, and an estimated theta, as its `glm.nb`.
     pub aic: Option<f64>,
@@ -303,7 +303,9 @@ fn log_likelihood(family: Family, summary: &Summary, weights: WeightsKind, n: f6
             total * (shape * shape.ln() - libm::lgamma(shape)) + (shape - 1.) * log_y - shape * loss
         }
         Family::InverseGaussian => -0.5 * (total * ((two_pi * deviance / total).ln() + 1.) + 3. * log_y),
-        Family::Tweedie { .. } | Family::Huber { .. } => return None,
+        Family::Tweedie { .. } | Family::Huber { .. } | Family::Quantile { .. } | Family::SmoothQuantile { .. } => {
+            return None;
+        }
     };
     found.is_finite().then_some(found)
 }

@@ -77,7 +77,7 @@ pub use model::{GlmModel, Prediction};
 pub use multinomial::{ClassWeights, MultinomialModel, MultinomialRegression};
 pub use named::{
     GammaRegression, HuberRegression, InverseGaussianRegression, LinearRegression, LogisticRegression,
-    NegativeBinomialRegression, PoissonRegression, TweedieRegression,
+    NegativeBinomialRegression, PoissonRegression, QuantileRegression, TweedieRegression,
 };
 pub use params::{Glm, Solver};
 pub use path::{GlmPath, PathModel, Select};

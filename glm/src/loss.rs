@@ -11,7 +11,7 @@ use phalanx_array::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    family::Family,
+    family::{Family, pinball, smooth_pinball},
     link::{Link, log_normal},
 };
 
@@ -97,7 +97,7 @@ impl Loss {
         // The limits at 0.
         let y_log = |y: f64| if y > 0. { y * y.ln() } else { 0. };
         match self.family {
-            Family::Gaussian | Family::Huber { .. } => 0.,
+            Family::Gaussian | Family::Huber { .. } | Family::Quantile { .. } | Family::SmoothQuantile { .. } => 0.,
             Family::Binomial => y_log(y) + y_log(1. - y),
             Family::NegativeBinomial { theta } => y_log(y) - (y + theta) * (y / theta).ln_1p(),
             family => match family.power().unwrap_or_default() {
@@ -158,6 +158,16 @@ impl Loss {
                     (delta * r.abs() - 0.5 * delta * delta, delta.copysign(r), 0.)
                 }
             }
+            Family::Quantile { quantile } => {
+                let r = y - mu;
+                (pinball(quantile, r), if r > 0. { -quantile } else { 1. - quantile }, 0.)
+            }
+            Family::SmoothQuantile { quantile, bandwidth } => {
+                let r = y - mu;
+                let slope = (0.5 * (r / bandwidth)).clamp(-0.5, 0.5) + (quantile - 0.5);
+                let bend = if r.abs() <= bandwidth { 0.5 / bandwidth } else { 0. };
+                (smooth_pinball(quantile, bandwidth, r), -slope, bend)
+            }
             family => {
                 let p = family.power().unwrap_or_default();
                 let log = ln(mu);
@@ -179,6 +189,8 @@ impl Loss {
         let slope = mean.first * mean.first;
         let expected = match self.family {
             Family::Huber { delta } => slope * (delta / (mu - y).abs()).min(1.),
+            Family::Quantile { .. } => 0.,
+            Family::SmoothQuantile { bandwidth, .. } => slope * 0.5 / (mu - y).abs().max(bandwidth),
             family => slope / family.variance(mu),
         };
         Row { loss, residual: first * mean.first, observed: second * slope + first * mean.second, expected }
@@ -395,6 +407,7 @@ pub(crate) mod tests {
             (Loss::from(Family::Gaussian), any),
             (Loss { family: Family::Gaussian, link: Link::Log }, any),
             (Loss::from(Family::Huber { delta: 0.8 }), any),
+            (Loss::from(Family::SmoothQuantile { quantile: 0.3, bandwidth: 0.8 }), any),
             (Loss { family: Family::Poisson, link: Link::Identity }, counts),
             (Loss { family: Family::Poisson, link: Link::Sqrt }, counts),
             (Loss { family: Family::Gamma, link: Link::Inverse }, sizes),
@@ -459,7 +472,8 @@ pub(crate) mod tests {
 
     #[test]
     fn the_expected_curvature_is_the_squared_slope_over_the_variance() {
-        for (loss, ys) in all().into_iter().filter(|(loss, _)| !matches!(loss.family, Family::Huber { .. })) {
+        let has_kinks = |loss: Loss| matches!(loss.family, Family::Huber { .. } | Family::SmoothQuantile { .. });
+        for (loss, ys) in all().into_iter().filter(|(loss, _)| !has_kinks(*loss)) {
             for eta in etas(loss) {
                 let mean = loss.link.at(eta);
                 let fisher = mean.first * mean.first / loss.family.variance(mean.mu);
@@ -473,7 +487,7 @@ pub(crate) mod tests {
     #[test]
     fn the_remainder_is_continuous_and_precise() {
         for (loss, ys) in all() {
-            if matches!(loss.family, Family::Huber { .. }) {
+            if matches!(loss.family, Family::Huber { .. } | Family::SmoothQuantile { .. }) {
                 continue;
             }
             let (y, eta) = (ys[1], etas(loss)[1]);

@@ -188,6 +188,37 @@ estimator! {
     }
 }
 
+estimator! {
+    /// Regression of a quantile of y, as its median, instead of its mean: a [`Glm`] of the quantile family, whose loss is
+    /// the pinball loss.
+    ///
+    /// The mean pinball loss is minimised, with the penalty of [`Glm`]; scikit-learn's
+    /// `QuantileRegressor(quantile=q, alpha=a)` is `quantile(q).alpha(a).l1_ratio(1.)`, and R's `rq(tau = q)` and
+    /// statsmodels' `QuantReg` are `quantile(q)`. The solver is one of its own: Newton's method on the loss,
+    /// smoothed less and less, says which rows are near, and an interior point over those rows solves the exact problem.
+    /// [`Report::duality_gap`](crate::Report::duality_gap) says how far the exact objective may be from its least; `tol`
+    /// is the gap to stop at, over the objective, and a gap of 1e-8 of it or less counts as converged. There are no
+    /// standard errors, and X is one dense array.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phalanx_glm::QuantileRegression;
+    /// use phalanx_learn::Fit;
+    ///
+    /// # fn main() -> phalanx_learn::Result<()> {
+    /// let (x, y) = (array![[0.], [1.], [2.], [3.], [4.]], array![0., 1., 2., 3., 1000.]);
+    /// let median = QuantileRegression::new().quantile(0.5).fit(&x, &y)?;
+    /// assert!((median.coef()[0] - 1.).abs() < 1e-6 && median.intercept().abs() < 1e-6);
+    /// assert!(median.report().duality_gap.is_some_and(|gap| gap < 1e-6));
+    /// # Ok(())
+    /// # }
+    /// ```
+    QuantileRegression {
+        /// Sets the share of rows to lie below, above 0 and below 1; 0.5, the median, by default.
+        quantile: f64 = 0.5,
+    }
+}
+
 macro_rules! named_family {
     ($name:ident $(, $extra:ident)* => $family:expr $(, $estimate:expr)?) => {
         impl $name {
@@ -250,3 +281,4 @@ named_family!(TweedieRegression, power, estimate_power => Family::Tweedie { powe
 named_family!(NegativeBinomialRegression, theta, estimate_theta => Family::NegativeBinomial { theta }, estimate_theta);
 named_family!(InverseGaussianRegression => Family::InverseGaussian);
 named_family!(HuberRegression, delta => Family::Huber { delta });
+named_family!(QuantileRegression, quantile => Family::Quantile { quantile });

@@ -401,19 +401,24 @@ impl Glm {
             in_range("link", power, power.is_finite(), "a finite power")?;
         }
         let suits = match loss.family {
-            Family::Huber { .. } => loss.link == Link::Identity,
+            Family::Huber { .. } | Family::Quantile { .. } | Family::SmoothQuantile { .. } => {
+                loss.link == Link::Identity
+            }
             Family::Binomial => !matches!(loss.link, Link::Inverse | Link::Sqrt | Link::Power(_)),
             _ => !matches!(loss.link, Link::Logit | Link::Probit | Link::Cloglog),
         };
         if !suits {
             let expected = match loss.family {
-                Family::Huber { .. } => "identity for the huber family".to_owned(),
+                family @ (Family::Huber { .. } | Family::Quantile { .. } | Family::SmoothQuantile { .. }) => {
+                    format!("identity for the {} family", family.name())
+                }
                 Family::Binomial => "logit, probit, cloglog, identity or log for the binomial family".to_owned(),
                 family => format!("identity, log, inverse, sqrt or power for the {} family", family.name()),
             };
             return Err(Error::parameter("link", loss.link, expected));
         }
         self.check_estimate()?;
+        self.check_quantile()?;
         if shares && loss.family != Family::Binomial {
             return Err(Error::parameter("trials", "given", format!("none for the {} family", loss.family.name())));
         }
@@ -452,6 +457,10 @@ impl Glm {
         };
         let few = n_features <= MAX_IRLS_COLUMNS;
         let (machine, why) = match self.solver {
+            _ if matches!(loss.family, Family::Quantile { .. }) => (
+                Machine::smoothing(spec),
+                "smoothing, then the exact problem of the nearest rows: the pinball loss has kinks".into(),
+            ),
             Solver::Irls => (Machine::irls(spec), "irls, as asked".into()),
             Solver::GradientDescent => (Machine::gradient_descent(spec), "gradient_descent, as asked".into()),
             Solver::Admm => (Machine::admm(spec, self.n_blocks), "admm, as asked".into()),
@@ -465,6 +474,28 @@ impl Glm {
             }
         };
         Ok((if self.estimate_parameter { machine.estimating() } else { machine }, why))
+    }
+
+    /// Refuses for quantiles what needs second derivatives or a likelihood.
+    fn check_quantile(&self) -> Result<()> {
+        let refuse = |name: &str, value: &str, expected: &str| {
+            let expected = format!("{expected} for the {} family", self.family.name());
+            Err(Error::parameter(name, value, expected))
+        };
+        if !matches!(self.family, Family::Quantile { .. } | Family::SmoothQuantile { .. }) {
+            return Ok(());
+        }
+        match (self.covariance, self.family, self.solver) {
+            (Covariance::Hc1, ..) => refuse("covariance", "hc1", "nonrobust, as there are no standard errors"),
+            (Covariance::Clustered, ..) => {
+                refuse("covariance", "clustered", "nonrobust, as there are no standard errors")
+            }
+            _ if self.quasi => refuse("quasi", "true", "false, as there are no standard errors"),
+            (_, Family::Quantile { .. }, Solver::Irls) => refuse("solver", "irls", "auto"),
+            (_, Family::Quantile { .. }, Solver::GradientDescent) => refuse("solver", "gradient_descent", "auto"),
+            (_, Family::Quantile { .. }, Solver::Admm) => refuse("solver", "admm", "auto"),
+            _ => Ok(()),
+        }
     }
 
     /// Checks whether the family has a parameter to estimate.
@@ -520,7 +551,8 @@ impl Glm {
     /// What is asked of the optimum, where that has a meaning.
     pub(crate) fn wanted(&self, n_features: usize) -> Option<Wanted> {
         let none = |bounds: &[Option<f64>]| bounds.iter().all(Option::is_none);
-        let free = self.alpha == 0. && none(&self.lower) && none(&self.upper);
+        let quantile = matches!(self.family, Family::Quantile { .. } | Family::SmoothQuantile { .. });
+        let free = self.alpha == 0. && none(&self.lower) && none(&self.upper) && !quantile;
         let wanted = Wanted {
             kind: self.covariance,
             weights: self.weights_kind,

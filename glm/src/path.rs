@@ -177,6 +177,9 @@ impl GlmPath {
         if self.glm.estimate_parameter {
             return wrong("estimate_parameter", &true, "false for a path");
         }
+        if let family @ Family::Quantile { .. } = self.glm.family {
+            return wrong("family", &family, "one with second derivatives for a path");
+        }
         let glm = Glm { alpha: 1., tol: self.tol, ..self.glm.clone() };
         let (machine, _) = glm.machine(n_features, shares)?;
         Ok(Path::new(PathSpec {

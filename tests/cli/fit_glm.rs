@@ -196,12 +196,13 @@ fn every_family_and_link_can_be_asked_for() {
         ("negative_binomial", "log", &["--theta", "2"], Some(("theta", 2.))),
         ("inverse_gaussian", "log", &[], None),
         ("huber", "identity", &["--delta", "0.5"], Some(("delta", 0.5))),
+        ("quantile", "identity", &["--quantile", "0.9"], Some(("quantile", 0.9))),
     ];
     for (family, link, own, shown) in families {
         let answer = fit("y", &[&["--family", family], own].concat());
         assert_eq!((&answer["family"], &answer["link"]), (&json!(family), &json!(link)));
         assert_eq!(answer["converged"], json!(true), "{family}");
-        for parameter in ["power", "theta", "delta"] {
+        for parameter in ["power", "theta", "delta", "quantile"] {
             let expected = shown.filter(|(name, _)| *name == parameter).map(|(_, value)| value);
             assert_eq!(answer.get(parameter).and_then(Value::as_f64), expected, "{family} {parameter}");
         }

@@ -37,7 +37,7 @@ fn a_family_or_link_that_there_is_not() {
                 2,
                 &["--family", "poison"],
                 "family is \"poison\", expected one of gaussian, binomial, poisson, gamma, tweedie, \
-                 negative_binomial, inverse_gaussian, huber, multinomial (did you mean \"poisson\"?)",
+                 negative_binomial, inverse_gaussian, huber, quantile, multinomial (did you mean \"poisson\"?)",
             ),
             (
                 2,
@@ -75,6 +75,13 @@ fn a_parameter_of_another_family() {
             (2, &["--family", "tweedie", "--power", "0.5"], "power is 0.5, expected 0 or less, or 1 or more"),
             (2, &["--family", "negative_binomial", "--theta", "nan"], "theta is NaN, expected a number above 0"),
             (2, &["--family", "huber", "--delta", "0"], "delta is 0, expected a number above 0"),
+            (2, &["--family", "quantile", "--quantile", "1"], "quantile is 1, expected above 0 and below 1"),
+            (
+                2,
+                &["--quantile", "0.9"],
+                "quantile is 0.9, but family is gaussian; expected it with family quantile only",
+            ),
+            (2, &["--family", "quantile", "--solver", "irls"], "solver is irls, expected auto for the quantile family"),
             (
                 2,
                 &["--family", "poisson", "--theta", "estimate"],

@@ -58,6 +58,8 @@ Examples:
   phalanx fit glm claims.csv --target claims --family poisson --exposure years --weights rows
   phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family negative_binomial \
     --theta estimate --features temp,hum,windspeed
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family quantile --quantile 0.9 \
+    --features temp,hum,windspeed
   phalanx fit glm plots.csv --target germinated --family binomial --trials seeds --link cloglog
   phalanx fit glm cars.csv --target price --family inverse_gaussian --link power:-2
   phalanx fit glm cars.csv --target price --family gamma --link log --alpha 0.1 --standardize \\
@@ -87,6 +89,7 @@ exposure, trials, group and folds are no features and need not be dropped.
   negative_binomial  0 or more            log           --theta: variance = m + m^2/theta [1]
   inverse_gaussian   above 0              log
   huber              any number           identity      --delta: in units of the target [1.35]
+  quantile           any number           identity      --quantile: share of rows below [0.5]
 
 --theta estimate finds theta by maximum likelihood together with the coefficients, as R's glm.nb
 does; --power estimate finds the power between 1.01 and 1.99, by the likelihood of Tweedie's family.
@@ -137,6 +140,9 @@ pub struct FitGlmArguments {
     /// Of the Huber family: residuals beyond it pull with constant force, above 0 [default: 1.35]
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub delta: Option<f64>,
+    /// Of the quantile family: the share of rows to lie below, above 0, below 1 [default: 0.5]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub quantile: Option<f64>,
     /// How often each row counts: 0 or more
     #[arg(long, value_name = "COLUMN")]
     pub weights: Option<String>,

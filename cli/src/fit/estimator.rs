@@ -17,8 +17,17 @@ use crate::{
     sweep_file::refuse_out_of_range,
 };
 
-const FAMILIES: [&str; 8] =
-    ["gaussian", "binomial", "poisson", "gamma", "tweedie", "negative_binomial", "inverse_gaussian", "huber"];
+const FAMILIES: [&str; 9] = [
+    "gaussian",
+    "binomial",
+    "poisson",
+    "gamma",
+    "tweedie",
+    "negative_binomial",
+    "inverse_gaussian",
+    "huber",
+    "quantile",
+];
 
 /// Is not of [`Glm`], which has one linear predictor.
 pub(super) const MULTINOMIAL: &str = "multinomial";
@@ -339,7 +348,7 @@ fn path(arguments: &FitGlmArguments) -> Result<Option<GlmPath>> {
 
 /// The family with its parameter, which no other family may be given.
 fn family(arguments: &FitGlmArguments) -> Result<Family> {
-    let FitGlmArguments { theta, power, delta, .. } = arguments;
+    let FitGlmArguments { theta, power, delta, quantile, .. } = arguments;
     let name = arguments.family.as_str();
     let family = match name {
         "gaussian" => Family::Gaussian,
@@ -350,10 +359,16 @@ fn family(arguments: &FitGlmArguments) -> Result<Family> {
         "negative_binomial" => Family::NegativeBinomial { theta: given(*theta).unwrap_or(1.) },
         "inverse_gaussian" => Family::InverseGaussian,
         "huber" => Family::Huber { delta: delta.unwrap_or(1.35) },
+        "quantile" => Family::Quantile { quantile: quantile.unwrap_or(0.5) },
         _ => return Err(unknown("family", name, &[&FAMILIES[..], &[MULTINOMIAL]].concat())),
     };
-    let delta = delta.map(OwnParameter::Number);
-    let own = [("theta", theta, "negative_binomial"), ("power", power, "tweedie"), ("delta", &delta, "huber")];
+    let [delta, quantile] = [delta, quantile].map(|number| number.map(OwnParameter::Number));
+    let own = [
+        ("theta", theta, "negative_binomial"),
+        ("power", power, "tweedie"),
+        ("delta", &delta, "huber"),
+        ("quantile", &quantile, "quantile"),
+    ];
     for (parameter, value, of) in own {
         if let (Some(value), true) = (value, name != of) {
             let message = format!("{parameter} is {value}, but family is {name}; expected it with family {of} only");

@@ -118,6 +118,7 @@ fn refuse_others(arguments: &FitGlmArguments) -> Result<()> {
         ("theta", arguments.theta.map(|theta| theta.to_string())),
         ("power", arguments.power.map(|power| power.to_string())),
         ("delta", number(&arguments.delta)),
+        ("quantile", number(&arguments.quantile)),
         ("offset", text(&arguments.offset)),
         ("exposure", text(&arguments.exposure)),
         ("trials", text(&arguments.trials)),

@@ -107,6 +107,7 @@ pub(super) fn add_parameter(answer: &mut Value, family: Family) {
     match family {
         Family::Tweedie { power } => answer["power"] = power.into(),
         Family::NegativeBinomial { theta } => answer["theta"] = theta.into(),
+        Family::Quantile { quantile } => answer["quantile"] = quantile.into(),
         Family::Huber { delta } => answer["delta"] = delta.into(),
         _ => {}
     }

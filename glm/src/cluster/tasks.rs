@@ -20,7 +20,7 @@ use crate::{
     model::GlmModel,
     solver::{
         BlockProblem, BlockSolution, Coordinates, Curvature, FoldPoint, FoldQuadratic, FoldRule, Loss, Moments,
-        Quadratic, Scatter, Shape, ShapeAt, Stride,
+        Pinball, PinballAt, Quadratic, Scatter, Shape, ShapeAt, Stride,
     },
 };
 
@@ -194,6 +194,22 @@ pub(crate) fn shape(
 
 #[task(name = "glm.merge_shape")]
 pub(crate) fn merge_shape(parts: &[Arc<Subtrees<Shape>>]) -> Result<Subtrees<Shape>> {
+    merged(parts)
+}
+
+#[task(name = "glm.pinball")]
+pub(crate) fn pinball(
+    x: &Block,
+    columns: &[Arc<Block>],
+    first_panel: usize,
+    extras: Extras,
+    at: &PinballAt,
+) -> Result<Subtrees<Pinball>> {
+    rows(Some(x), columns, first_panel, extras).pinball(at).ok_or(NO_ROWS)
+}
+
+#[task(name = "glm.merge_pinball")]
+pub(crate) fn merge_pinball(parts: &[Arc<Subtrees<Pinball>>]) -> Result<Subtrees<Pinball>> {
     merged(parts)
 }
 

@@ -9,6 +9,7 @@ mod folds;
 mod mixed;
 mod moments;
 mod null;
+mod pinball;
 mod quadratic;
 mod scatter;
 mod shape;
@@ -24,6 +25,7 @@ pub(crate) use mixed::{Entries, Layout, Mixed, MixedEvaluations, MixedMoments, M
 pub use moments::{BadValue, Moments, Place, Spread};
 pub use null::NullPoint;
 pub(crate) use null::NullPoints;
+pub use pinball::{Pinball, PinballAt};
 pub use quadratic::Quadratic;
 pub use scatter::Scatter;
 pub use shape::{Shape, ShapeAt};

@@ -16,6 +16,7 @@ pub mod admm;
 pub mod block;
 pub mod estimation;
 pub mod gradient;
+mod interior;
 pub mod irls;
 pub mod metric;
 mod model;
@@ -25,6 +26,7 @@ pub mod path;
 mod pooled;
 mod renewal;
 mod setup;
+pub mod smoothing;
 
 use std::sync::Arc;
 
@@ -44,12 +46,13 @@ pub(crate) use pooled::{GroupProblem, GroupSolution, PoolAsk, Pooled, PooledSolu
 pub(crate) use renewal::{Past, Renewal, of_scatter};
 pub use setup::{ClassWeight, Coordinates, Local, Spec};
 pub(crate) use setup::{Counts, Setup};
+pub use smoothing::Smoothing;
 
 use crate::{error::Error, report::Report};
 pub use crate::{
     kernel::{
-        Evaluation, FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule, Moments, NullPoint, Quadratic, Scatter, Shape,
-        ShapeAt, Stride,
+        Evaluation, FoldEvaluation, FoldPoint, FoldQuadratic, FoldRule, Moments, NullPoint, Pinball, PinballAt,
+        Quadratic, Scatter, Shape, ShapeAt, Stride,
     },
     loss::{Curvature, Loss},
     penalty::Penalty,
@@ -89,6 +92,8 @@ pub enum Ask {
     },
     /// The likelihood by the family's own parameter.
     Shape(ShapeAt),
+    /// The loss of quantile regression, and the few rows nearest to the quantile.
+    Pinball(PinballAt),
     /// The moments of each fold.
     MomentsByFold {
         /// Which rows belong to which fold.
@@ -135,6 +140,8 @@ pub enum Answer {
     Evaluations(Vec<Evaluation>),
     /// To [`Ask::Shape`].
     Shape(Shape),
+    /// To [`Ask::Pinball`].
+    Pinball(Pinball),
     /// To [`Ask::MomentsByFold`].
     MomentsByFold(Vec<Moments>),
     /// To [`Ask::ScatterByFold`].
@@ -181,6 +188,8 @@ pub enum Machine {
     Admm(Admm),
     /// Iteratively reweighted least squares.
     Irls(Irls),
+    /// Newton's method on a smoothed loss, then an interior point over the nearest rows, for quantiles.
+    Smoothing(Smoothing),
     /// Another one in turn with the family's own parameter.
     Estimation(Estimation),
 }
@@ -201,6 +210,11 @@ impl Machine {
         Self::Irls(Irls::new(spec))
     }
 
+    /// Quantile regression by smoothing.
+    pub fn smoothing(spec: Spec) -> Self {
+        Self::Smoothing(Smoothing::new(spec))
+    }
+
     /// The same in turn with the family's own parameter, beginning at the one it has: theta of the negative binomial,
     /// or Tweedie's power.
     pub fn estimating(self) -> Self {
@@ -214,6 +228,7 @@ impl Machine {
             Self::GradientDescent(_) => Self::gradient_descent(spec()),
             Self::Admm(machine) => Self::admm(spec(), machine.n_blocks()),
             Self::Irls(_) => Self::irls(spec()),
+            Self::Smoothing(_) => Self::smoothing(spec()),
             Self::Estimation(machine) => machine.fresh().with_loss(loss).estimating(),
         }
     }
@@ -239,6 +254,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.spec(),
             Self::Admm(machine) => machine.spec(),
             Self::Irls(machine) => machine.spec(),
+            Self::Smoothing(machine) => machine.spec(),
             Self::Estimation(machine) => machine.spec(),
         }
     }
@@ -249,6 +265,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.ask(),
             Self::Admm(machine) => machine.ask(),
             Self::Irls(machine) => machine.ask(),
+            Self::Smoothing(machine) => machine.ask(),
             Self::Estimation(machine) => machine.ask(),
         }
     }
@@ -262,6 +279,7 @@ impl Machine {
             Self::GradientDescent(machine) => machine.tell(answer),
             Self::Admm(machine) => machine.tell(answer),
             Self::Irls(machine) => machine.tell(answer),
+            Self::Smoothing(machine) => machine.tell(answer),
             Self::Estimation(machine) => machine.tell(answer),
         }
     }
@@ -277,6 +295,7 @@ impl Ask {
             Self::Evaluate { .. } => "evaluations",
             Self::Quadratic { .. } => "a quadratic",
             Self::Shape(_) => "a likelihood",
+            Self::Pinball(_) => "the pinball loss",
             Self::MomentsByFold { .. } => "moments of folds",
             Self::ScatterByFold { .. } => "means and cross products of folds",
             Self::Folds { .. } => "losses of folds",
@@ -295,6 +314,7 @@ impl Answer {
             Self::Null(_) => "null losses",
             Self::Quadratic(_) => "a quadratic",
             Self::Shape(_) => "a likelihood",
+            Self::Pinball(_) => "the pinball loss",
             Self::Evaluations(_) => "evaluations",
             Self::MomentsByFold(_) => "moments of folds",
             Self::ScatterByFold(_) => "means and cross products of folds",

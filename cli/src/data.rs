@@ -4,9 +4,11 @@
 
 use phalanx_array::{ChunkedArray, Schema, Table, TableBlock};
 use phalanx_datasets::{CsvOptions, read_table};
+use phalanx_engine::graph::Delayed;
 use phalanx_glm::ChunkedDesign;
 use phalanx_learn::{
-    Error as LearnError, Transform,
+    Error as LearnError, FitOn, Json, Transform,
+    formula::Formula,
     preprocess::{EncodedColumn, FittedTableEncoder, Missing, TableEncoder, drop_missing},
 };
 use phalanx_runtime::{Client, Error as ClusterError};
@@ -30,12 +32,18 @@ pub(crate) struct Design {
     pub(crate) data: Vec<String>,
     /// The column to predict.
     pub(crate) target: String,
+    /// Whether it is the target's logarithm that is predicted.
+    pub(crate) log_target: bool,
+    /// What is made of the columns to learn from, where it is not each of them by itself.
+    pub(crate) formula: Option<Formula>,
     /// The columns to learn from.
     pub(crate) selection: Selection,
     /// Columns of numbers to treat as categories.
     pub(crate) categorical: Vec<String>,
     /// Which level of a categorical column is left out, as `column=level`.
     pub(crate) reference: Vec<String>,
+    /// Whether the model is to have no intercept, whatever a formula says.
+    pub(crate) no_intercept: bool,
     /// What is done with missing values.
     pub(crate) missing: MissingPolicy,
     /// Whether the target is one of several classes: any number of levels where it is text.
@@ -98,6 +106,8 @@ pub(crate) struct Loaded {
     pub(crate) positive: Option<String>,
     /// What the target's numbers stand for where it is text: 0 for the first of these, 1 for the next.
     pub(crate) levels: Vec<String>,
+    /// Whether the model is to have an intercept.
+    pub(crate) has_intercept: bool,
     /// How many rows were left out since they miss something.
     pub(crate) n_dropped: usize,
     /// The first rows of the table, to draw golden rows from.
@@ -110,14 +120,28 @@ impl Design {
     pub(crate) async fn load(&self, client: &Client, takes_codes: bool) -> Result<Loaded> {
         let table = self.table()?;
         let features = self.features(&table)?;
+        let formula = self.formula.as_ref().map(|formula| formula.encoder(&features)).transpose();
+        let formula = formula.map_err(Error::failed)?;
+        // A formula may take some of all columns away.
+        let features =
+            formula.as_ref().map_or(features, |formula| formula.columns().into_iter().map(str::to_owned).collect());
         let table = client.persist(&table).await.map_err(on_cluster)?;
+        let mut has_intercept = !self.no_intercept;
         let (table, n_dropped) = match self.missing {
             MissingPolicy::Drop => self.dropped(client, &table, &features).await?,
             MissingPolicy::Error | MissingPolicy::Mean => (table, 0),
         };
         let missing = if self.missing == MissingPolicy::Mean { Missing::Mean } else { Missing::Error };
-        let x_encoder = self.referring(TableEncoder::new().columns(features).missing(missing), &table)?;
-        let x_encoder = x_encoder.fit_lazy(&table).map_err(Error::failed)?;
+        let x_encoder = self.referring(TableEncoder::new().missing(missing), &table)?;
+        let x_encoder = match formula {
+            None => x_encoder.columns(features).fit_lazy(&table).map_err(Error::failed)?,
+            Some(formula) => {
+                let encoder = formula.table_encoder(x_encoder);
+                let encoder = if self.no_intercept { encoder.intercept(false) } else { encoder };
+                has_intercept = encoder.has_intercept();
+                Delayed::value(Json(encoder.fit_on(client, &table, &()).await.map_err(of_learning)?))
+            }
+        };
         let y_encoder = TableEncoder::new().columns([&self.target]).fit_lazy(&table).map_err(Error::failed)?;
         let sides_encoder = self.roles.encoder().fit_lazy(&table).map_err(Error::failed)?;
         let encoders = client.compute(&(x_encoder, y_encoder, sides_encoder)).await.map_err(on_cluster)?;
@@ -134,8 +158,10 @@ impl Design {
         } else {
             level_numbers(&table, &self.target, &levels)?
         };
+        let y = if self.log_target { self.logarithm(&y, &y_encoder)? } else { y };
         let sample = table.slice_rows(0..table.n_rows().min(N_SAMPLE)).map_err(Error::failed)?;
-        let sparse = takes_codes && n_of_categories(&encoder) > MANY;
+        // Products of categories are numbers like others.
+        let sparse = takes_codes && self.formula.is_none() && n_of_categories(&encoder) > MANY;
         let sparse = sparse.then(|| ChunkedDesign::from_table(&encoder, &table)).transpose().map_err(Error::failed)?;
         let (x, y) = match sparse {
             Some(_) => (x, client.persist(&y).await.map_err(on_cluster)?),
@@ -144,7 +170,7 @@ impl Design {
         self.roles.check_trials(client, (&self.target, &y), &sides).await?;
         let sample = (table.schema().clone(), client.compute(&sample).await.map_err(on_cluster)?);
         let names = encoder.feature_names();
-        Ok(Loaded { x, sparse, y, sides, encoder, names, positive, levels, n_dropped, sample })
+        Ok(Loaded { x, sparse, y, sides, encoder, names, positive, levels, has_intercept, n_dropped, sample })
     }
 
     /// The rows that miss nothing that is used.
@@ -152,14 +178,29 @@ impl Design {
         let used = features.iter().map(String::as_str).chain([self.target.as_str()]).chain(self.roles.columns());
         let (table, n_dropped) = match drop_missing(client, table, &used.collect::<Vec<_>>()).await {
             Ok(found) => found,
-            Err(LearnError::Cluster(error)) => return Err(on_cluster(error)),
-            Err(error) => return Err(Error::failed(error)),
+            Err(error) => return Err(of_learning(error)),
         };
         if table.n_rows() == 0 {
             let message = format!("every one of {n_dropped} rows misses something that is used, so none is left");
             return Err(Error::failed(message));
         }
         Ok((table, n_dropped))
+    }
+
+    /// The logarithm of the target, all of which must be above 0.
+    fn logarithm(&self, y: &ChunkedArray, encoder: &FittedTableEncoder) -> Result<ChunkedArray> {
+        match encoder.columns().first() {
+            Some(EncodedColumn::Number { min, .. }) if *min > 0. => Ok(y.ln()),
+            Some(EncodedColumn::Number { min, .. }) => {
+                Err(Error::failed(format!("log({}) of {min}, expected a target above 0", self.target)))
+            }
+            _ => Err(Error::failed(format!("log({}) of text, expected a target of numbers", self.target))),
+        }
+    }
+
+    /// The name under which the target is known.
+    pub(crate) fn target_name(&self) -> String {
+        if self.log_target { format!("log({})", self.target) } else { self.target.clone() }
     }
 
     /// The table as the files have it.
@@ -266,6 +307,14 @@ impl Design {
                 levels.len()
             ))),
         }
+    }
+}
+
+/// What learning said; of a failed task its own words.
+fn of_learning(error: LearnError) -> Error {
+    match error {
+        LearnError::Cluster(error) => on_cluster(error),
+        other => Error::failed(other),
     }
 }
 

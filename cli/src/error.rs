@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked, in one line.
+//! Why a command did not do what it was asked, in one line; in three where a formula's wrong place is shown.
 //!
 //! The line says what is wrong and what to do. [`Error::Usage`] is exit code 2, everything else 1.
 

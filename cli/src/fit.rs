@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use phalanx_array::ChunkedArray;
 use phalanx_glm::{ChunkedResponse, Family, Glm, GlmModel, GlmPath, PathModel};
-use phalanx_learn::{Estimator, FitOn, Model, ModelFile};
+use phalanx_learn::{Estimator, FitOn, Model, ModelFile, formula::Formula};
 
 use crate::{
     Error, Result,
@@ -37,7 +37,7 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
     job::on_cluster(&arguments.job, screen, async |client| {
         let loaded = design.load(client, asked.takes_codes()).await?;
         say_dropped(&loaded, screen);
-        let glm = asked.for_data(&loaded.encoder, &loaded.levels)?;
+        let glm = Glm { fit_intercept: loaded.has_intercept, ..asked.for_data(&loaded.encoder, &loaded.levels)? };
         if let (Some(positive), false) = (&loaded.positive, glm.family == Family::Binomial) {
             let message = format!(
                 "the target {:?} is text (as {positive:?}), expected numbers for the {} family; use --family binomial",
@@ -68,7 +68,7 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
         };
         let elapsed = start.elapsed().as_secs_f64();
         if let Some(file) = &arguments.output {
-            found.save(file, &loaded, &design.target)?;
+            found.save(file, &loaded, &design.target_name())?;
         }
         let names = &loaded.names;
         match &found {
@@ -127,27 +127,64 @@ impl Found {
 
 /// The data that the command line describes.
 fn design(arguments: &FitGlmArguments) -> Result<Design> {
-    Ok(Design {
+    let roles = Roles {
+        weights: arguments.weights.clone(),
+        offset: arguments.offset.clone(),
+        log_offset: None,
+        exposure: arguments.exposure.clone(),
+        trials: arguments.trials.clone(),
+        group: arguments.group.clone(),
+        fold_column: arguments.fold_column.clone(),
+        n_folds: arguments.cv.unwrap_or_default(),
+    };
+    let design = Design {
         data: arguments.data.clone(),
-        target: arguments.target.clone(),
+        target: arguments.target.clone().unwrap_or_default(),
+        log_target: false,
+        formula: None,
         selection: match &arguments.features[..] {
             [] => Selection::Drop(arguments.drop.clone()),
             features => Selection::Features(features.to_vec()),
         },
         categorical: arguments.categorical.clone(),
         reference: arguments.reference.clone(),
+        no_intercept: arguments.no_intercept,
         missing: MissingPolicy::of(&arguments.missing)?,
         classes: false,
-        roles: Roles {
-            weights: arguments.weights.clone(),
-            offset: arguments.offset.clone(),
-            exposure: arguments.exposure.clone(),
-            trials: arguments.trials.clone(),
-            group: arguments.group.clone(),
-            fold_column: arguments.fold_column.clone(),
-            n_folds: arguments.cv.unwrap_or_default(),
-        },
-    })
+        roles,
+    };
+    match &arguments.formula {
+        None => Ok(design),
+        Some(text) => {
+            // As it is, since the place of what is wrong stands in lines of its own.
+            let formula = Formula::parse(text).map_err(|error| Error::Usage { message: error.to_string() })?;
+            by_formula(design, formula)
+        }
+    }
+}
+
+/// The same data as a formula names their columns.
+fn by_formula(design: Design, formula: Formula) -> Result<Design> {
+    let owned = |columns: Vec<&str>| columns.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let mut roles = design.roles;
+    for offset in formula.offsets() {
+        if offset.log {
+            roles.log_offset = Some(offset.column.clone());
+        } else if let Some(other) = roles.offset.replace(offset.column.clone()) {
+            let message = format!("--offset is {other:?} and --formula has an offset too, expected one of them");
+            return Err(Error::usage(message));
+        }
+    }
+    let selection = match (formula.has_dot(), owned(formula.columns())) {
+        (true, _) => Selection::Drop(Vec::new()),
+        (false, columns) => Selection::Features(columns),
+    };
+    let (target, log_target) = (formula.response().column.clone(), formula.response().log);
+    if let (true, Some(trials)) = (log_target, &roles.trials) {
+        return Err(Error::usage(format!("the target is log({target}), expected successes of --trials {trials}")));
+    }
+    let categorical = owned(formula.categorical());
+    Ok(Design { target, log_target, selection, categorical, roles, formula: Some(formula), ..design })
 }
 
 /// Says what was left out of the data.

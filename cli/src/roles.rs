@@ -19,6 +19,8 @@ pub(crate) struct Roles {
     pub(crate) weights: Option<String>,
     /// What is added to the linear predictor.
     pub(crate) offset: Option<String>,
+    /// What is added to the linear predictor by its logarithm, whatever the link.
+    pub(crate) log_offset: Option<String>,
     /// What the target was counted on.
     pub(crate) exposure: Option<String>,
     /// What the target is successes of.
@@ -48,6 +50,7 @@ impl Roles {
         let all = [
             ("weights", &self.weights),
             ("offset", &self.offset),
+            ("offset", &self.log_offset),
             ("exposure", &self.exposure),
             ("trials", &self.trials),
             ("group", &self.group),
@@ -83,16 +86,22 @@ impl Roles {
     pub(crate) async fn sides(&self, client: &Client, table: &Table, encoder: &FittedTableEncoder) -> Result<Sides> {
         let array = |column: &Option<String>| column.as_ref().map(|name| table.column(name)).transpose();
         let get = |column: &Option<String>| array(column).map_err(Error::failed);
+        let logged = get(&self.log_offset)?;
+        let offset = match (get(&self.offset)?, logged.as_ref().map(ChunkedArray::ln)) {
+            (Some(offset), Some(logs)) => Some(offset.try_add(&logs).map_err(Error::failed)?),
+            (offset, logs) => offset.or(logs),
+        };
         let sides = Sides {
             weights: get(&self.weights)?,
-            offset: get(&self.offset)?,
+            offset,
             exposure: get(&self.exposure)?,
             trials: get(&self.trials)?,
             groups: self.group.as_ref().map(|name| group_numbers(table, name)).transpose()?,
             folds: get(&self.fold_column)?,
         };
         type Check = fn(f64) -> bool;
-        let checks: [(_, _, Check, _); 3] = [
+        let checks: [(_, _, Check, _); 4] = [
+            (&self.log_offset, &logged, |n| n > 0., "the offset by its logarithm: expected a number above 0"),
             (&self.weights, &sides.weights, |w| w >= 0., "the weights: expected 0 or more"),
             (&self.exposure, &sides.exposure, |e| e > 0., "the exposure: expected a number above 0"),
             (

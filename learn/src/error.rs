@@ -166,6 +166,9 @@ pub enum Error {
         /// The row, from 0.
         row: usize,
     },
+    /// A formula that cannot be read.
+    #[error(transparent)]
+    Formula(Box<crate::formula::FormulaError>),
     /// An infinite number in a table's column. Rows count from 0.
     #[error("column {column:?} has {value} in row {row} (counted from 0); drop or fill such rows first")]
     Infinite {

@@ -12,6 +12,7 @@
 //! - [`metrics`]: how good predictions are, by function and by name;
 //! - [`split`]: which rows a model learns from and which ones judge it;
 //! - [`preprocess`], [`transformer`], [`pipeline`]: what happens to data before an estimator sees them;
+//! - [`formula`]: a table's columns as a formula names them;
 //! - [`lazy`]: fitted things on chunked arrays and tables;
 //! - [`model_file`]: all that is needed to serve a model, and the proof that it is served right;
 //! - `linfa_bridge`: linfa's estimators as estimators here, by one line;
@@ -37,6 +38,7 @@ pub mod erased;
 pub mod error;
 pub mod estimator;
 pub mod files;
+pub mod formula;
 pub mod json;
 pub mod lazy;
 #[cfg(feature = "linfa")]

@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod fit_glm;
 mod fit_glm_classes;
+mod fit_glm_formula;
 mod fit_glm_inference;
 mod fit_glm_missing;
 mod fit_glm_path;

@@ -71,6 +71,8 @@ Examples:
     --features temp,hum,windspeed,hr --path 50
   phalanx fit glm 'datasets/data/bike*.csv' --target weathersit --family multinomial \\
     --features temp,hum,windspeed --alpha 0.001 --class-weight balanced
+  phalanx fit glm 'datasets/data/bike*.csv' --family poisson \\
+    --formula 'bikers ~ temp * C(season) + ns(hum, df=3) + C(hr)'
 
 Minimises mean half-deviance + alpha * sum of factor * (l1_ratio * |b| + (1 - l1_ratio) / 2 * b^2);
 the intercept is never penalised. Text columns are categorical: one column a level, COLUMN=LEVEL,
@@ -104,6 +106,8 @@ nonrobust on the family being right, hc1 on independent rows only, clustered on 
 nothing in the model; --cv chooses one of them by the error on rows that are held out, else it is
 the last. --alpha and standard errors are for a fit of one strength.
 
+--formula knows log(y) ~, + - : * ^ ( ) ., C(b), log(x), ns(x, df=4), offset(x), offset(log(n)).
+
 --missing drop leaves out rows that miss anything that is used. --missing mean puts the mean of a
 column's numbers where one is missing, with a column COLUMN=missing of 0 and 1 beside it; in a
 categorical column what is missing is the level `missing`. The target is never filled in. predict
@@ -116,8 +120,11 @@ pub struct FitGlmArguments {
     #[arg(value_name = "DATA", required = true)]
     pub data: Vec<String>,
     /// The column to predict
-    #[arg(long, value_name = "COLUMN")]
-    pub target: String,
+    #[arg(long, value_name = "COLUMN", required_unless_present = "formula")]
+    pub target: Option<String>,
+    /// What to predict and what from, as 'y ~ a * C(b) + ns(x, df=4) + offset(log(n))'
+    #[arg(long, value_name = "FORMULA", conflicts_with_all = ["target", "features", "drop", "categorical", "reference"])]
+    pub formula: Option<String>,
     /// The distribution of the target: one of the table below
     #[arg(long, value_name = "FAMILY", default_value = "gaussian")]
     pub family: String,

@@ -31,6 +31,10 @@ pub(super) fn fit(arguments: &FitGlmArguments, screen: &Screen) -> Result<()> {
         output::check_file(path)?;
     }
     let design = Design { classes: true, ..design(arguments)? };
+    if design.log_target || design.roles.offset.is_some() || design.roles.log_offset.is_some() {
+        let what = if design.log_target { "a logarithm to predict" } else { "an offset" };
+        return Err(Error::usage(format!("the formula has {what}, but family is multinomial, which has none")));
+    }
     job::on_cluster(&arguments.job, screen, async |client| {
         let loaded = design.load(client, false).await?;
         say_dropped(&loaded, screen);
@@ -45,7 +49,7 @@ pub(super) fn fit(arguments: &FitGlmArguments, screen: &Screen) -> Result<()> {
         let elapsed = start.elapsed().as_secs_f64();
         if let Some(path) = &arguments.output {
             let (schema, block) = &loaded.sample;
-            ModelFile::new(&estimator, &model, loaded.encoder.clone(), &design.target, (schema, block))
+            ModelFile::new(&estimator, &model, loaded.encoder.clone(), design.target_name(), (schema, block))
                 .and_then(|file| file.target_levels(&loaded.levels).save(path))
                 .map_err(Error::failed)?;
         }
@@ -97,6 +101,7 @@ impl Asked {
         Ok(MultinomialRegression {
             penalty_factor: self.penalty_factor.spread(encoder, &loaded.names, 1.)?,
             class_weight: self.class_weight.as_ref().map(|by| by.for_many(&loaded.levels)).transpose()?,
+            fit_intercept: loaded.has_intercept,
             ..self.estimator.clone()
         })
     }

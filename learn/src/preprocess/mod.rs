@@ -19,6 +19,7 @@ pub use parts::EncodedPart;
 pub use raw::{RawRow, raw_rows};
 pub use scaler::{FittedStandardScaler, StandardScaler};
 pub(crate) use scaler::{Moments, moments};
+pub(crate) use spline::Basis;
 pub use spline::{FittedNaturalSpline, NaturalSpline};
 pub(crate) use table::TableStats;
 pub use table::{EncodedColumn, FittedTableEncoder, TableEncoder, Unseen};

@@ -22,7 +22,8 @@ pub enum EncodedPart {
 }
 
 impl FittedTableEncoder {
-    /// Encodes some rows as [`encode`](Self::encode) does, but categories as codes.
+    /// Encodes some rows as [`encode`](Self::encode) does, but categories as codes. What a formula makes of columns are
+    /// numbers all.
     ///
     /// # Errors
     /// As `encode`.
@@ -42,6 +43,10 @@ impl FittedTableEncoder {
     /// # }
     /// ```
     pub fn encode_parts(&self, schema: &Schema, block: &TableBlock, first_row: usize) -> Result<Vec<EncodedPart>> {
+        if self.formula.is_some() {
+            let x = self.encode(schema, block, first_row)?;
+            return Ok(x.columns().into_iter().map(|column| EncodedPart::Numbers(column.to_vec())).collect());
+        }
         schema.check(block)?;
         let parts = |encoded: &EncodedColumn| {
             let place = schema.position(encoded.name())?;

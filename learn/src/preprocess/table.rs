@@ -16,7 +16,7 @@ use phalanx_array::{
 use serde::{Deserialize, Serialize};
 
 use super::{Fill, MISSING_LEVEL, Missing, missing::Present};
-use crate::{Error, Fit, Result, Transform};
+use crate::{Error, Fit, Result, Transform, formula::FittedFormula};
 
 /// Learns which columns a table has, the levels of its categories and the ranges of its numbers.
 ///
@@ -83,6 +83,9 @@ pub struct FittedTableEncoder {
     pub(super) unseen: Unseen,
     #[serde(default, skip_serializing_if = "is_error")]
     pub(super) missing: Missing,
+    /// What the columns, with all their levels, are multiplied to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) formula: Option<FittedFormula>,
 }
 
 /// One column of the table as it was at fit.
@@ -267,7 +270,7 @@ impl TableEncoder {
         });
         let columns = columns.collect::<Result<_>>()?;
         let (drop_first, unseen, missing) = (self.drop_first, self.unseen, self.missing);
-        Ok(FittedTableEncoder { columns, drop_first, unseen, missing })
+        Ok(FittedTableEncoder { columns, drop_first, unseen, missing, formula: None })
     }
 }
 
@@ -322,6 +325,10 @@ impl FittedTableEncoder {
 
     /// The names of the design matrix's columns, in order.
     pub fn feature_names(&self) -> Vec<String> {
+        self.formula.as_ref().map_or_else(|| self.column_names(), FittedFormula::names)
+    }
+
+    fn column_names(&self) -> Vec<String> {
         let names = self.columns.iter().flat_map(|column| match column {
             EncodedColumn::Number { name, fill: Some(Fill { indicator: true, .. }), .. } => {
                 vec![name.clone(), format!("{name}={MISSING_LEVEL}")]
@@ -336,6 +343,10 @@ impl FittedTableEncoder {
 
     /// How many columns the design matrix has.
     pub fn n_features(&self) -> usize {
+        self.formula.as_ref().map_or_else(|| self.n_columns(), FittedFormula::n_features)
+    }
+
+    fn n_columns(&self) -> usize {
         self.columns.iter().map(|column| self.width(column)).sum()
     }
 
@@ -348,6 +359,7 @@ impl FittedTableEncoder {
     }
 
     /// The places in the design matrix of what became of one of the table's columns; none where there is no such column.
+    /// Of a formula, the places of what is made of this column alone; none also where they are no neighbours.
     ///
     /// ```
     /// use phalanx_learn::preprocess::FittedTableEncoder;
@@ -355,6 +367,9 @@ impl FittedTableEncoder {
     /// assert_eq!((encoder.features_of("b"), encoder.features_of("c")), (Some(1..2), None));
     /// ```
     pub fn features_of(&self, column: &str) -> Option<Range<usize>> {
+        if let Some(formula) = &self.formula {
+            return formula.features_of(column);
+        }
         let mut start = 0;
         for encoded in &self.columns {
             let end = start + self.width(encoded);
@@ -373,8 +388,16 @@ impl FittedTableEncoder {
     /// # Errors
     /// When a column is not there or of another kind, a value is missing or infinite, or a level is unseen.
     pub fn encode(&self, schema: &Schema, block: &TableBlock, first_row: usize) -> Result<Array2<f64>> {
+        let columns = self.encode_columns(schema, block, first_row)?;
+        match &self.formula {
+            None => Ok(columns),
+            Some(formula) => formula.transform(columns.view(), &self.column_names(), first_row),
+        }
+    }
+
+    fn encode_columns(&self, schema: &Schema, block: &TableBlock, first_row: usize) -> Result<Array2<f64>> {
         schema.check(block)?;
-        let mut x = Array2::zeros((block.n_rows(), self.n_features()));
+        let mut x = Array2::zeros((block.n_rows(), self.n_columns()));
         let mut at = 0;
         for encoded in &self.columns {
             let place = schema.position(encoded.name())?;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod formula;
 mod lazy;
 mod metrics_binary;
 mod missing;

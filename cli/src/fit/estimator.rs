@@ -110,6 +110,8 @@ impl Asked {
         let estimator = params::set(&glm, [("solver", arguments.solver.as_str())]).map_err(Error::usage)?;
         let glm = estimator.as_any().downcast_ref::<Glm>().cloned();
         let glm = glm.ok_or_else(|| Error::failed("the estimator is no Glm; this is a bug in phalanx, report it"))?;
+        // Not every solver takes every family and penalty.
+        refuse_out_of_range(&glm).map_err(Error::usage)?;
         // Groups come with the data, so an estimator that wants them has no ranges to check before.
         let glm = Glm { covariance, ..glm };
         let path = path(arguments)?;

@@ -41,7 +41,7 @@ use crate::{Error, Result, validate};
 ///
 /// impl Fit<Array2<f64>, Array1<f64>, linfa::Error> for Shrunken {
 ///     type Object = ShrunkenModel;
-///     fn fit(&self, data: &DatasetBase<Array2<f64>, Array1<f64>>) -> linfa::Result<ShrunkenModel> {
+///     fn fit(&self, data: &DatasetBase<Array2<f64>, Array1<f64>>) -> Result<ShrunkenModel, linfa::Error> {
 ///         Ok(ShrunkenModel(self.share * data.targets().sum() / data.targets().len() as f64))
 ///     }
 /// }

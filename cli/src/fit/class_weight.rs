@@ -113,9 +113,9 @@ mod tests {
         assert_eq!(many, ClassWeights::Given(vec![(3., 2.), (7., 0.)]));
         for (texts, levels, said) in [
             (
-                &["yse=5"][..],
+                &["yess=5"][..],
                 &levels[..],
-                "class_weight names \"yse\", which is no class of the target (did you mean \"yes\"?); \
+                "class_weight names \"yess\", which is no class of the target (did you mean \"yes\"?); \
                  they are no, thanks, yes",
             ),
             (&["2=5"], &[], "class_weight names \"2\", which is no class of the target; they are 0, 1"),

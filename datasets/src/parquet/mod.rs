@@ -3,6 +3,7 @@
 mod cursor;
 mod index;
 mod options;
+mod positioned;
 mod read;
 mod source;
 mod write;

@@ -23,6 +23,7 @@ use parquet::{
     schema::types::{ColumnDescriptor, Type},
 };
 
+use super::positioned::Positioned;
 use crate::error::{Error, Result};
 
 /// The first and the last bytes of every Parquet file.
@@ -57,7 +58,7 @@ pub(crate) struct Leaf {
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
-    file: Arc<File>,
+    file: Positioned,
     /// The length on disk.
     pub(crate) n_bytes: u64,
     /// A checksum of the footer, by which a file that was written again is told.
@@ -99,7 +100,8 @@ impl Source {
         crc.update(&footer);
         let metadata =
             guarded(path, || ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| explained(error, path)))?;
-        let source = Self { path: path.to_owned(), file: Arc::new(file), n_bytes, footer: crc.sum(), metadata };
+        let source =
+            Self { path: path.to_owned(), file: Positioned::new(file, n_bytes), n_bytes, footer: crc.sum(), metadata };
         source.check()?;
         Ok(source)
     }
@@ -130,7 +132,7 @@ impl Source {
 
     /// The pages of a column of a row group.
     pub(crate) fn pages(&self, group: usize, place: usize) -> Result<Box<dyn PageReader>> {
-        let (group, file) = (&self.groups()[group], Arc::clone(&self.file));
+        let (group, file) = (&self.groups()[group], Arc::new(self.file.clone()));
         let n_rows = group.num_rows().unsigned_abs() as usize;
         // Pages are stepped over by their headers, which costs one small read each and no index of the whole file.
         let pages = SerializedPageReader::new(file, group.column(place), n_rows, None);

@@ -6,6 +6,7 @@
 //! Read it in this order:
 //!
 //! - [`space`]: what may vary;
+//! - [`method`]: how what is tried is chosen, and the machines that choose;
 //! - [`plan`]: the machine that hands out trials and takes their scores;
 //! - [`trial`]: what one trial does, here or on a worker;
 //! - [`results`]: scikit-learn's `cv_results_`, and `results.csv`;
@@ -13,6 +14,7 @@
 
 pub mod error;
 pub mod grid_search;
+pub mod method;
 pub mod plan;
 pub mod results;
 pub mod space;
@@ -20,7 +22,8 @@ pub mod trial;
 
 pub use error::{Error, Result};
 pub use grid_search::{GridSearch, SearchResult, WholeBlock};
+pub use method::Method;
 pub use plan::{Plan, Progress, Trial};
 pub use results::{CandidateResult, CvResults};
-pub use space::{ParamGrid, Params};
+pub use space::{ParamGrid, ParamGrids, Params, Space};
 pub use trial::{TrialOutcome, TrialScore};

@@ -27,6 +27,7 @@ mod opening;
 pub mod path;
 mod pooled;
 mod renewal;
+mod screening;
 mod setup;
 pub mod smoothing;
 

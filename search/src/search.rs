@@ -128,7 +128,20 @@ struct Running<'a> {
     judge: Judge,
     plan: Plan,
     /// The estimator of the latest candidate, whose folds come one after the other, or why there is none.
-    latest: Option<(usize, Result<Box<dyn Estimator>, String>)>,
+    latest: Option<(usize, Tuned)>,
+}
+
+/// The estimator of a candidate, or why there is none.
+type Tuned = Result<Box<dyn Estimator>, String>;
+
+/// The estimator of a candidate as it travels.
+type Sent = Delayed<Json<Box<dyn Estimator>>>;
+
+/// A trial that has to be run.
+struct Job {
+    trial: Trial,
+    fold: FoldSpec,
+    estimator: Box<dyn Estimator>,
 }
 
 impl Search {
@@ -258,7 +271,7 @@ impl Search {
     pub fn fit_data(&self, data: &Data<'_>) -> Result<SearchResult> {
         let mut running = self.start()?;
         trial::check(data, &running.judge)?;
-        while let Some((trial, fold, estimator)) = running.next()? {
+        while let Some(Job { trial, fold, estimator }) = running.next()? {
             let outcome = trial::evaluate(&*estimator, data, fold, &running.judge);
             running.tell(trial, outcome)?;
         }
@@ -318,11 +331,11 @@ impl Search {
         checked.map_err(|error| own_message("search.check_data", error, |message| Error::Data { message }))?;
 
         let mut places: BTreeMap<_, Trial> = BTreeMap::new();
-        let mut latest: Option<(usize, Delayed<Json<Box<dyn Estimator>>>)> = None;
+        let mut latest: Option<(usize, Sent)> = None;
         let mut completed = Vec::new();
         loop {
             let (mut trials, mut calls) = (Vec::new(), Vec::new());
-            while let Some((trial, fold, estimator)) = running.next()? {
+            while let Some(Job { trial, fold, estimator }) = running.next()? {
                 // The folds of a candidate share its estimator.
                 if latest.as_ref().is_none_or(|(candidate, _)| *candidate != trial.candidate) {
                     latest = Some((trial.candidate, Delayed::value(Json(estimator))));
@@ -441,7 +454,7 @@ impl Search {
 
 impl Running<'_> {
     /// The next trial that has to be run; those of candidates that have no estimator are told at once.
-    fn next(&mut self) -> Result<Option<(Trial, FoldSpec, Box<dyn Estimator>)>> {
+    fn next(&mut self) -> Result<Option<Job>> {
         while let Some(trial) = self.plan.ask() {
             let Some(candidate) = self.plan.candidate(trial.candidate) else { continue };
             let fold = FoldSpec { fold: trial.fold, share: candidate.budget.map_or(1., |budget| budget.share()) };
@@ -454,7 +467,7 @@ impl Running<'_> {
             };
             let (_, estimator) = self.latest.insert(latest);
             match estimator {
-                Ok(estimator) => return Ok(Some((trial, fold, estimator.clone()))),
+                Ok(estimator) => return Ok(Some(Job { trial, fold, estimator: estimator.clone() })),
                 Err(message) => {
                     let message = message.clone();
                     self.tell(trial, TrialOutcome::Failed { message })?;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Ask, Solution, Spec, mismatch,
-    model::{Cholesky, Packed, condition, minimise},
+    model::{Cholesky, Packed, condition},
     normal::Normal,
     opening::{Opened, Opening},
     setup::{Counts, Local, Setup},
@@ -280,7 +280,7 @@ impl State {
     fn least_squares(spec: &Arc<Spec>, scatter: &Scatter) -> Result<Phase, Error> {
         let setup = Setup::of_scatter(Arc::clone(spec), scatter)?;
         let normal = Normal::new(scatter, &setup.coordinates);
-        let found = normal.minimise(&normal.origin(), &setup.weights);
+        let found = normal.minimise(&normal.origin(), &setup);
         let local = normal.local(&found.point);
         let mut state = Box::new(Self::with(setup, found.point, Counts { n_iter: 1, n_passes: 1 }));
         // Where the columns explain nearly all, or nearly repeat each other, digits cancel in the products.
@@ -377,7 +377,7 @@ impl State {
                 return self.done(&at_x, StopReason::MaxIter);
             }
         }
-        let found = minimise(Packed(&self.hessian), &self.at_x.gradient, &self.x, &self.setup.weights);
+        let found = self.setup.minimise(Packed(&self.hessian), &self.at_x.gradient, &self.x);
         self.trial = found.point;
         self.collinear = found.collinear;
         self.n_shorter = 0;
@@ -519,41 +519,7 @@ impl State {
             report.collinear_columns = collinear.filter(|column| !constant.contains(column)).collect();
         }
         report.n_saturated = self.n_saturated;
-        report.duality_gap = if self.brief { None } else { self.gap(at_x) };
         Phase::Done(Box::new(solution), self)
-    }
-
-    /// How far the objective of penalised least squares is above that of its dual (J. Friedman, T. Hastie,
-    /// R. Tibshirani (2010) with S.-J. Kim et al., "An interior-point method for large-scale l1-regularized least
-    /// squares" (2007), section III): none without a penalty on every column, or with bounds.
-    fn gap(&self, at_x: &Local) -> Option<f64> {
-        let columns = self.setup.weights[1..].iter().zip(&self.setup.coordinates.scale).filter(|(_, s)| **s > 0.);
-        let columns: Vec<_> = columns.map(|(w, _)| *w).collect();
-        let held = columns.iter().all(|w| w.is_unbounded() && (w.l1 > 0. || w.l2 > 0.));
-        if !self.is_least_squares() || !held || self.setup.coordinates.has_intercept && at_x.gradient[0].abs() > 1e-9 {
-            return None;
-        }
-        // The residuals r, scaled by s so that they are dual feasible, have the dual value below; moments of y follow
-        // from the normal equations: y'r/n = |r|²/n - gradient · t.
-        let square = 2. * at_x.loss;
-        let live = self.setup.weights[1..].iter().zip(&self.x[1..]).zip(&at_x.gradient[1..]);
-        let live: Vec<_> =
-            live.zip(&self.setup.coordinates.scale).filter(|(_, s)| **s > 0.).map(|(row, _)| row).collect();
-        let along: f64 = live.iter().map(|((_, t), g)| *t * *g).sum();
-        let cross = square - along;
-        let feasible = |s: f64| live.iter().all(|((w, _), g)| w.l2 > 0. || (s * *g).abs() <= w.l1 * (1. + 1e-15));
-        let shrink = live.iter().filter(|((w, _), _)| w.l2 == 0.).map(|((w, _), g)| w.l1 / g.abs()).fold(1., f64::min);
-        if !feasible(shrink) {
-            return None;
-        }
-        let conjugate: f64 = live
-            .iter()
-            .filter(|((w, _), _)| w.l2 > 0.)
-            .map(|((w, _), g)| ((shrink * *g).abs() - w.l1).max(0.).powi(2) / (2. * w.l2))
-            .sum();
-        let dual = shrink * cross - 0.5 * shrink * shrink * square - conjugate;
-        let primal = at_x.loss + self.setup.penalty(&self.x);
-        Some((primal - dual).max(0.))
     }
 }
 

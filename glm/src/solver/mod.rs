@@ -17,6 +17,7 @@ pub mod block;
 pub mod descent;
 pub mod estimation;
 pub mod gradient;
+mod grouped;
 mod interior;
 pub mod irls;
 pub mod metric;

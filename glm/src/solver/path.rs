@@ -232,7 +232,7 @@ fn least_squares(path: &PathSpec, folds: &[Scatter]) -> Result<PathSolution, Err
     let whole = without(None);
     let setup = Setup::of_scatter(Arc::clone(&spec), &whole)?;
     let normal = Normal::new(&whole, &setup.coordinates);
-    let base = normal.minimise(&normal.origin(), &setup.pinned().weights).point;
+    let base = normal.minimise(&normal.origin(), &setup.pinned()).point;
     let largest = setup.largest_alpha(&normal.local(&base).gradient);
     if largest == 0. && path.lambdas.is_empty() {
         return Err(Error::NoPath);
@@ -262,7 +262,7 @@ fn descend(setup: &Setup, normal: &Normal, lambdas: &[f64]) -> Vec<PathPoint> {
     let mut points = Vec::with_capacity(lambdas.len());
     for &lambda in lambdas {
         let setup = setup.at_alpha(lambda);
-        x = normal.minimise(&x, &setup.weights).point;
+        x = normal.minimise(&x, &setup).point;
         let local = normal.local(&x);
         let (coef, intercept) = setup.coordinates.raw(&x);
         let (deviance, kkt_relative) = (setup.deviance(local.loss), setup.kkt_relative(&x, &local));

@@ -242,6 +242,11 @@ impl From<Asha> for Method {
     }
 }
 
+/// The machine of configurations that were chosen beforehand.
+pub(crate) fn listed(candidates: Vec<Params>) -> Box<dyn Machine> {
+    Box::new(Batches::at_once(Source::listed(candidates), Goal::Maximize))
+}
+
 /// The places of scores from best to worst; failures last, and of equals the earlier first.
 fn ranking(scores: &[Option<f64>], goal: Goal) -> Vec<usize> {
     let is_better = |a: Option<f64>, b: Option<f64>| match (a, b) {

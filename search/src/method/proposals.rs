@@ -86,6 +86,11 @@ impl Source {
         Ok(Self { listed, space: space.clone(), seed, n_configs, model })
     }
 
+    /// Configurations that were chosen beforehand.
+    pub(super) fn listed(listed: Vec<Params>) -> Self {
+        Self { n_configs: listed.len(), listed, space: Space::new(), seed: 0, model: None }
+    }
+
     pub(super) fn n_configs(&self) -> usize {
         self.n_configs
     }

@@ -200,13 +200,11 @@ fn what_is_given_comes_first_and_counts() {
         assert!(error.starts_with("100 configurations are given, but n_trials is "), "{error}");
     }
     let given: Params = [("a".to_owned(), json!(2)), ("b".to_owned(), json!(0.1)), ("c".to_owned(), json!("y"))].into();
-    let (all, _) = {
-        let mut machine = Method::Grid.machine(&listed(), 0, &[given.clone()], Goal::Minimize).expect("a machine");
-        let all: Vec<Candidate> =
-            std::iter::from_fn(|| if let Ask::Candidate(candidate) = machine.ask() { Some(candidate) } else { None })
-                .collect();
-        (all, ())
-    };
+    let mut machine =
+        Method::Grid.machine(&listed(), 0, std::slice::from_ref(&given), Goal::Minimize).expect("a machine");
+    let all: Vec<Candidate> =
+        std::iter::from_fn(|| if let Ask::Candidate(candidate) = machine.ask() { Some(candidate) } else { None })
+            .collect();
     assert_eq!((all.len(), &all[0].params), (21, &given));
     let different: BTreeSet<String> =
         all.iter().map(|candidate| serde_json::to_string(&candidate.params).expect("JSON")).collect();

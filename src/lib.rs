@@ -44,5 +44,5 @@ pub mod prelude {
     };
     pub use phalanx_learn::{Estimator, Fit, KFold, Model, Pipeline, Predict, preprocess::StandardScaler};
     pub use phalanx_runtime::{Client, LocalCluster, blocking};
-    pub use phalanx_search::{GridSearch, ParamGrid};
+    pub use phalanx_search::{GridSearch, ParamGrid, Search, Space};
 }

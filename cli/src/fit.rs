@@ -17,6 +17,7 @@ use crate::{
 
 mod class_weight;
 pub(crate) mod estimator;
+mod groups;
 mod inference;
 mod multinomial;
 mod path;

@@ -48,6 +48,7 @@ pub mod design;
 pub mod error;
 pub mod family;
 mod fit;
+mod group;
 pub mod inference;
 mod kernel;
 #[cfg(feature = "linfa")]

@@ -91,6 +91,22 @@ macro_rules! each {
 }
 
 impl Loss {
+    /// Whether every row's loss is known to be convex in the linear predictor, whatever y is.
+    pub(crate) fn is_convex(self) -> bool {
+        match (self.family, self.link) {
+            (
+                Family::Gaussian | Family::Huber { .. } | Family::Quantile { .. } | Family::SmoothQuantile { .. },
+                Link::Identity,
+            ) => true,
+            (Family::Binomial, Link::Logit | Link::Probit | Link::Cloglog) => true,
+            (Family::Poisson, Link::Log | Link::Identity | Link::Sqrt) => true,
+            (Family::NegativeBinomial { .. } | Family::Gamma, Link::Log) | (Family::Gamma, Link::Inverse) => true,
+            (Family::Tweedie { power }, Link::Log) => (1. ..=2.).contains(&power),
+            (Family::InverseGaussian, Link::Power(power)) => power == -2.,
+            _ => false,
+        }
+    }
+
     /// The part of half the unit deviance that the loss leaves out.
     #[inline]
     pub(crate) fn saturated(self, y: f64) -> f64 {

@@ -73,6 +73,8 @@ macro_rules! estimator {
             pub upper: Vec<Option<f64>>,
             /// Whether the penalty is on the coefficients of columns divided by their standard deviation.
             pub standardize: bool,
+            /// Which group each column is of, for the group lasso; empty for none.
+            pub penalty_groups: Vec<usize>,
             /// What the weight of a row is multiplied by for its class; of the binomial family only.
             pub class_weight: Option<ClassWeight>,
             /// How the covariance of the coefficients is estimated where nothing is penalised.
@@ -104,6 +106,7 @@ macro_rules! estimator {
                     lower: Vec::new(),
                     upper: Vec::new(),
                     standardize: false,
+                    penalty_groups: Vec::new(),
                     class_weight: None,
                     covariance: Covariance::default(),
                     weights_kind: WeightsKind::default(),
@@ -167,6 +170,13 @@ macro_rules! estimator {
             #[must_use]
             pub const fn standardize(mut self, standardize: bool) -> Self {
                 self.standardize = standardize;
+                self
+            }
+
+            /// Sets which group each column is of: columns of one number come into the model together or not at all.
+            #[must_use]
+            pub fn penalty_groups(mut self, groups: impl Into<Vec<usize>>) -> Self {
+                self.penalty_groups = groups.into();
                 self
             }
 
@@ -336,6 +346,7 @@ estimator! {
     /// | `lower` | none | least coefficients, in the data's units | 0 or below, one a column |
     /// | `upper` | none | largest coefficients, in the data's units | 0 or above, one a column |
     /// | `standardize` | false | whether the penalty is on standardised columns' coefficients | true, false |
+    /// | `penalty_groups` | none | columns of one number are a group: the L1 part is sqrt(size) times the Euclidean norm of their coefficients (the group lasso), so that all are 0 or none | one number a column; no bounds; `auto`, `irls` or `gradient_descent` |
     /// | `class_weight` | none | what a row's weight is multiplied by for its class, of the binomial family | a [`ClassWeight`] |
     /// | `covariance` | `nonrobust` | how standard errors are estimated, without a penalty | a [`Covariance`] |
     /// | `weights_kind` | `frequency` | what a weight means for standard errors | a [`WeightsKind`] |
@@ -443,6 +454,7 @@ impl Glm {
         // Of no columns at all the data's check speaks.
         if n_features > 0 {
             self.check_columns(n_features)?;
+            self.check_penalty_groups(n_features)?;
         }
         let bound = |bounds: &[Option<f64>], free: f64| bounds.iter().map(|b| b.unwrap_or(free)).collect();
         let spec = Spec {
@@ -454,6 +466,7 @@ impl Glm {
                 lower: bound(&self.lower, -f64::MAX),
                 upper: bound(&self.upper, f64::MAX),
                 standardize: self.standardize,
+                groups: self.penalty_groups.clone(),
             },
             fit_intercept: self.fit_intercept,
             class_weight: self.class_weight,
@@ -563,6 +576,40 @@ impl Glm {
             }
             if let Some((column, value)) = values.into_iter().enumerate().find(|(_, value)| !allows(*value)) {
                 return Err(Error::parameter(format!("{name}, column {column},"), value, expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the groups of the group lasso, and what does not go with them.
+    fn check_penalty_groups(&self, n_features: usize) -> Result<()> {
+        let groups = &self.penalty_groups;
+        let refuse = |found: &str, expected: &str| Err(Error::parameter("penalty_groups", found, expected));
+        if groups.is_empty() {
+            return Ok(());
+        }
+        if groups.len() != n_features {
+            let (found, expected) =
+                (format!("a list of {}", groups.len()), format!("one number for each of the {n_features} columns"));
+            return refuse(&found, &expected);
+        }
+        if !matches!(self.solver, Solver::Auto | Solver::Irls | Solver::GradientDescent) {
+            return refuse("given", "auto, irls or gradient_descent for the solver beside them");
+        }
+        if matches!(self.family, Family::Quantile { .. } | Family::SmoothQuantile { .. }) {
+            return refuse("given", "none for the quantile family");
+        }
+        if self.lower.iter().chain(&self.upper).any(Option::is_some) {
+            return refuse("given", "none beside lower or upper");
+        }
+        let factor = |column: usize| self.penalty_factor.get(column).copied().unwrap_or(1.);
+        let mut first = std::collections::BTreeMap::new();
+        for (column, group) in groups.iter().enumerate() {
+            let other = *first.entry(group).or_insert(column);
+            if factor(other) != factor(column) {
+                let name = format!("penalty_factor, column {column},");
+                let expected = format!("{}, as column {other} of its group has", factor(other));
+                return Err(Error::parameter(name, factor(column), expected));
             }
         }
         Ok(())

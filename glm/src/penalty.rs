@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 /// | `factors` | 1 each | multiplies a column's penalty; 0 leaves it free | 0 or more |
 /// | `lower`, `upper` | none | bounds of the coefficients, in the data's units | `lower` <= 0 <= `upper` |
 /// | `standardize` | false | penalise coefficients of columns divided by their standard deviation | |
+/// | `groups` | none | columns of one number share an L1 part, sqrt(size) times the Euclidean norm of their coefficients | |
 ///
 /// Lists are empty or hold one number a column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub struct Penalty {
     pub upper: Vec<f64>,
     /// Whether the penalty is on the coefficients of standardised columns.
     pub standardize: bool,
+    /// Which group each column is of.
+    pub groups: Vec<usize>,
 }
 
 /// The weights of `l1 |b| + l2/2 b²` on one coefficient, and its bounds.
@@ -56,12 +59,13 @@ impl Penalty {
         Self { alpha, l1_ratio, ..Self::default() }
     }
 
-    /// The weights of one column's coefficient, in the data's units; `deviation` is the column's standard deviation.
+    /// The weights of one column's coefficient, in the data's units, but for the L1 part that its group has; `deviation`
+    /// is the column's standard deviation.
     pub(crate) fn weights(&self, column: usize, deviation: f64) -> Weights {
         let factor = self.factors.get(column).copied().unwrap_or(1.) * self.alpha;
         let unit = if self.standardize { deviation } else { 1. };
         Weights {
-            l1: factor * self.l1_ratio * unit,
+            l1: if self.is_grouped(column) { 0. } else { factor * self.l1_ratio * unit },
             l2: factor * (1. - self.l1_ratio) * unit * unit,
             lower: self.lower.get(column).copied().unwrap_or(-f64::MAX).max(-f64::MAX),
             upper: self.upper.get(column).copied().unwrap_or(f64::MAX).min(f64::MAX),

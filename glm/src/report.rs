@@ -47,8 +47,8 @@ pub struct Report {
     /// of the last one that the solver had. Digits that a coefficient may have lost are its logarithm. None where the
     /// solver has no such matrix.
     pub condition: Option<f64>,
-    /// How far the objective is above that of the dual, which bounds it from below: of penalised least squares,
-    /// and of quantiles.
+    /// How far the objective is above that of the dual, which bounds its least value from below: where the loss is convex,
+    /// something is penalised and nothing bounded; and of quantiles.
     pub duality_gap: Option<f64>,
     /// The chunks of rows that a [`GlmStream`](crate::GlmStream) has seen; none elsewhere.
     #[serde(default)]

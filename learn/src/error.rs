@@ -139,6 +139,64 @@ pub enum Error {
         /// Rows there are.
         n_rows: usize,
     },
+    /// A splitter that needs more about each row than it was given.
+    #[error("{splitter} needs {what}, one number a row")]
+    SplitterNeeds {
+        /// The splitter.
+        splitter: &'static str,
+        /// `y` or `groups`.
+        what: &'static str,
+    },
+    /// More folds than groups.
+    #[error("n_splits is {n_splits}, expected 2 to {n_groups}, the number of groups")]
+    TooFewGroups {
+        /// Folds asked for.
+        n_splits: usize,
+        /// Groups there are.
+        n_groups: usize,
+    },
+    /// No class has a row for each fold.
+    #[error(
+        "n_splits is {n_splits}, but the largest class in y has {largest} rows; expected classes with one row or more for each fold"
+    )]
+    ClassesTooSmall {
+        /// Folds asked for.
+        n_splits: usize,
+        /// Rows of the largest class.
+        largest: usize,
+    },
+    /// Fewer rows than a splitter's sizes take together.
+    #[error("{splitter} needs {needed} rows or more for its sizes, there are {n_rows}")]
+    TooFewRowsToSplit {
+        /// The splitter.
+        splitter: &'static str,
+        /// Rows there are.
+        n_rows: usize,
+        /// Rows it needs.
+        needed: usize,
+    },
+    /// A fold with nothing in one of its parts. Folds count from 0.
+    #[error("{splitter} leaves no rows in the {part} part of fold {fold} of {n_rows} rows; leave out fewer")]
+    EmptyFold {
+        /// The splitter.
+        splitter: &'static str,
+        /// The fold, from 0.
+        fold: usize,
+        /// `train` or `test`.
+        part: &'static str,
+        /// Rows there are.
+        n_rows: usize,
+    },
+    /// A fold that has rows of one class only where two are needed. Folds count from 0.
+    #[error("fold {fold} has only class {class} in its {part} part; stratify the folds, shuffle them or take fewer")]
+    OneClassFold {
+        /// The fold, from 0.
+        fold: usize,
+        /// `train` or `test`.
+        part: &'static str,
+        /// The only class there is.
+        class: f64,
+    },
     /// What the array crate refuses: a column that is not there, or holds something else.
     #[error(transparent)]
     Array(#[from] phalanx_array::Error),

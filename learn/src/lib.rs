@@ -61,5 +61,5 @@ pub use json::Json;
 pub use metrics::{Goal, Scorer};
 pub use model_file::ModelFile;
 pub use pipeline::Pipeline;
-pub use split::KFold;
+pub use split::{GroupKFold, KFold, Splitter, StratifiedKFold, TimeSeriesSplit};
 pub use transformer::{FittedTransformer, Transformer};

@@ -239,6 +239,11 @@ impl Scorer {
         self.metric.needs
     }
 
+    /// Whether it is defined only where both of two classes are among the rows.
+    pub fn needs_both_classes(&self) -> bool {
+        self.metric.scorer == "roc_auc"
+    }
+
     /// The score of predictions of the kind that [`needs`](Self::needs) says.
     ///
     /// # Errors

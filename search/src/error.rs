@@ -15,6 +15,17 @@ pub enum Error {
         /// The parameter.
         name: String,
     },
+    /// A space or a list of grids with nothing in it.
+    #[error("there are no parameters to try, expected at least one")]
+    EmptySpace,
+    /// A parameter of a space whose numbers or conditions cannot be.
+    #[error("parameter {parameter}: {problem}")]
+    Space {
+        /// The parameter.
+        parameter: String,
+        /// What is wrong, with the value and what was expected.
+        problem: String,
+    },
     /// No candidate could be scored on all folds.
     #[error("all {} candidates failed, the first with: {message}", .results.candidates().len())]
     AllFailed {
@@ -30,6 +41,20 @@ pub enum Error {
         candidate: usize,
         /// The fold, from 0.
         fold: usize,
+    },
+    /// A score was told of a candidate that was not handed out, or told twice.
+    #[error("the method does not wait for candidate {number}")]
+    CandidateNotWaitedFor {
+        /// The candidate, from 0.
+        number: usize,
+    },
+    /// More configurations were given than the method tries.
+    #[error("{given} configurations are given, but n_trials is {n_trials}; give fewer or raise n_trials")]
+    TooManyGiven {
+        /// How many were given.
+        given: usize,
+        /// How many are tried.
+        n_trials: usize,
     },
     /// What learning refuses: an unknown parameter or metric, too few rows for the folds.
     #[error(transparent)]

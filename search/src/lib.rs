@@ -1,26 +1,32 @@
 //! Phalanx searches: which parameters of an estimator predict best on rows that it has not seen.
 //!
-//! The crate knows grids, trials and their results, over any [`Estimator`](phalanx_learn::Estimator). It never knows
-//! which estimator it tunes, and its machine ([`Plan`]) never knows where the trials run.
+//! The crate knows spaces, methods, trials and their results, over any [`Estimator`](phalanx_learn::Estimator). It never
+//! knows which estimator it tunes, and its machines ([`method`], [`Plan`]) never know where the trials run.
 //!
 //! Read it in this order:
 //!
 //! - [`space`]: what may vary;
+//! - [`method`]: how what is tried is chosen, and the machines that choose;
 //! - [`plan`]: the machine that hands out trials and takes their scores;
 //! - [`trial`]: what one trial does, here or on a worker;
 //! - [`results`]: scikit-learn's `cv_results_`, and `results.csv`;
-//! - [`grid_search`]: the drivers, here and on a cluster.
+//! - [`search`]: the drivers, here and on a cluster;
+//! - [`grid_search`]: the plain search.
 
 pub mod error;
 pub mod grid_search;
+pub mod method;
 pub mod plan;
 pub mod results;
+pub mod search;
 pub mod space;
 pub mod trial;
 
 pub use error::{Error, Result};
-pub use grid_search::{GridSearch, SearchResult, WholeBlock};
+pub use grid_search::GridSearch;
+pub use method::Method;
 pub use plan::{Plan, Progress, Trial};
 pub use results::{CandidateResult, CvResults};
-pub use space::{ParamGrid, Params};
-pub use trial::{TrialOutcome, TrialScore};
+pub use search::{DataOn, Search, SearchResult, WholeBlock};
+pub use space::{ParamGrid, ParamGrids, Params, Space};
+pub use trial::{Data, TrialOutcome, TrialScore};

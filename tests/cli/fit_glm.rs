@@ -353,3 +353,22 @@ fn parquet_is_taken_wherever_csv_is() {
         "{error}"
     );
 }
+
+#[test]
+fn the_levels_of_a_category_come_into_the_model_together() {
+    let place = folder();
+    let data = claims(place.path());
+    let asked = |alpha: &str| {
+        let more = ["--features", "age,sky", "--l1-ratio", "1", "--penalty-group", "sky", "--alpha", alpha];
+        fit(&data, &[&POISSON[..], &more].concat())
+    };
+    let levels = |answer: &Value| {
+        let coefficients = coefficients(answer);
+        [coefficients["sky=fog"], coefficients["sky=rain"]]
+    };
+    let (inside, out) = (asked("0.01"), asked("1.5"));
+    assert!(levels(&inside).iter().all(|b| *b != 0.), "{inside}");
+    assert_eq!(levels(&out), [0., 0.], "{out}");
+    assert!(inside["kkt_relative"].as_f64().is_some_and(|kkt| kkt < 1e-9), "{inside}");
+    assert!(inside["duality_gap"].as_f64().is_some_and(|gap| gap < 1e-9), "{inside}");
+}

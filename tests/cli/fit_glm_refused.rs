@@ -304,3 +304,33 @@ fn an_offset_that_a_model_cannot_predict_with() {
         (2, "error: exposure is \"hours\", expected none: the model is no plain GLM, as fit glm writes them\n")
     );
 }
+
+#[test]
+fn a_group_of_columns_that_cannot_be_meant() {
+    check(
+        RIDES,
+        &[
+            (2, &["--penalty-group", "temp,"], "penalty_group is \"temp,\", expected COLUMN,COLUMN"),
+            (
+                2,
+                &["--penalty-group", "temp,sky", "--penalty-group", "sky"],
+                "penalty_group names \"sky\" twice, expected each column in one group",
+            ),
+            (
+                1,
+                &["--penalty-group", "tmp"],
+                "penalty_group names \"tmp\", which is no column to learn from; did you mean \"temp\"?",
+            ),
+            (
+                1,
+                &["--penalty-group", "sky", "--penalty-group", "sky=fog"],
+                "penalty_group names \"sky=fog\" in \"sky\" and in \"sky=fog\", expected one",
+            ),
+            (
+                1,
+                &["--penalty-group", "sky", "--lower", "temp=0"],
+                "penalty_groups is given, expected none beside lower or upper",
+            ),
+        ],
+    );
+}

@@ -56,14 +56,17 @@ Examples:
   phalanx fit glm datasets/data/churn.csv --target churn --family binomial --drop total_charges \\
     --alpha 0.01 --output model.json --json
   phalanx fit glm claims.csv --target claims --family poisson --exposure years --weights rows
-  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family negative_binomial \
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family negative_binomial \\
     --theta estimate --features temp,hum,windspeed
-  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family quantile --quantile 0.9 \
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family quantile --quantile 0.9 \\
     --features temp,hum,windspeed
   phalanx fit glm plots.csv --target germinated --family binomial --trials seeds --link cloglog
   phalanx fit glm cars.csv --target price --family inverse_gaussian --link power:-2
   phalanx fit glm cars.csv --target price --family gamma --link log --alpha 0.1 --standardize \\
     --penalty-factor age=0 --upper age=0 --lower brand=-0.5 --upper brand=0.5
+  phalanx fit glm 'datasets/data/bike*.csv' --target bikers --family poisson --alpha 0.05 \\
+    --l1-ratio 1 --standardize --features temp,hum,hr,weathersit --categorical hr,weathersit \\
+    --penalty-group hr --penalty-group weathersit --penalty-group temp,hum
   phalanx fit glm visits.csv --target visits --family poisson --group patient --confidence 0.99
   phalanx fit glm datasets/data/churn.csv --target churn --family binomial --drop total_charges \\
     --l1-ratio 1 --standardize --cv 10 --select 1se --output model.json
@@ -113,7 +116,7 @@ column's numbers where one is missing, with a column COLUMN=missing of 0 and 1 b
 categorical column what is missing is the level `missing`. The target is never filled in. predict
 fills in what fit filled in; else it refuses what is missing.
 
-In --penalty-factor, --lower and --upper a COLUMN of the data stands for all that is made of it; a
+In --penalty-factor, --penalty-group, --lower and --upper a COLUMN of the data stands for all that is made of it; a
 column of the model, as sky=rain, for itself, and it wins over the other.")]
 pub struct FitGlmArguments {
     /// CSV (plain or .gz) or Parquet files, or patterns such as 'data/*.csv'
@@ -167,6 +170,12 @@ pub struct FitGlmArguments {
     /// What multiplies a column's penalty, 0 or more: 0 leaves it free; can be given more than once
     #[arg(long, value_name = "COLUMN=NUMBER")]
     pub penalty_factor: Vec<String>,
+    /// Columns that come into the model together or not at all; can be given more than once
+    ///
+    /// The L1 part of their penalty is sqrt(size) times the Euclidean norm of their coefficients: the group lasso. A
+    /// column of the data stands for all that is made of it, so that one categorical column alone is a group.
+    #[arg(long, value_name = "COLUMN,COLUMN")]
+    pub penalty_group: Vec<String>,
     /// The least that a column's coefficient may be, 0 or below; can be given more than once
     #[arg(long, value_name = "COLUMN=NUMBER")]
     pub lower: Vec<String>,

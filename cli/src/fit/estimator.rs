@@ -8,7 +8,7 @@ use phalanx_learn::{
     preprocess::{EncodedColumn, FittedTableEncoder},
 };
 
-use super::class_weight::ByClass;
+use super::{class_weight::ByClass, groups::Groups};
 use crate::{
     Error, Result,
     args::{FitGlmArguments, OwnParameter},
@@ -53,6 +53,7 @@ pub(crate) struct Asked {
     pub(crate) asks_for_errors: bool,
     path: Option<GlmPath>,
     penalty_factor: PerColumn,
+    penalty_group: Groups,
     lower: PerColumn,
     upper: PerColumn,
     class_weight: Option<ByClass>,
@@ -125,6 +126,7 @@ impl Asked {
             asks_for_errors,
             path,
             penalty_factor: PerColumn::factors(&arguments.penalty_factor)?,
+            penalty_group: Groups::of(&arguments.penalty_group)?,
             lower: PerColumn::of("lower", &arguments.lower, "0 or below", |bound| bound <= 0.)?,
             upper: PerColumn::of("upper", &arguments.upper, "0 or above", |bound| bound >= 0.)?,
             class_weight,
@@ -151,6 +153,7 @@ impl Asked {
         let names = encoder.feature_names();
         let mut glm = self.glm.clone();
         glm.penalty_factor = self.penalty_factor.spread(encoder, &names, 1.)?;
+        glm.penalty_groups = self.penalty_group.spread(encoder, &names)?;
         // An infinite bound is none; a model file has no number for it.
         let bounds = |bounds: Vec<f64>| bounds.into_iter().map(|bound| bound.is_finite().then_some(bound)).collect();
         glm.lower = bounds(self.lower.spread(encoder, &names, f64::NEG_INFINITY)?);
@@ -201,30 +204,30 @@ impl PerColumn {
             } else if let Some(place) = names.iter().position(|name| name == column) {
                 single.push((place, *number));
             } else {
-                return Err(self.unknown(column, encoder, names));
+                return Err(unknown_column(self.parameter, column, encoder, names));
             }
         }
         // What is said of one of a column's levels is more than what is said of all.
         single.into_iter().for_each(|(place, number)| spread[place] = number);
         Ok(spread)
     }
+}
 
-    fn unknown(&self, column: &str, encoder: &FittedTableEncoder, names: &[String]) -> Error {
-        let parameter = self.parameter;
-        let left_out = encoder.columns().iter().any(|encoded| match encoded {
-            EncodedColumn::Categorical { name, levels } => {
-                levels.first().is_some_and(|level| format!("{name}={level}") == column)
-            }
-            EncodedColumn::Number { .. } => false,
-        });
-        if left_out {
-            let message = format!("{parameter} names {column:?}, which is the level left out and has no coefficient");
-            return Error::failed(message);
+/// Names a column that has no coefficient.
+pub(super) fn unknown_column(parameter: &str, column: &str, encoder: &FittedTableEncoder, names: &[String]) -> Error {
+    let left_out = encoder.columns().iter().any(|encoded| match encoded {
+        EncodedColumn::Categorical { name, levels } => {
+            levels.first().is_some_and(|level| format!("{name}={level}") == column)
         }
-        let known = encoder.columns().iter().map(EncodedColumn::name).chain(names.iter().map(String::as_str));
-        let near = nearest(column, known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
-        Error::failed(format!("{parameter} names {column:?}, which is no column to learn from{near}"))
+        EncodedColumn::Number { .. } => false,
+    });
+    if left_out {
+        let message = format!("{parameter} names {column:?}, which is the level left out and has no coefficient");
+        return Error::failed(message);
     }
+    let known = encoder.columns().iter().map(EncodedColumn::name).chain(names.iter().map(String::as_str));
+    let near = nearest(column, known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+    Error::failed(format!("{parameter} names {column:?}, which is no column to learn from{near}"))
 }
 
 /// Refuses what is for one strength of the penalty beside a path of them, and what is for a path or its folds without.

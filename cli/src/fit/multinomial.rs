@@ -122,6 +122,7 @@ fn refuse_others(arguments: &FitGlmArguments) -> Result<()> {
         ("offset", text(&arguments.offset)),
         ("exposure", text(&arguments.exposure)),
         ("trials", text(&arguments.trials)),
+        ("penalty_group", list(&arguments.penalty_group)),
         ("lower", list(&arguments.lower)),
         ("upper", list(&arguments.upper)),
         ("solver", solver),

@@ -200,6 +200,7 @@ impl MultinomialRegression {
             penalty: Penalty {
                 factors: factors.clone(),
                 standardize: self.standardize,
+                groups: Vec::new(),
                 ..Penalty::elastic_net(self.alpha, self.l1_ratio)
             },
             fit_intercept: self.fit_intercept,

@@ -161,8 +161,8 @@ impl State {
     }
 
     fn try_step(mut self: Box<Self>) -> Phase {
-        let weights = self.setup.weights.iter().zip(&self.y).zip(&self.at_y.gradient);
-        self.trial = weights.map(|((w, &y), &g)| w.prox(y - g / self.lipschitz, self.lipschitz)).collect();
+        let below: Vec<f64> = self.y.iter().zip(&self.at_y.gradient).map(|(y, g)| y - g / self.lipschitz).collect();
+        self.trial = self.setup.prox(&below, self.lipschitz);
         let towards = |from: &[f64]| -> Vec<f64> { self.trial.iter().zip(from).map(|(a, b)| a - b).collect() };
         let (step, change) = (towards(&self.y), towards(&self.x));
         // Momentum that points against the step has carried too far: it is forgotten.

@@ -17,6 +17,7 @@ pub mod block;
 pub mod descent;
 pub mod estimation;
 pub mod gradient;
+mod grouped;
 mod interior;
 pub mod irls;
 pub mod metric;
@@ -26,6 +27,7 @@ mod opening;
 pub mod path;
 mod pooled;
 mod renewal;
+mod screening;
 mod setup;
 pub mod smoothing;
 

@@ -36,7 +36,7 @@ impl Packed<'_> {
     }
 
     /// All of it, row-major.
-    fn square(self, size: usize) -> Vec<f64> {
+    pub(crate) fn square(self, size: usize) -> Vec<f64> {
         let mut square = vec![0.; size * size];
         for i in 0..size {
             for j in 0..=i {

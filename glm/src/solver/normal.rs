@@ -3,10 +3,10 @@
 use phalanx_array::kernel::dot;
 
 use super::{
-    model::{Minimum, Packed, minimise},
-    setup::{Coordinates, Local},
+    model::{Minimum, Packed},
+    setup::{Coordinates, Local, Setup},
 };
-use crate::{kernel::Scatter, penalty::Weights};
+use crate::kernel::Scatter;
 
 /// Loss and gradient of least squares at any point, in working coordinates.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,9 +49,9 @@ impl Normal {
         x
     }
 
-    /// The minimum under weights, found from a point whose intercept is least.
-    pub(crate) fn minimise(&self, x: &[f64], weights: &[Weights]) -> Minimum {
-        minimise(Packed(&self.hessian), &self.local(x).gradient, x, weights)
+    /// The minimum under a penalty, found from a point whose intercept is least.
+    pub(crate) fn minimise(&self, x: &[f64], setup: &Setup) -> Minimum {
+        setup.minimise(Packed(&self.hessian), &self.local(x).gradient, x)
     }
 
     /// Loss and gradient at a point whose intercept is least.

@@ -7,7 +7,8 @@
 //!
 //! Sources: J. Friedman, T. Hastie, R. Tibshirani, "Regularization paths for generalized linear models via coordinate
 //! descent" (2010), section 2.5 (the sequence) and R's `cv.glmnet` for the mean and deviation of the folds' errors and
-//! the choice by one standard error.
+//! the choice by one standard error. Which columns a step looks at the second derivatives of is said by
+//! `screening`.
 
 use std::sync::Arc;
 
@@ -232,7 +233,7 @@ fn least_squares(path: &PathSpec, folds: &[Scatter]) -> Result<PathSolution, Err
     let whole = without(None);
     let setup = Setup::of_scatter(Arc::clone(&spec), &whole)?;
     let normal = Normal::new(&whole, &setup.coordinates);
-    let base = normal.minimise(&normal.origin(), &setup.pinned().weights).point;
+    let base = normal.minimise(&normal.origin(), &setup.pinned()).point;
     let largest = setup.largest_alpha(&normal.local(&base).gradient);
     if largest == 0. && path.lambdas.is_empty() {
         return Err(Error::NoPath);
@@ -262,7 +263,7 @@ fn descend(setup: &Setup, normal: &Normal, lambdas: &[f64]) -> Vec<PathPoint> {
     let mut points = Vec::with_capacity(lambdas.len());
     for &lambda in lambdas {
         let setup = setup.at_alpha(lambda);
-        x = normal.minimise(&x, &setup.weights).point;
+        x = normal.minimise(&x, &setup).point;
         let local = normal.local(&x);
         let (coef, intercept) = setup.coordinates.raw(&x);
         let (deviance, kkt_relative) = (setup.deviance(local.loss), setup.kkt_relative(&x, &local));
@@ -322,10 +323,15 @@ impl Run {
     fn ask(&self, rule: FoldRule) -> Ask {
         let mut ask = (Vec::new(), Vec::new());
         for problem in &self.problems {
-            let at = |point: &[f64]| FoldPoint { fold: problem.fold, point: point.to_vec() };
+            let fold = problem.fold;
             match problem.machine.ask() {
-                Ask::Evaluate { points, .. } => ask.0.extend(points.iter().map(|point| at(point))),
-                Ask::Quadratic { point, curvature, .. } => ask.1.push((at(&point), curvature)),
+                Ask::Evaluate { points, .. } => {
+                    ask.0.extend(points.into_iter().map(|point| FoldPoint { fold, point, live: None }));
+                }
+                Ask::Quadratic { point, curvature, .. } => {
+                    let live = problem.machine.live().cloned();
+                    ask.1.push((FoldPoint { fold, point, live }, curvature));
+                }
                 _ => {}
             }
         }

@@ -6,3 +6,4 @@ mod cluster;
 mod grid_search;
 mod linfa;
 mod ridge;
+mod search;

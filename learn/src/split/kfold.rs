@@ -1,7 +1,4 @@
-//! Which rows a model learns from and which ones judge it.
-//!
-//! A split is described by a few numbers, never by lists of rows, so that it travels at no cost; whoever needs the
-//! rows of a fold makes them where they are needed.
+//! Folds of nearly one size, contiguous or shuffled.
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -9,6 +6,7 @@ use rand_chacha::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::Fold;
 use crate::{Error, Result};
 
 /// K folds of nearly one size: each row is in the test part of exactly one.
@@ -34,15 +32,6 @@ pub struct KFold {
     pub n_splits: usize,
     /// Seed to draw the rows of a fold by; none keeps them together, in order.
     pub shuffle: Option<u64>,
-}
-
-/// The rows of one fold, each part ascending and from 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fold {
-    /// The rows to learn from.
-    pub train: Vec<usize>,
-    /// The rows to judge by.
-    pub test: Vec<usize>,
 }
 
 impl Default for KFold {

@@ -1,14 +1,12 @@
-//! What may vary: parameters with the values to try.
+//! Grids: every combination of some values, in the order of scikit-learn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Params;
 use crate::{Error, Result};
-
-/// One choice of parameters, by name; `step__param` inside a pipeline.
-pub type Params = BTreeMap<String, Value>;
 
 /// Every combination of the given values.
 ///
@@ -46,6 +44,10 @@ impl ParamGrid {
         self.0.keys().map(String::as_str)
     }
 
+    pub(super) fn into_values(self) -> impl Iterator<Item = (String, Vec<Value>)> {
+        self.0.into_iter()
+    }
+
     /// How many candidates there are.
     pub fn len(&self) -> usize {
         self.0.values().map(Vec::len).product()
@@ -81,6 +83,63 @@ impl ParamGrid {
     }
 }
 
+/// Some grids, one after the other, as scikit-learn's list of grids: for parameters that make sense together only.
+///
+/// A candidate that two grids have is tried once.
+///
+/// ```
+/// use phalanx_search::space::{ParamGrid, ParamGrids};
+/// let grids = ParamGrids::from([
+///     ParamGrid::new().values("solver", ["irls"]),
+///     ParamGrid::new().values("solver", ["admm"]).values("rho", [1., 10.]),
+/// ]);
+/// assert_eq!(grids.candidates().unwrap().len(), 3);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ParamGrids(Vec<ParamGrid>);
+
+impl ParamGrids {
+    /// All candidates in order.
+    ///
+    /// # Errors
+    /// When there is no grid, or a parameter has no values.
+    pub fn candidates(&self) -> Result<Vec<Params>> {
+        if self.0.is_empty() {
+            return Err(Error::EmptySpace);
+        }
+        let mut candidates: Vec<Params> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for grid in &self.0 {
+            for candidate in grid.candidates()? {
+                // One grid keeps what it lists twice, as it always did.
+                if self.0.len() == 1 || seen.insert(Value::from_iter(candidate.clone()).to_string()) {
+                    candidates.push(candidate);
+                }
+            }
+        }
+        Ok(candidates)
+    }
+}
+
+impl From<ParamGrid> for ParamGrids {
+    fn from(grid: ParamGrid) -> Self {
+        Self(vec![grid])
+    }
+}
+
+impl From<Vec<ParamGrid>> for ParamGrids {
+    fn from(grids: Vec<ParamGrid>) -> Self {
+        Self(grids)
+    }
+}
+
+impl<const N: usize> From<[ParamGrid; N]> for ParamGrids {
+    fn from(grids: [ParamGrid; N]) -> Self {
+        Self(grids.into())
+    }
+}
+
 impl FromIterator<(String, Vec<Value>)> for ParamGrid {
     fn from_iter<I: IntoIterator<Item = (String, Vec<Value>)>>(parameters: I) -> Self {
         Self(parameters.into_iter().collect())
@@ -102,5 +161,15 @@ mod tests {
         assert!(grid.is_empty());
         let error = grid.candidates().expect_err("refused").to_string();
         assert_eq!(error, "the grid gives no values for alpha, expected at least one");
+    }
+
+    #[test]
+    fn grids_come_one_after_the_other_and_share_what_they_share() {
+        let grid = |values: &[i64]| ParamGrid::new().values("alpha", values.iter().copied());
+        let all = ParamGrids::from([grid(&[2, 1]), grid(&[1, 3])]).candidates().expect("candidates");
+        let alphas: Vec<_> = all.iter().map(|params| params["alpha"].as_i64().expect("whole")).collect();
+        assert_eq!(alphas, [2, 1, 3]);
+        let none = ParamGrids::from(Vec::new()).candidates().expect_err("refused").to_string();
+        assert_eq!(none, "there are no parameters to try, expected at least one");
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     args::SweepArguments,
     class_coef::ClassCoefficients,
     coef::{Coefficients, csv_cell},
-    data::Loaded,
+    data::{Loaded, Takes},
     job,
     output::{self, Screen, Table, column, count, seconds},
     sweep_file::{CLASSIFIER, MODEL_STEP, SweepFile},
@@ -35,7 +35,7 @@ pub(crate) fn sweep(arguments: &SweepArguments, screen: &Screen) -> Result<()> {
     job::on_cluster(&arguments.job, screen, async |client| {
         let start = Instant::now();
         let progress = screen.progress("reading the data", 0);
-        let loaded = file.design.load(client, false).await?;
+        let loaded = file.design.load(client, Takes::default()).await?;
         check_target(&file, &loaded)?;
         drop(progress);
         let progress = screen.progress("fits", n_fits as u64);

@@ -186,6 +186,8 @@ impl Rows<'_> {
     /// Means and cross products of each fold.
     pub(crate) fn scatter_by_fold(self, loss: Loss, rule: FoldRule) -> Option<Subtrees<ByFold<Scatter>>> {
         let p = self.n_features;
+        // The means of a panel of several folds.
+        let unknown = vec![0.; p];
         let (mut design, mut gram) = (Vec::with_capacity(PANEL * (p + 1)), Gram::new(p + 1));
         let panels = self.panels().map(|panel| {
             let sorted = rule.sort(panel, p);
@@ -197,7 +199,7 @@ impl Rows<'_> {
                 )
             };
             let mut folds: Vec<Scatter> = sorted.ranges.iter().cloned().map(&mut of).collect();
-            let bad = bad_value(loss, panel, p, false).or_else(|| rule.bad(panel));
+            let bad = bad_value(loss, panel, &unknown, 0., false).or_else(|| rule.bad(panel));
             folds.iter_mut().for_each(|fold| fold.bad = bad);
             ByFold(folds)
         });
@@ -207,6 +209,7 @@ impl Rows<'_> {
     /// The moments of each fold.
     pub(crate) fn moments_by_fold(self, loss: Loss, shares: bool, rule: FoldRule) -> Option<Subtrees<ByFold<Moments>>> {
         let p = self.n_features;
+        let unknown = vec![0.; p];
         let panels = self.panels().map(|panel| {
             let sorted = rule.sort(panel, p);
             let of = |rows: &Range<usize>| {
@@ -217,7 +220,7 @@ impl Rows<'_> {
                 )
             };
             let mut folds: Vec<Moments> = sorted.ranges.iter().map(of).collect();
-            let bad = bad_value(loss, panel, p, shares).or_else(|| rule.bad(panel));
+            let bad = bad_value(loss, panel, &unknown, 0., shares).or_else(|| rule.bad(panel));
             folds.iter_mut().for_each(|fold| fold.bad = bad);
             ByFold(folds)
         });

@@ -38,6 +38,10 @@ use crate::{
 const SAMPLED_PER_COORDINATE: usize = 400;
 /// Panels in the smallest sample.
 const MIN_SAMPLE: usize = 64;
+/// A larger sample costs little where it is one of so many panels,
+const SPARE: usize = 64;
+/// and brings less and less beyond so many times the rows above.
+const MAX_SPARE: usize = 8;
 /// A sample is worth its passes where there are this many times as many panels.
 const WORTH: usize = 4;
 /// The relative violation at which the sample has told what it knows.
@@ -242,6 +246,8 @@ impl Irls {
 pub(super) fn sample(n_rows: usize, n_coordinates: usize) -> Stride {
     let sample = MIN_SAMPLE.max(n_panels(SAMPLED_PER_COORDINATE * n_coordinates));
     let panels = n_panels(n_rows);
+    // The nearer its matrix is to that of all rows, the fewer passes over those are left to do.
+    let sample = sample.max((panels / SPARE).min(MAX_SPARE * sample));
     if panels >= WORTH * sample { Stride(panels / sample) } else { Stride::ALL }
 }
 

@@ -272,6 +272,15 @@ impl Machine {
         }
     }
 
+    /// The panels that it looks at before it looks at all of them, of so many rows and columns.
+    pub(crate) fn sample(&self, n_rows: usize, n_features: usize) -> Stride {
+        match self {
+            Self::Irls(_) => irls::sample(n_rows, n_features + 1),
+            Self::Estimation(machine) => machine.fresh().sample(n_rows, n_features),
+            _ => Stride::ALL,
+        }
+    }
+
     /// What it wants to know. Asking twice gives the same question.
     pub fn ask(&self) -> Ask {
         match self {

@@ -247,9 +247,16 @@ impl Outcome<'_> {
         let names: Vec<&str> = self.file.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         let headings = names.iter().map(|name| format!(">{name}"));
         let score = format!(">{metric}");
+        // Of how much of the largest budget a score is, where there are budgets.
+        let budget = |candidate: usize| {
+            let budget = results.candidates()[candidate].candidate().budget?;
+            Some(format!("{} of {}", budget.resource, budget.max_resource))
+        };
+        let has_budgets = ranking.first().is_some_and(|first| budget(*first).is_some());
         let headings: Vec<String> = [">rank".to_owned()]
             .into_iter()
             .chain(headings)
+            .chain(has_budgets.then(|| ">budget".to_owned()))
             .chain([score, ">std".to_owned(), ">fit time".to_owned()])
             .collect();
         let mut table = Table::new(headings.iter().map(String::as_str));
@@ -270,7 +277,13 @@ impl Outcome<'_> {
                     [means[place].clone(), stds[place].clone(), seconds(mean)]
                 }
             };
-            table.row([results.ranks()[candidate].to_string()].into_iter().chain(values).chain(scores));
+            table.row(
+                [results.ranks()[candidate].to_string()]
+                    .into_iter()
+                    .chain(values)
+                    .chain(budget(candidate))
+                    .chain(scores),
+            );
         }
         let mut text = format!("{table}\n");
         if shown.len() < ranking.len() {

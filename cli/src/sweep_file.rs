@@ -642,8 +642,8 @@ error_score: 1e9
             "jobs/ride.yaml:5: group does nothing without `cv: {type: group_k_fold}`; add that or remove group"
         );
         assert_eq!(
-            refused("[mae, r2]", "[mae, r3]").split("; known").next(),
-            Some("jobs/ride.yaml:10: there is no metric \"r3\" (did you mean \"r2\"?)")
+            refused("[mae, r2]", "[mae, r2_scor]").split("; known").next(),
+            Some("jobs/ride.yaml:10: there is no metric \"r2_scor\" (did you mean \"r2_score\"?)")
         );
     }
 }

@@ -301,6 +301,7 @@ pub mod inlined {
     #[inline(always)]
     fn accumulate_rows(x: &[f64], out: &mut [f64], weight: impl Fn(usize) -> f64, step: impl Fn(f64, f64, f64) -> f64) {
         const ROWS: usize = 4;
+        const HALF: usize = LANES / 2;
         let n = out.len();
         if n == 0 {
             return;
@@ -310,23 +311,9 @@ pub mod inlined {
         for group in groups.by_ref() {
             let weights: [f64; ROWS] = std::array::from_fn(|row| weight(first + row));
             let rows: [&[f64]; ROWS] = std::array::from_fn(|row| &group[row * n..(row + 1) * n]);
-            let (wide, end) = out.as_chunks_mut::<LANES>();
-            let tiles = rows.map(|row| &row.as_chunks::<LANES>().0[..wide.len()]);
-            for (place, out) in wide.iter_mut().enumerate() {
-                let mut sum = *out;
-                for row in 0..ROWS {
-                    let x = &tiles[row][place];
-                    for lane in 0..LANES {
-                        sum[lane] = step(sum[lane], x[lane], weights[row]);
-                    }
-                }
-                *out = sum;
-            }
-            for (place, out) in (n - end.len()..).zip(end) {
-                for row in 0..ROWS {
-                    *out = step(*out, rows[row][place], weights[row]);
-                }
-            }
+            let (out, rows) = accumulate_tiles::<LANES, ROWS>(out, rows, &weights, &step);
+            let (out, rows) = accumulate_tiles::<HALF, ROWS>(out, rows, &weights, &step);
+            accumulate_tiles::<1, ROWS>(out, rows, &weights, &step);
             first += ROWS;
         }
         for (row, x) in (first..).zip(groups.remainder().chunks_exact(n)) {
@@ -335,6 +322,30 @@ pub mod inlined {
                 *out = step(*out, *x, weight);
             }
         }
+    }
+
+    /// The same of as many columns as tiles of a width hold; what is left of `out` and of the rows.
+    #[inline(always)]
+    fn accumulate_tiles<'o, 'r, const WIDTH: usize, const ROWS: usize>(
+        out: &'o mut [f64],
+        rows: [&'r [f64]; ROWS],
+        weights: &[f64; ROWS],
+        step: &impl Fn(f64, f64, f64) -> f64,
+    ) -> (&'o mut [f64], [&'r [f64]; ROWS]) {
+        let (wide, end) = out.as_chunks_mut::<WIDTH>();
+        let tiles = rows.map(|row| &row.as_chunks::<WIDTH>().0[..wide.len()]);
+        let ends = rows.map(|row| &row[wide.len() * WIDTH..]);
+        for (place, out) in wide.iter_mut().enumerate() {
+            let mut sum = *out;
+            for row in 0..ROWS {
+                let x = &tiles[row][place];
+                for lane in 0..WIDTH {
+                    sum[lane] = step(sum[lane], x[lane], weights[row]);
+                }
+            }
+            *out = sum;
+        }
+        (end, ends)
     }
 
     const LN2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);

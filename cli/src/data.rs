@@ -2,8 +2,10 @@
 //!
 //! Knows nothing of estimators.
 
+mod source;
+
 use phalanx_array::{ChunkedArray, Schema, Table, TableBlock};
-use phalanx_datasets::{CsvOptions, read_table};
+use phalanx_datasets::{CsvOptions, TableIndex, index_table};
 use phalanx_engine::graph::Delayed;
 use phalanx_glm::ChunkedDesign;
 use phalanx_learn::{
@@ -13,6 +15,7 @@ use phalanx_learn::{
 };
 use phalanx_runtime::{Client, Error as ClusterError};
 
+use self::source::Source;
 use crate::{
     Error, Result,
     error::did_you_mean,
@@ -88,15 +91,24 @@ pub(crate) enum Selection {
     Drop(Vec<String>),
 }
 
+/// What an estimator can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Takes {
+    /// Categories as codes.
+    pub(crate) codes: bool,
+    /// A design matrix that is read from its files whenever it is gone over.
+    pub(crate) reads: bool,
+}
+
 /// Data on the workers, as numbers.
 pub(crate) struct Loaded {
-    /// The design matrix in chunks of rows, computed unless it is `sparse`.
+    /// The design matrix in chunks of rows, computed unless it is `sparse` or read from its files again and again.
     pub(crate) x: ChunkedArray,
     /// The same with categories as codes, where that was allowed and they have many levels.
     pub(crate) sparse: Option<ChunkedDesign>,
     /// The target, computed, in the same chunks.
     pub(crate) y: ChunkedArray,
-    /// What else is known of each row, computed, in the same chunks.
+    /// What else is known of each row, in the same chunks.
     pub(crate) sides: Sides,
     /// How a table becomes X.
     pub(crate) encoder: FittedTableEncoder,
@@ -116,56 +128,61 @@ pub(crate) struct Loaded {
 
 impl Design {
     /// Indexes the files here, then reads and encodes them on the workers; categories of many levels as codes where
-    /// the estimator can take them.
-    pub(crate) async fn load(&self, client: &Client, takes_codes: bool) -> Result<Loaded> {
-        let table = self.table()?;
+    /// the estimator can take them, and a large design matrix not before it is gone over.
+    pub(crate) async fn load(&self, client: &Client, takes: Takes) -> Result<Loaded> {
+        let (index, table) = self.table()?;
         let features = self.features(&table)?;
         let formula = self.formula.as_ref().map(|formula| formula.encoder(&features)).transpose();
         let formula = formula.map_err(Error::failed)?;
         // A formula may take some of all columns away.
         let features =
             formula.as_ref().map_or(features, |formula| formula.columns().into_iter().map(str::to_owned).collect());
-        let table = client.persist(&table).await.map_err(on_cluster)?;
-        let mut has_intercept = !self.no_intercept;
-        let (table, n_dropped) = match self.missing {
-            MissingPolicy::Drop => self.dropped(client, &table, &features).await?,
-            MissingPolicy::Error | MissingPolicy::Mean => (table, 0),
-        };
+        // Which rows are left without those that miss something is known when they were read.
+        let again = takes.reads && self.missing != MissingPolicy::Drop;
+        let mut source = Source::bring(client, &index, again).await?;
+        let (mut has_intercept, mut n_dropped) = (!self.no_intercept, 0);
+        if self.missing == MissingPolicy::Drop {
+            let dropped = self.dropped(client, source.table(), &features).await?;
+            (source, n_dropped) = (Source::kept(dropped.0), dropped.1);
+        }
+        let table = source.table();
         let missing = if self.missing == MissingPolicy::Mean { Missing::Mean } else { Missing::Error };
-        let x_encoder = self.referring(TableEncoder::new().missing(missing), &table)?;
+        let x_encoder = self.referring(TableEncoder::new().missing(missing), table)?;
         let x_encoder = match formula {
-            None => x_encoder.columns(features).fit_lazy(&table).map_err(Error::failed)?,
+            None => x_encoder.columns(features).fit_lazy(table).map_err(Error::failed)?,
             Some(formula) => {
                 let encoder = formula.table_encoder(x_encoder);
                 let encoder = if self.no_intercept { encoder.intercept(false) } else { encoder };
                 has_intercept = encoder.has_intercept();
-                Delayed::value(Json(encoder.fit_on(client, &table, &()).await.map_err(of_learning)?))
+                Delayed::value(Json(encoder.fit_on(client, table, &()).await.map_err(of_learning)?))
             }
         };
-        let y_encoder = TableEncoder::new().columns([&self.target]).fit_lazy(&table).map_err(Error::failed)?;
-        let sides_encoder = self.roles.encoder().fit_lazy(&table).map_err(Error::failed)?;
+        let y_encoder = TableEncoder::new().columns([&self.target]).fit_lazy(table).map_err(Error::failed)?;
+        let sides_encoder = self.roles.encoder().fit_lazy(table).map_err(Error::failed)?;
         let encoders = client.compute(&(x_encoder, y_encoder, sides_encoder)).await.map_err(on_cluster)?;
         let (encoder, y_encoder) = (encoders.0.into_inner(), encoders.1.into_inner());
         let levels = self.levels(&y_encoder)?;
         let positive = levels.get(1).filter(|_| levels.len() == 2).cloned();
-        let sides = self.roles.sides(client, &table, &encoders.2).await?;
+        let sides = self.roles.sides(client, &source.with(&self.roles.columns())?, &encoders.2).await?;
         if encoder.n_features() == 0 {
             return Err(Error::failed("no column is left to learn from: each has one level only; name other features"));
         }
-        let x = encoder.transform(&table).map_err(Error::failed)?;
+        let x = source.matrix(&encoder, self.formula.is_some())?;
+        let target = source.with(&[&self.target])?;
         let y = if levels.is_empty() {
-            y_encoder.transform(&table).and_then(|y| Ok(y.column(0)?)).map_err(Error::failed)?
+            y_encoder.transform(&target).and_then(|y| Ok(y.column(0)?)).map_err(Error::failed)?
         } else {
-            level_numbers(&table, &self.target, &levels)?
+            level_numbers(&target, &self.target, &levels)?
         };
         let y = if self.log_target { self.logarithm(&y, &y_encoder)? } else { y };
         let sample = table.slice_rows(0..table.n_rows().min(N_SAMPLE)).map_err(Error::failed)?;
         // Products of categories are numbers like others.
-        let sparse = takes_codes && self.formula.is_none() && n_of_categories(&encoder) > MANY;
-        let sparse = sparse.then(|| ChunkedDesign::from_table(&encoder, &table)).transpose().map_err(Error::failed)?;
-        let (x, y) = match sparse {
-            Some(_) => (x, client.persist(&y).await.map_err(on_cluster)?),
-            None => client.persist(&(x, y)).await.map_err(on_cluster)?,
+        let sparse = takes.codes && self.formula.is_none() && n_of_categories(&encoder) > MANY;
+        let sparse = sparse.then(|| ChunkedDesign::from_table(&encoder, table)).transpose().map_err(Error::failed)?;
+        let (x, y) = if sparse.is_some() || source.is_read_again() {
+            (x, client.persist(&y).await.map_err(on_cluster)?)
+        } else {
+            client.persist(&(x, y)).await.map_err(on_cluster)?
         };
         self.roles.check_trials(client, (&self.target, &y), &sides).await?;
         let sample = (table.schema().clone(), client.compute(&sample).await.map_err(on_cluster)?);
@@ -203,8 +220,8 @@ impl Design {
         if self.log_target { format!("log({})", self.target) } else { self.target.clone() }
     }
 
-    /// The table as the files have it.
-    fn table(&self) -> Result<Table> {
+    /// What the files have, and the table that they are.
+    fn table(&self) -> Result<(TableIndex, Table)> {
         self.check_roles()?;
         let roles = self.roles.columns();
         let options = CsvOptions::new().categorical(&self.categorical).numeric(self.roles.numbers());
@@ -226,7 +243,8 @@ impl Design {
                 options.drop(dropped.iter().filter(|name| !self.roles.has(name)))
             }
         };
-        let table = read_table(self.data.clone(), &options).map_err(Error::failed)?;
+        let index = index_table(self.data.clone(), &options).map_err(Error::failed)?;
+        let table = index.table(None).map_err(Error::failed)?;
         table.schema().position(&self.target).map_err(Error::failed)?;
         if table.n_rows() == 0 {
             return Err(Error::failed(format!(
@@ -234,7 +252,7 @@ impl Design {
                 self.data.join(", ")
             )));
         }
-        Ok(table)
+        Ok((index, table))
     }
 
     /// Refuses a column that is to be two things which exclude each other.

@@ -9,7 +9,7 @@ use phalanx_learn::{Estimator, FitOn, Model, ModelFile, formula::Formula};
 use crate::{
     Error, Result,
     args::FitGlmArguments,
-    data::{Design, Loaded, MissingPolicy, Selection},
+    data::{Design, Loaded, MissingPolicy, Selection, Takes},
     job,
     output::{self, Screen, count},
     roles::{Roles, Sides},
@@ -36,7 +36,7 @@ pub(crate) fn fit_glm(arguments: &FitGlmArguments, screen: &Screen) -> Result<()
     }
     let design = design(arguments)?;
     job::on_cluster(&arguments.job, screen, async |client| {
-        let loaded = design.load(client, asked.takes_codes()).await?;
+        let loaded = design.load(client, Takes { codes: asked.takes_codes(), reads: true }).await?;
         say_dropped(&loaded, screen);
         let glm = Glm { fit_intercept: loaded.has_intercept, ..asked.for_data(&loaded.encoder, &loaded.levels)? };
         if let (Some(positive), false) = (&loaded.positive, glm.family == Family::Binomial) {

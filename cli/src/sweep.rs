@@ -15,7 +15,7 @@ use crate::{
     args::SweepArguments,
     class_coef::ClassCoefficients,
     coef::{Coefficients, csv_cell},
-    data::{Loaded, on_cluster},
+    data::{Loaded, Takes, on_cluster},
     job,
     output::{self, Screen, Table, column, count, seconds},
     sweep_cv::Cv,
@@ -38,7 +38,7 @@ pub(crate) fn sweep(arguments: &SweepArguments, screen: &Screen) -> Result<()> {
     job::on_cluster(&arguments.job, screen, async |client| {
         let start = Instant::now();
         let progress = screen.progress("reading the data", 0);
-        let loaded = file.design.load(client, false).await?;
+        let loaded = file.design.load(client, Takes::default()).await?;
         check_target(&file, &loaded)?;
         drop(progress);
         let progress = screen.progress("fits", n_fits as u64);

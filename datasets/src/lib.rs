@@ -27,7 +27,7 @@ pub use error::{Error, Result};
 pub use make::{Made, Make, make_classification, make_counts, make_regression};
 pub use parquet::{ParquetColumn, ParquetIndex, ParquetOptions, read_parquet, write_parquet};
 pub use paths::Paths;
-pub use table::read_table;
+pub use table::{TableIndex, index_table, read_table};
 
 /// Chunks begin on panel borders, or the same data would not give the same bits for every chunking.
 fn check_chunk_rows(rows: usize) -> Result<()> {

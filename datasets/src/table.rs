@@ -32,13 +32,56 @@ use crate::{
 /// # }
 /// ```
 pub fn read_table(paths: impl Into<Paths>, options: &CsvOptions) -> Result<Table> {
+    index_table(paths, options)?.table(options.chunk_rows)
+}
+
+/// What files of either format hold, before any row of them is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableIndex {
+    /// CSV, plain or compressed.
+    Csv(CsvIndex),
+    /// Parquet, of which any rows and columns are quickly read, again and again.
+    Parquet(ParquetIndex),
+}
+
+impl TableIndex {
+    /// A lazy table of all rows in chunks of `chunk_rows`, or of about 32 MB.
+    ///
+    /// # Errors
+    /// When `chunk_rows` is not a multiple of [`PANEL`](phalanx_array::PANEL).
+    pub fn table(&self, chunk_rows: Option<usize>) -> Result<Table> {
+        match self {
+            Self::Csv(index) => index.table(chunk_rows),
+            Self::Parquet(index) => index.table(chunk_rows),
+        }
+    }
+}
+
+/// Indexes files of either format, as [`read_table`] does before it describes how they are read.
+///
+/// # Errors
+/// As [`read_table`].
+///
+/// ```
+/// # fn main() -> phalanx_datasets::Result<()> {
+/// use ndarray::array;
+/// use phalanx_datasets::{CsvOptions, TableIndex, index_table, write_parquet};
+/// # let path = std::env::temp_dir().join(format!("phalanx-index-{}.parquet", std::process::id()));
+/// write_parquet(&path, &["hour", "bikers"], [array![[0., 16.], [1., 3.]]])?;
+/// let TableIndex::Parquet(index) = index_table(&path, &CsvOptions::new())? else { panic!("it is Parquet") };
+/// assert_eq!(index.select(&["bikers"])?.table(None)?.schema().names().collect::<Vec<_>>(), ["bikers"]);
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok(())
+/// # }
+/// ```
+pub fn index_table(paths: impl Into<Paths>, options: &CsvOptions) -> Result<TableIndex> {
     let files = paths.into().resolve()?;
     let is_parquet = files.iter().map(|path| is_parquet(path)).collect::<Result<Vec<_>>>()?;
     let of = |parquet: bool| is_parquet.iter().position(|is| *is == parquet).map(|place| files[place].clone());
     match (of(true), of(false)) {
         (Some(parquet), Some(csv)) => Err(Error::MixedFormats { parquet, csv }),
-        (Some(_), None) => ParquetIndex::of_files(&files, &ParquetOptions::from(options))?.table(options.chunk_rows),
-        (None, _) => CsvIndex::of_files(&files, options)?.table(options.chunk_rows),
+        (Some(_), None) => Ok(TableIndex::Parquet(ParquetIndex::of_files(&files, &ParquetOptions::from(options))?)),
+        (None, _) => Ok(TableIndex::Csv(CsvIndex::of_files(&files, options)?)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! panels and tree as in memory, so the same bits. Who runs the tasks is behind [`Compute`].
 
 mod room;
+mod sample;
 mod tasks;
 
 use std::{future::Future, sync::Arc};
@@ -13,12 +14,12 @@ use phalanx_engine::graph::{Collection, Delayed};
 use phalanx_learn::{Error, Result, validate};
 use phalanx_runtime::Client;
 
-use self::room::Room;
 pub(crate) use self::tasks::{About, Extras, FoldAbout, FoldPoints, Points, merge_null, merged, null, reweigh, rows};
+use self::{room::Room, sample::Sample};
 use crate::{
     fit::{self, Fitted, NO_ROWS, checked},
     inference::Wanted,
-    kernel::{ByFold, Evaluations, FoldEvaluations, NullPoints, Subject, Summary},
+    kernel::{ByFold, Evaluations, FoldEvaluations, NullPoints, Stride, Subject, Summary},
     model::GlmModel,
     response::ChunkedResponse,
     solver::{
@@ -66,7 +67,7 @@ pub(crate) async fn fit_chunked(
     x: &ChunkedArray,
     response: &ChunkedResponse,
 ) -> Result<Fitted> {
-    let mut data = Driven::begin(cluster, machine.spec(), x, response).await?;
+    let mut data = Driven::begin(cluster, machine.spec(), x, response).await?.foreseeing(&machine);
     loop {
         match machine.ask() {
             Ask::Done(solution) => {
@@ -121,6 +122,8 @@ pub(crate) async fn scatter_chunked(
 pub(crate) struct Driven {
     data: Chunked,
     by_block: Option<Chunked>,
+    /// The panels that will be looked at again and again, once the moments are known.
+    foreseen: Stride,
 }
 
 impl Driven {
@@ -133,11 +136,21 @@ impl Driven {
     ) -> Result<Self> {
         let mut data = Chunked::of(cluster, x, response).await?;
         if let Some(class_weight) = spec.class_weight {
-            let moments = cluster.compute(&data.moments(spec.loss, spec.shares)?).await?.finish();
+            let mut moments = cluster.compute(&data.moments_of_y(spec.loss, spec.shares)?).await?.finish();
+            if moments.bad.is_some() {
+                // An earlier row may have something in X to refuse.
+                moments = cluster.compute(&data.moments(spec.loss, spec.shares)?).await?.finish();
+            }
             checked(moments.bad, spec)?;
             data = data.reweighed(cluster, class_weight.of_mean(moments.y.mean)).await?;
         }
-        Ok(Self { data, by_block: None })
+        Ok(Self { data, by_block: None, foreseen: Stride::ALL })
+    }
+
+    /// The same, told who will ask.
+    fn foreseeing(self, machine: &Machine) -> Self {
+        let foreseen = machine.sample(self.data.rows.len(), self.data.n_features);
+        Self { foreseen, ..self }
     }
 
     /// The rows.
@@ -147,11 +160,15 @@ impl Driven {
 
     /// The answer to a question; none where nothing was asked.
     pub(crate) async fn answer(&mut self, cluster: &impl Compute, spec: &Spec, ask: Ask) -> Result<Option<Answer>> {
-        let (data, loss) = (&self.data, spec.loss);
+        if let Ask::Evaluate { stride, .. } | Ask::Quadratic { stride, .. } = &ask {
+            self.data.hold(cluster, *stride).await?;
+        }
+        let (data, loss) = (&mut self.data, spec.loss);
         Ok(Some(match ask {
             Ask::Done(_) => return Ok(None),
             Ask::Moments => {
-                let found = cluster.compute(&data.moments(loss, spec.shares)?).await?.finish();
+                let moments = data.moments(loss, spec.shares)?;
+                let found = data.compute_and_hold(cluster, &moments, self.foreseen).await?.finish();
                 checked(found.bad, spec)?;
                 Answer::Moments(found)
             }
@@ -241,6 +258,10 @@ pub(crate) struct Chunked {
     /// y, then what there is of weights, offset, trials, groups and folds, for each chunk.
     columns: Vec<Vec<Delayed<Block>>>,
     extras: Extras,
+    /// How many chunks of X, the first ones, stay on the workers; the others are read in every pass.
+    n_kept: usize,
+    /// Panels of the others that stay too.
+    sample: Option<Sample>,
 }
 
 impl Chunked {
@@ -254,7 +275,7 @@ impl Chunked {
         crate::params::check_shapes((rows.len(), columns.len()), n_targets)?;
         let (y, extra) = response.columns()?;
         let [weights, offset, trials, groups, folds] = extra.each_ref().map(Option::is_some);
-        let extras = Extras { weights, offset, trials, groups, folds };
+        let extras = Extras { weights, offset, trials, groups, folds, held: Stride::ALL };
         let columns: Vec<ChunkedArray> = std::iter::once(y).chain(extra.into_iter().flatten()).collect();
         Self::cut(cluster, x, &columns, extras, rows).await
     }
@@ -295,8 +316,11 @@ impl Chunked {
         let n_features = x.shape().last().copied().unwrap_or_default();
         let x = x.rechunk_as(&[rows.clone(), Chunks::single(n_features)]).map_err(Error::other)?;
         // What is read from files and does not fit into memory is read again in every pass.
-        let n_kept =
-            if x.can_reread() { room::n_kept(cluster.room().await?, &rows, n_features) } else { rows.n_chunks() };
+        let n_kept = if x.can_reread() {
+            room::n_kept(cluster.room().await?, &rows, n_features, columns.len())
+        } else {
+            rows.n_chunks()
+        };
         let mut x: Vec<_> = x.blocks().into_iter().map(kept).collect();
         let read_again = x.split_off(n_kept);
         let mut by_column = Vec::new();
@@ -307,7 +331,7 @@ impl Chunked {
         let (mut x, by_column) = cluster.persist(&(x, by_column)).await?;
         x.extend(read_again);
         let columns = (0..x.len()).map(|chunk| by_column.iter().map(|column| column[chunk].clone()).collect());
-        Ok(Self { rows, n_features, columns: columns.collect(), x, extras })
+        Ok(Self { rows, n_features, columns: columns.collect(), x, extras, n_kept, sample: None })
     }
 
     /// The same rows with one chunk for each of ADMM's blocks.
@@ -330,9 +354,7 @@ impl Chunked {
         &self,
         task: impl Fn(&Delayed<Block>, Vec<Delayed<Block>>, usize, &Delayed<Extras>) -> Delayed<T>,
     ) -> Vec<Delayed<T>> {
-        let extras = Delayed::value(self.extras);
-        let parts = self.x.iter().zip(&self.columns).enumerate();
-        parts.map(|(i, (x, columns))| task(x, columns.clone(), self.rows.first_panel(i), &extras)).collect()
+        self.each_at(Stride::ALL, task)
     }
 
     /// The same, merged.
@@ -341,13 +363,22 @@ impl Chunked {
         task: impl Fn(&Delayed<Block>, Vec<Delayed<Block>>, usize, &Delayed<Extras>) -> Delayed<T>,
         merge: impl Fn(Vec<Delayed<T>>) -> Delayed<T>,
     ) -> Result<Delayed<T>> {
-        tree(self.each(task), merge).ok_or(NO_ROWS)
+        self.pass_at(Stride::ALL, task, merge)
     }
 
     pub(crate) fn moments(&self, loss: Loss, shares: bool) -> Result<Delayed<Subtrees<Moments>>> {
         let how = Delayed::value((loss, shares));
         self.pass(
             |x, columns, panel, extras| tasks::moments::delayed(x, columns, panel, extras, &how),
+            tasks::merge_moments::delayed,
+        )
+    }
+
+    /// The same without X, which is not looked at.
+    fn moments_of_y(&self, loss: Loss, shares: bool) -> Result<Delayed<Subtrees<Moments>>> {
+        let how = Delayed::value((loss, shares));
+        self.pass(
+            |_, columns, panel, extras| tasks::moments_of_y::delayed(columns, panel, extras, &how),
             tasks::merge_moments::delayed,
         )
     }
@@ -370,16 +401,18 @@ impl Chunked {
     }
 
     fn evaluate(&self, points: Points) -> Result<Delayed<Subtrees<Evaluations>>> {
-        let points = Delayed::value(points);
-        self.pass(
+        let (stride, points) = (points.stride, Delayed::value(points));
+        self.pass_at(
+            stride,
             |x, columns, panel, extras| tasks::evaluate::delayed(x, columns, panel, extras, &points),
             tasks::merge_evaluations::delayed,
         )
     }
 
     fn quadratic(&self, about: About) -> Result<Delayed<Subtrees<Quadratic>>> {
-        let about = Delayed::value(about);
-        self.pass(
+        let (stride, about) = (about.stride, Delayed::value(about));
+        self.pass_at(
+            stride,
             |x, columns, panel, extras| tasks::quadratic::delayed(x, columns, panel, extras, &about),
             tasks::merge_quadratic::delayed,
         )

@@ -8,7 +8,7 @@ use ndarray::{ArrayView1, ArrayView2};
 use phalanx_array::ChunkedArray;
 use phalanx_learn::{Error, Result, validate};
 
-use crate::kernel::Rows;
+use crate::kernel::{Rows, Stride};
 
 /// y in memory, with what belongs to each of its rows.
 ///
@@ -232,6 +232,7 @@ impl LocalRows<'_> {
             folds: self.folds.as_deref(),
             n_features: self.n_features,
             first_panel: 0,
+            held: Stride::ALL,
         }
     }
 }

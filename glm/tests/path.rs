@@ -153,3 +153,27 @@ fn what_cannot_be_a_path_is_refused() {
     let glm = Glm::new(Family::Poisson).l1_ratio(1.).solver(Solver::Admm);
     assert_eq!(GlmPath::new(glm).n_lambdas(3).fit(&x, &y).unwrap(), irls);
 }
+
+/// More columns than rows have a say in: the matrices are of the few that the strong rule and the conditions ask for, and
+/// every place is the optimum of all columns all the same.
+#[test]
+fn columns_that_are_screened_out_come_back_where_they_belong() {
+    let (n, p) = (300, 120);
+    // Neighbours are strongly correlated, which is where the strong rule may be wrong.
+    let x = Array2::from_shape_fn((n, p), |(i, k)| {
+        noise(i * i * 7 + 31 * i) + 0.4 * noise(i * (k / 3 + 5) + 17 * k) + 0.3 * noise(i * (k + 2) + 7 * k * k)
+    });
+    for family in [Family::Binomial, Family::Poisson] {
+        let y = target(&x, family);
+        let glm = Glm::new(family).l1_ratio(0.9).standardize(true);
+        let path = GlmPath::new(glm.clone()).n_lambdas(15).lambda_min_ratio(0.02).tol(1e-9).fit(&x, &y).unwrap();
+        let mut sizes = Vec::new();
+        for point in path.points() {
+            assert!(point.converged && point.kkt_relative <= 1e-9, "{family} {point:?}");
+            let alone = glm.clone().alpha(point.lambda).solver(Solver::Irls).fit(&x, &y).unwrap();
+            assert!(alone.coef().iter().zip(&point.coef).all(|(a, b)| (a - b).abs() < 1e-5), "{family}");
+            sizes.push(point.coef.iter().filter(|b| **b != 0.).count());
+        }
+        assert!(sizes[0] == 0 && sizes.iter().any(|n| (1..p / 4).contains(n)), "{family} {sizes:?}");
+    }
+}

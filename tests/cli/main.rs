@@ -7,6 +7,7 @@ mod fit_glm;
 mod fit_glm_classes;
 mod fit_glm_formula;
 mod fit_glm_inference;
+mod fit_glm_large;
 mod fit_glm_missing;
 mod fit_glm_path;
 mod fit_glm_refused;

@@ -1,4 +1,4 @@
-//! The most memory that this program and what it started have taken, as Linux counts it.
+//! The most memory that this program and what it started have taken, and what it has read, as Linux counts them.
 
 use std::{collections::BTreeMap, fs};
 
@@ -21,6 +21,13 @@ pub(super) fn peak_mb() -> Option<f64> {
 /// What a process has in memory now, in bytes.
 pub(super) fn resident(process: u32) -> Option<u64> {
     status(process, "VmRSS:")?.trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// The bytes that this program has read so far, from disk or from what Linux keeps of files in memory; `None` where
+/// Linux's `/proc` is not there.
+pub(super) fn bytes_read() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/io").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("rchar: "))?.trim().parse().ok()
 }
 
 /// This program and everything below it.
@@ -52,6 +59,9 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a child");
         assert_eq!((family()[0], family().contains(&child.id())), (std::process::id(), true));
         assert!(peak_mb().is_some_and(|peak| peak > 0.5));
+        let before = bytes_read().expect("a number");
+        let n_bytes = fs::read("/proc/self/maps").expect("a file").len() as u64;
+        assert!(bytes_read().is_some_and(|bytes| bytes >= before + n_bytes));
         child.kill().and_then(|()| child.wait()).expect("it ends");
     }
 }

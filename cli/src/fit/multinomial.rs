@@ -18,7 +18,7 @@ use crate::{
     Error, Result,
     args::FitGlmArguments,
     class_coef::ClassCoefficients,
-    data::{Design, Loaded},
+    data::{Design, Loaded, Takes},
     job,
     output::{self, Screen, count, number, seconds},
     sweep_file::refuse_out_of_range,
@@ -36,7 +36,7 @@ pub(super) fn fit(arguments: &FitGlmArguments, screen: &Screen) -> Result<()> {
         return Err(Error::usage(format!("the formula has {what}, but family is multinomial, which has none")));
     }
     job::on_cluster(&arguments.job, screen, async |client| {
-        let loaded = design.load(client, false).await?;
+        let loaded = design.load(client, Takes { codes: false, reads: true }).await?;
         say_dropped(&loaded, screen);
         let estimator = asked.for_data(&loaded)?;
         let response = ChunkedResponse::new(&loaded.y);

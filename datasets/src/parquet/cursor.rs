@@ -107,6 +107,14 @@ impl Cursor {
         }
     }
 
+    /// The rows that were read, where they lie as doubles and none is missing.
+    pub(crate) fn doubles(&self) -> Option<&[f64]> {
+        match &self.values {
+            Values::Double(typed) if typed.levels.len() <= typed.values.len() => Some(&typed.values),
+            _ => None,
+        }
+    }
+
     /// The rows that were read, as texts: the row and its text, none where there is none.
     ///
     /// A number's text is the shortest that gives it back.

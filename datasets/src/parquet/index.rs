@@ -125,6 +125,24 @@ impl ParquetIndex {
         &self.columns
     }
 
+    /// The same rows with some of the columns, in the order named: nothing of the others is read.
+    ///
+    /// # Errors
+    /// When a column is not there, or named twice.
+    pub fn select<S: AsRef<str>>(&self, names: &[S]) -> Result<Self> {
+        // The schema's own errors.
+        let schema = self.schema()?;
+        let places = names.iter().map(|name| schema.position(name.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        schema.select(&places)?;
+        let columns = places.into_iter().map(|place| self.columns[place].clone()).collect();
+        Ok(Self { files: self.files.clone(), columns })
+    }
+
+    /// Bytes of a row in memory.
+    pub fn row_bytes(&self) -> u64 {
+        self.columns.iter().map(|column| if column.levels.is_some() { 4 } else { 8 }).sum::<u64>().max(1)
+    }
+
     /// The files, absolute, in the order of their rows.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())

@@ -172,11 +172,6 @@ impl ParquetIndex {
         }
         Ok(chunks)
     }
-
-    /// Bytes of a row in memory.
-    fn row_bytes(&self) -> u64 {
-        self.columns.iter().map(|column| if column.levels.is_some() { 4 } else { 8 }).sum::<u64>().max(1)
-    }
 }
 
 /// Where a chunk's rows are, in order.
@@ -220,11 +215,12 @@ impl Piece {
         (self.rows.end - self.rows.start) as usize
     }
 
-    /// Opens the file and reads the rows of columns, all columns of a few rows before the next rows.
+    /// Opens the file and reads the rows of columns, all columns of a few rows before the next rows; `each` is given how
+    /// many rows these are and where they stand in each column.
     fn read<'n>(
         &self,
         names: impl Iterator<Item = &'n str>,
-        mut each: impl FnMut(usize, &Cursor) -> Result<()>,
+        mut each: impl FnMut(usize, &[Cursor]) -> Result<()>,
     ) -> Result<()> {
         let source = Source::open(&self.path)?;
         if (source.n_bytes, source.footer) != (self.n_bytes, self.footer) {
@@ -260,10 +256,9 @@ impl Piece {
                     cursors.push(cursor);
                 }
                 for done in (0..n_rows).step_by(step) {
-                    for (column, cursor) in cursors.iter_mut().enumerate() {
-                        cursor.read(step.min(n_rows - done)).map_err(told)?;
-                        each(column, cursor)?;
-                    }
+                    let n_rows = step.min(n_rows - done);
+                    cursors.iter_mut().try_for_each(|cursor| cursor.read(n_rows)).map_err(told)?;
+                    each(n_rows, &cursors)?;
                 }
                 rows.start += n_rows as u64;
             }
@@ -291,6 +286,33 @@ enum Cells<'a> {
     Codes(Vec<u32>, Codes, &'a str),
 }
 
+impl<'a> Cells<'a> {
+    /// Adds the rows that were read; of a text that is no level, the column and the text.
+    fn add(&mut self, cursor: &Cursor) -> Result<(), (&'a str, String)> {
+        match self {
+            Cells::Numbers(values) => {
+                match cursor.doubles() {
+                    Some(doubles) => values.extend_from_slice(doubles),
+                    None => cursor.numbers(|_, value| values.push(value)),
+                }
+                Ok(())
+            }
+            Cells::Codes(codes, levels, name) => {
+                let mut unknown = None;
+                cursor.texts(|_, text| {
+                    codes.push(text.map_or(MISSING, |text| {
+                        levels.get(text).unwrap_or_else(|| {
+                            unknown = Some(shown(text));
+                            MISSING
+                        })
+                    }));
+                });
+                unknown.map_or(Ok(()), |text| Err((*name, text)))
+            }
+        }
+    }
+}
+
 fn read_chunk(chunk: &Chunk, columns: &[ParquetColumn]) -> Result<TableBlock> {
     let n_rows = chunk.n_rows();
     let mut all: Vec<Cells<'_>> = columns
@@ -303,27 +325,14 @@ fn read_chunk(chunk: &Chunk, columns: &[ParquetColumn]) -> Result<TableBlock> {
     for piece in &chunk.pieces {
         let names = columns.iter().map(|column| column.name.as_str());
         guarded(&piece.path, || {
-            piece.read(names, |column, cursor| match &mut all[column] {
-                Cells::Numbers(values) => {
-                    cursor.numbers(|_, value| values.push(value));
-                    Ok(())
-                }
-                Cells::Codes(codes, levels, name) => {
-                    let mut unknown = None;
-                    cursor.texts(|_, text| {
-                        codes.push(text.map_or(MISSING, |text| {
-                            levels.get(text).unwrap_or_else(|| {
-                                unknown = Some(shown(text));
-                                MISSING
-                            })
-                        }));
-                    });
-                    let changed = |text| Error::Changed {
-                        path: piece.path.clone(),
-                        what: format!("column {name:?} has {text}, which was not there"),
-                    };
-                    unknown.map_or(Ok(()), |text| Err(changed(text)))
-                }
+            piece.read(names, |_, cursors| {
+                let changed = |name: &str, text| Error::Changed {
+                    path: piece.path.clone(),
+                    what: format!("column {name:?} has {text}, which was not there"),
+                };
+                all.iter_mut()
+                    .zip(cursors)
+                    .try_for_each(|(cells, cursor)| cells.add(cursor).map_err(|(name, text)| changed(name, text)))
             })
         })?;
     }
@@ -342,13 +351,11 @@ fn read_numbers(chunk: &Chunk, Names { names, is_vector }: &Names) -> Result<Blo
         let end = first_row + piece.n_rows();
         let part = &mut numbers[first_row * width..end * width];
         guarded(&piece.path, || {
-            let mut done = vec![0; width];
-            piece.read(names.iter().map(String::as_str), |column, cursor| {
-                let start = done[column];
-                cursor.numbers(|row, value| {
-                    part[(start + row) * width + column] = value;
-                    done[column] += 1;
-                });
+            let mut rest = part;
+            piece.read(names.iter().map(String::as_str), |n_rows, cursors| {
+                let (rows, after) = std::mem::take(&mut rest).split_at_mut(n_rows * width);
+                side_by_side(cursors, rows);
+                rest = after;
                 Ok(())
             })
         })?;
@@ -356,4 +363,41 @@ fn read_numbers(chunk: &Chunk, Names { names, is_vector }: &Names) -> Result<Blo
     }
     let shape = [n_rows, width];
     Ok(Block::new(if *is_vector { &shape[..1] } else { &shape }, numbers))
+}
+
+/// Writes the rows that were read of each column next to each other, row after row.
+fn side_by_side(cursors: &[Cursor], rows: &mut [f64]) {
+    let width = cursors.len();
+    let mut column = 0;
+    while column < width {
+        let rest = &cursors[column..];
+        column += if tile::<8>(rest, rows, width, column) {
+            8
+        } else if tile::<4>(rest, rows, width, column) {
+            4
+        } else {
+            cursors[column].numbers(|row, value| rows[row * width + column] = value);
+            1
+        };
+    }
+}
+
+/// The same for the next `N` columns at once, so that their places in a row are written together; false where there are
+/// not so many, or they are not all doubles.
+fn tile<const N: usize>(cursors: &[Cursor], rows: &mut [f64], width: usize, column: usize) -> bool {
+    let n_rows = rows.len() / width;
+    let mut columns = [&[][..]; N];
+    let Some(cursors) = cursors.first_chunk::<N>() else { return false };
+    for (values, cursor) in columns.iter_mut().zip(cursors) {
+        match cursor.doubles() {
+            Some(doubles) if doubles.len() == n_rows => *values = doubles,
+            _ => return false,
+        }
+    }
+    for (i, row) in rows.chunks_exact_mut(width).enumerate() {
+        for (number, values) in row[column..column + N].iter_mut().zip(&columns) {
+            *number = values[i];
+        }
+    }
+    true
 }

@@ -31,10 +31,11 @@ impl Room {
     }
 }
 
-/// How many chunks of X, the first ones, are kept.
-pub(crate) fn n_kept(room: Option<Room>, rows: &Chunks, n_features: usize) -> usize {
+/// How many chunks of X, the first ones, are kept beside so many numbers of each row that are kept in any case.
+pub(crate) fn n_kept(room: Option<Room>, rows: &Chunks, n_features: usize, n_beside: usize) -> usize {
     let Some(Room { budget, used }) = room else { return rows.n_chunks() };
     let bytes = |rows: usize| (rows * n_features * size_of::<f64>()) as u64;
+    let used = used.saturating_add((rows.len() * n_beside * size_of::<f64>()) as u64);
     let share = |percent: u64| (u128::from(budget) * u128::from(percent) / 100) as u64;
     if used.saturating_add(bytes(rows.len())) <= share(ALL) {
         return rows.n_chunks();
@@ -92,7 +93,15 @@ mod tests {
 
     #[test]
     fn rows_that_do_not_fit_are_read_in_every_pass_and_give_the_bits_of_memory() {
-        let n = 10 * PANEL;
+        // Of many panels, Newton's method looks at a sample first, which is read once and kept.
+        for n_panels in [1, 30] {
+            whatever_fits(n_panels);
+        }
+    }
+
+    /// Fits ten chunks of so many panels.
+    fn whatever_fits(n_panels: usize) {
+        let n = 10 * n_panels * PANEL;
         let noise = |i: usize| ((i * 7919 + 13) % 10_007) as f64 / 5003. - 1.;
         let x = Array2::from_shape_fn((n, 4), |(i, j)| noise(4 * i + j) + j as f64);
         let bytes = (x.len() * 8) as u64;
@@ -103,13 +112,13 @@ mod tests {
                 .collect();
             let glm = Glm::new(family).alpha(alpha).l1_ratio(0.5);
             let expected = glm.fit(&x, &y).expect("fitted");
-            let chunks = ChunkedArray::from_array(&x, PANEL).expect("an array");
+            let chunks = ChunkedArray::from_array(&x, n_panels * PANEL).expect("an array");
             let blocks: Vec<Delayed<Block>> = chunks.blocks().into_iter().map(read::delayed).collect();
             let lazy = ChunkedArray::from_reads(chunks.axes(), blocks).expect("an array");
-            let y = ChunkedArray::from_array(&y, PANEL).expect("an array");
+            let y = ChunkedArray::from_array(&y, n_panels * PANEL).expect("an array");
             // All of it fits, then 3 of 10 chunks, then none.
             let mut n_reads = Vec::new();
-            for budget in [2 * bytes, bytes, bytes / 100] {
+            for budget in [3 * bytes, 2 * bytes, bytes / 100] {
                 let before = N_READS.load(Ordering::Relaxed);
                 let (machine, why) = glm.machine(4, false).expect("a machine");
                 let response = ChunkedResponse::new(&y);
@@ -122,7 +131,7 @@ mod tests {
                 Family::Gaussian => 1,
                 _ => expected.report().n_passes - 1,
             };
-            assert_eq!(n_reads, [10, 3 + 7 * n_passes, 10 * n_passes], "{family}");
+            assert_eq!(n_reads, [10, 3 + 7 * n_passes, 10 * n_passes], "{family} of {n} rows");
         }
     }
 
@@ -130,10 +139,12 @@ mod tests {
     fn what_fits_is_kept_and_of_what_does_not_some() {
         let rows = Chunks::uniform(10 * PANEL, PANEL).expect("chunks");
         let chunk = (PANEL * 8 * 8) as u64;
-        let kept = |budget, used| n_kept(Some(Room { budget: budget * chunk, used: used * chunk }), &rows, 8);
-        assert_eq!(n_kept(None, &rows, 8), 10);
+        let kept = |budget, used| n_kept(Some(Room { budget: budget * chunk, used: used * chunk }), &rows, 8, 0);
+        assert_eq!(n_kept(None, &rows, 8, 0), 10);
         assert_eq!((kept(17, 0), kept(16, 0), kept(10, 0), kept(1, 0)), (10, 4, 3, 0));
         assert_eq!((kept(100, 50), kept(100, 51), kept(20, 3)), (10, 0, 3));
+        let beside = |n_beside| n_kept(Some(Room { budget: 20 * chunk, used: 0 }), &rows, 8, n_beside);
+        assert_eq!((beside(1), beside(2), beside(8)), (10, 3, 0));
         assert_eq!(Room::of(&Load::default()), None);
     }
 }

@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Error as GlmError,
     fit::NO_ROWS,
-    kernel::{ByFold, Evaluations, FoldEvaluations, NullPoints, Rows, Subject, Summary},
+    kernel::{ByFold, Evaluations, FoldEvaluations, NullPoints, Rows, Stride, Subject, Summary},
     model::GlmModel,
     solver::{
         BlockProblem, BlockSolution, Coordinates, Curvature, FoldPoint, FoldQuadratic, FoldRule, Loss, Moments,
-        Pinball, PinballAt, Quadratic, Scatter, Shape, ShapeAt, Stride,
+        Pinball, PinballAt, Quadratic, Scatter, Shape, ShapeAt,
     },
 };
 
@@ -70,6 +70,8 @@ pub(crate) struct Extras {
     pub(crate) trials: bool,
     pub(crate) groups: bool,
     pub(crate) folds: bool,
+    /// The panels whose rows X has.
+    pub(crate) held: Stride,
 }
 
 pub(crate) fn rows<'a>(
@@ -83,7 +85,8 @@ pub(crate) fn rows<'a>(
     let (weights, offset) = (next(extras.weights), next(extras.offset));
     let (trials, groups, folds) = (next(extras.trials), next(extras.groups), next(extras.folds));
     let (x, n_features) = x.map_or((&[][..], 0), |x| (x.as_slice(), x.dims().1));
-    Rows { x, y: columns[0].as_slice(), weights, offset, trials, groups, folds, n_features, first_panel }
+    let (y, held) = (columns[0].as_slice(), extras.held);
+    Rows { x, y, weights, offset, trials, groups, folds, n_features, first_panel, held }
 }
 
 pub(crate) fn merged<T: Combine + Clone>(parts: &[Arc<Subtrees<T>>]) -> Result<Subtrees<T>> {
@@ -109,6 +112,16 @@ pub(crate) fn moments(
     how: &(Loss, bool),
 ) -> Result<Subtrees<Moments>> {
     rows(Some(x), columns, first_panel, extras).moments(how.0, how.1).ok_or(NO_ROWS)
+}
+
+#[task(name = "glm.moments_of_y")]
+pub(crate) fn moments_of_y(
+    columns: &[Arc<Block>],
+    first_panel: usize,
+    extras: Extras,
+    how: &(Loss, bool),
+) -> Result<Subtrees<Moments>> {
+    rows(None, columns, first_panel, extras).moments(how.0, how.1).ok_or(NO_ROWS)
 }
 
 #[task(name = "glm.merge_moments")]

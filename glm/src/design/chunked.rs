@@ -17,7 +17,7 @@ use crate::{
     ChunkedResponse, Glm, GlmModel, GlmPath, PathModel,
     cluster::{self, About, Compute, Extras, FoldAbout, FoldPoints, Points, tree},
     fit::{self, NO_ROWS},
-    kernel::{Layout, MixedMoments},
+    kernel::{Layout, MixedMoments, Stride},
     solver::{Answer, Ask, Loss, Path, PathSolution, Spec},
 };
 
@@ -188,7 +188,7 @@ impl Rows {
         validate::same_length("X", x.n_rows(), "y", n_targets)?;
         let (y, extra) = response.columns()?;
         let [weights, offset, trials, groups, folds] = extra.each_ref().map(Option::is_some);
-        let extras = Extras { weights, offset, trials, groups, folds };
+        let extras = Extras { weights, offset, trials, groups, folds, held: Stride::ALL };
         // Numbers that are here would travel with every pass; tasks that hand them on leave them on a worker.
         let columns = Delayed::value(x.columns.clone());
         let blocks = x.blocks.iter().zip(x.rows.ranges());

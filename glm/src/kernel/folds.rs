@@ -40,6 +40,8 @@ pub struct FoldRule {
 pub struct FoldPoint {
     pub(crate) fold: Option<usize>,
     pub(crate) point: Vec<f64>,
+    /// The coordinates that a matrix of second derivatives is wanted of, ascending; none for all.
+    pub(crate) live: Option<Vec<usize>>,
 }
 
 /// Loss and gradient of the rows trained on, and the loss of the others.
@@ -184,6 +186,8 @@ impl Rows<'_> {
     /// Means and cross products of each fold.
     pub(crate) fn scatter_by_fold(self, loss: Loss, rule: FoldRule) -> Option<Subtrees<ByFold<Scatter>>> {
         let p = self.n_features;
+        // The means of a panel of several folds.
+        let unknown = vec![0.; p];
         let (mut design, mut gram) = (Vec::with_capacity(PANEL * (p + 1)), Gram::new(p + 1));
         let panels = self.panels().map(|panel| {
             let sorted = rule.sort(panel, p);
@@ -195,7 +199,7 @@ impl Rows<'_> {
                 )
             };
             let mut folds: Vec<Scatter> = sorted.ranges.iter().cloned().map(&mut of).collect();
-            let bad = bad_value(loss, panel, p, false).or_else(|| rule.bad(panel));
+            let bad = bad_value(loss, panel, &unknown, 0., false).or_else(|| rule.bad(panel));
             folds.iter_mut().for_each(|fold| fold.bad = bad);
             ByFold(folds)
         });
@@ -205,6 +209,7 @@ impl Rows<'_> {
     /// The moments of each fold.
     pub(crate) fn moments_by_fold(self, loss: Loss, shares: bool, rule: FoldRule) -> Option<Subtrees<ByFold<Moments>>> {
         let p = self.n_features;
+        let unknown = vec![0.; p];
         let panels = self.panels().map(|panel| {
             let sorted = rule.sort(panel, p);
             let of = |rows: &Range<usize>| {
@@ -215,7 +220,7 @@ impl Rows<'_> {
                 )
             };
             let mut folds: Vec<Moments> = sorted.ranges.iter().map(of).collect();
-            let bad = bad_value(loss, panel, p, shares).or_else(|| rule.bad(panel));
+            let bad = bad_value(loss, panel, &unknown, 0., shares).or_else(|| rule.bad(panel));
             folds.iter_mut().for_each(|fold| fold.bad = bad);
             ByFold(folds)
         });
@@ -253,7 +258,8 @@ impl Rows<'_> {
         rule: FoldRule,
     ) -> Option<Subtrees<FoldQuadratic>> {
         let (p, q) = (self.n_features, self.n_features + 1);
-        let (mut design, mut gram) = (Vec::with_capacity(PANEL * q), Gram::new(q));
+        let size = at.live.as_ref().map_or(q, Vec::len);
+        let (mut design, mut gram) = ([Vec::with_capacity(PANEL * q), Vec::new()], Gram::new(size));
         let panels = self.panels().map(|panel| {
             let sorted = rule.sort(panel, p);
             simd::dispatch(
@@ -318,7 +324,7 @@ fn quadratic_sorted(
     coordinates: &Coordinates,
     at: &FoldPoint,
     curvature: Curvature,
-    design: &mut Vec<f64>,
+    [design, narrow]: &mut [Vec<f64>; 2],
     gram: &mut Gram,
 ) -> FoldQuadratic {
     let (n, q) = (sorted.y.len(), at.point.len());
@@ -345,18 +351,29 @@ fn quadratic_sorted(
     eta[held.clone()].fill(0.);
     bends[held].fill(0.);
     let mut gradient = vec![0.; q];
-    let mut hessian = vec![0.; q * (q + 1) / 2];
+    let size = at.live.as_ref().map_or(q, Vec::len);
+    let mut hessian = vec![0.; size * (size + 1) / 2];
     if !total.is_finite() {
         let loss = f64::INFINITY;
         let trained = Quadratic { sum_weights, loss, gradient, hessian, separated: false, n_saturated: 0 };
         return FoldQuadratic { trained, held_out };
     }
     kernel::inlined::gemv_transposed(design, eta, &mut gradient);
-    for (row, bend) in design.chunks_exact_mut(q).zip(&*bends) {
-        let root = bend.sqrt();
-        row.iter_mut().for_each(|x| *x *= root);
+    let rows = design.chunks_exact_mut(q).zip(&*bends);
+    if let Some(live) = &at.live {
+        narrow.clear();
+        rows.for_each(|(row, bend)| {
+            let root = bend.sqrt();
+            narrow.extend(live.iter().map(|&j| row[j] * root));
+        });
+        gram.add(narrow, &mut hessian);
+    } else {
+        rows.for_each(|(row, bend)| {
+            let root = bend.sqrt();
+            row.iter_mut().for_each(|x| *x *= root);
+        });
+        gram.add(design, &mut hessian);
     }
-    gram.add(design, &mut hessian);
     let trained = Quadratic { sum_weights, loss: total, gradient, hessian, separated, n_saturated: 0 };
     FoldQuadratic { trained, held_out }
 }
@@ -403,7 +420,7 @@ mod tests {
         let coordinates = Coordinates { centre: vec![0., 1., 2.], scale: vec![1., 2., 3.], has_intercept: true };
         let point = vec![0.2, -0.1, 0.3, 0.05];
         let points: Vec<FoldPoint> =
-            [None, Some(0), Some(6)].map(|fold| FoldPoint { fold, point: point.clone() }).to_vec();
+            [None, Some(0), Some(6)].map(|fold| FoldPoint { fold, point: point.clone(), live: None }).to_vec();
         let loss = Loss::from(Family::Poisson);
         let found = rows.evaluate_by_fold(loss, &coordinates, &points, DRAWN).expect("rows").finish().0;
         for (found, at) in found.iter().zip(&points) {
@@ -435,6 +452,12 @@ mod tests {
             let expected = expected.expect("rows").finish();
             assert!((quadratic.sum_weights - expected.sum_weights).abs() < 1e-9);
             assert!(quadratic.hessian.iter().zip(&expected.hessian).all(|(a, b)| (a - b).abs() < 1e-8), "{at:?}");
+            let some = FoldPoint { live: Some(vec![0, 2]), ..at.clone() };
+            let some = rows.quadratic_by_fold(loss, &coordinates, &some, Curvature::Observed, DRAWN).expect("rows");
+            let some = some.finish().trained;
+            assert_eq!(some.gradient, quadratic.gradient);
+            let places = [0, 3, 5].map(|place| quadratic.hessian[place]);
+            assert!(some.hessian.iter().zip(places).all(|(a, b)| (a - b).abs() < 1e-8) && some.hessian.len() == 3);
         }
     }
 

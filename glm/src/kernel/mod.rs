@@ -61,6 +61,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) folds: Option<&'a [f64]>,
     pub(crate) n_features: usize,
     pub(crate) first_panel: usize,
+    /// The panels whose rows X has; the others have none in it.
+    pub(crate) held: Stride,
 }
 
 /// The rows of one panel.
@@ -81,17 +83,22 @@ impl<'a> Rows<'a> {
     /// Rows of weight 1 without an offset, from panel 0 on.
     #[cfg(test)]
     pub(crate) const fn plain(x: &'a [f64], y: &'a [f64], n_features: usize) -> Self {
-        Self { x, y, weights: None, offset: None, trials: None, groups: None, folds: None, n_features, first_panel: 0 }
+        let held = Stride::ALL;
+        let [weights, offset, trials, groups, folds] = [None; 5];
+        Self { x, y, weights, offset, trials, groups, folds, n_features, first_panel: 0, held }
     }
 
     /// The panels, from the first to the last.
     pub(crate) fn panels(self) -> impl Iterator<Item = Panel<'a>> {
-        let p = self.n_features;
+        let (p, mut from) = (self.n_features, 0);
         (0..n_panels(self.y.len())).map(move |panel| {
             let rows = panel * PANEL..((panel + 1) * PANEL).min(self.y.len());
+            let index = self.first_panel + panel;
+            let x = from..from + if self.held.takes(index) { rows.len() * p } else { 0 };
+            from = x.end;
             Panel {
-                index: self.first_panel + panel,
-                x: &self.x[rows.start * p..rows.end * p],
+                index,
+                x: &self.x[x],
                 y: &self.y[rows.clone()],
                 weights: self.weights.map(|weights| &weights[rows.clone()]),
                 offset: self.offset.map(|offset| &offset[rows.clone()]),

@@ -137,6 +137,7 @@ pub(super) fn moments_panel(loss: Loss, panel: Panel<'_>, p: usize, shares: bool
         None => sum_of_squares_around(y, y_mean),
         Some(weights) => y.iter().zip(weights).map(|(y, w)| w * (y - y_mean) * (y - y_mean)).sum(),
     };
+    let bad = bad_value(loss, panel, &means, total, shares);
     let saturated = |i: usize| weights.map_or(1., |weights| weights[i]) * loss.saturated(y[i]);
     Moments {
         n_rows: y.len(),
@@ -146,7 +147,7 @@ pub(super) fn moments_panel(loss: Loss, panel: Panel<'_>, p: usize, shares: bool
         y: Spread { mean: y_mean, squares: y_squares },
         offset: offset.map_or(0., mean_of),
         saturated: (0..y.len()).map(saturated).sum(),
-        bad: bad_value(loss, panel, p, shares),
+        bad,
     }
 }
 
@@ -165,17 +166,20 @@ pub(super) fn column_means(x: &[f64], p: usize, weights: Option<&[f64]>, total: 
     means
 }
 
-/// The first value of a panel that no model can be fitted to; `shares` allows shares of trials as y.
+/// The first value of a panel that no model can be fitted to, given the columns' means by this weight; `shares` allows
+/// shares of trials as y.
 #[inline(always)]
-pub(super) fn bad_value(loss: Loss, panel: Panel<'_>, p: usize, shares: bool) -> Option<BadValue> {
-    let Panel { index, x, y, weights, offset, .. } = panel;
-    // One sum is quick, and is a number only where every term is.
-    let finite = |values: &[f64]| (sum(values) - sum(values)) == 0.;
+pub(super) fn bad_value(loss: Loss, panel: Panel<'_>, means: &[f64], total: f64, shares: bool) -> Option<BadValue> {
+    let (Panel { index, x, y, weights, offset, .. }, p) = (panel, means.len());
+    // One sum is quick, and is a number only where every term is; so is a mean, of any weights but none.
+    let finite = |values: &[f64]| sum(values).is_finite();
+    let x_fine = if total > 0. { means.iter().all(|mean| mean.is_finite()) } else { finite(x) };
     let y_fine =
         |y: f64| loss.family.allows(y) && (shares || loss.family != crate::Family::Binomial || y == 0. || y == 1.);
     let weights_fine = |w: f64| w.is_finite() && w >= 0.;
-    if finite(x)
-        && y.iter().all(|&y| y_fine(y))
+    // Without a way out, so that several are looked at together.
+    if x_fine
+        && y.iter().fold(true, |fine, &y| fine & y_fine(y))
         && weights.is_none_or(|weights| weights.iter().all(|&w| weights_fine(w)))
         && offset.is_none_or(finite)
     {

@@ -87,6 +87,7 @@ pub(super) fn scatter_panel(loss: Loss, panel: Panel<'_>, p: usize, design: &mut
     let mut means = super::moments::column_means(x, p, weights, total);
     let sum: f64 = (0..n).map(|i| weights.map_or(1., |weights| weights[i]) * target(i)).sum();
     means.push(if total > 0. { sum / total } else { 0. });
+    let bad = bad_value(loss, panel, &means[..p], total, false);
     // Written once, about the means: a copy of the rows would cost as much as the products of a few columns.
     design.resize(n * q, 0.);
     for (i, (out, row)) in design.chunks_exact_mut(q).zip(x.chunks_exact(p.max(1))).enumerate() {
@@ -106,7 +107,7 @@ pub(super) fn scatter_panel(loss: Loss, panel: Panel<'_>, p: usize, design: &mut
         sum_weights: total,
         means,
         products,
-        bad: bad_value(loss, panel, p, false),
+        bad,
     }
 }
 

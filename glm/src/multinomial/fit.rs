@@ -90,8 +90,10 @@ pub(super) async fn fit_chunked(
             Ask::Moments => Answer::Moments(moments(cluster, &data).await?),
             Ask::Classes => Answer::Classes(classes(cluster, &data).await?),
             Ask::Look { frame, points, stride, curved } => {
+                data.hold(cluster, stride).await?;
                 let at = Delayed::value(tasks::Points { frame, points, stride, curved });
-                let work = data.pass(
+                let work = data.pass_at(
+                    stride,
                     |x, columns, panel, extras| tasks::look::delayed(x, columns, panel, extras, &at),
                     tasks::merge_looks::delayed,
                 )?;

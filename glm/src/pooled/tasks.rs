@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cluster::{Extras, rows},
-    kernel::Rows,
+    kernel::{Rows, Stride},
     solver::{GroupProblem, GroupSolution},
 };
 
@@ -93,6 +93,7 @@ impl Grouped {
             folds: None,
             n_features: p,
             first_panel: 0,
+            held: Stride::ALL,
         }
     }
 

@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Ask, Solution, Spec, mismatch,
-    model::{Cholesky, Packed, condition},
+    model::{self, Cholesky, Minimum, Packed, condition},
     normal::Normal,
     opening::{Opened, Opening},
+    screening,
     setup::{Counts, Local, Setup},
 };
 use crate::{
@@ -37,6 +38,10 @@ use crate::{
 const SAMPLED_PER_COORDINATE: usize = 400;
 /// Panels in the smallest sample.
 const MIN_SAMPLE: usize = 64;
+/// A larger sample costs little where it is one of so many panels,
+const SPARE: usize = 64;
+/// and brings less and less beyond so many times the rows above.
+const MAX_SPARE: usize = 8;
 /// A sample is worth its passes where there are this many times as many panels.
 const WORTH: usize = 4;
 /// The relative violation at which the sample has told what it knows.
@@ -86,6 +91,8 @@ struct State {
     at_x: Local,
     /// Of the mean loss, packed.
     hessian: Vec<f64>,
+    /// The coordinates that the matrix is of, ascending; none for all.
+    live: Option<Vec<usize>>,
     trial: Vec<f64>,
     /// What the step should bring, below 0, were the loss straight.
     slope: f64,
@@ -122,7 +129,8 @@ impl Irls {
     /// A machine for a problem of a path: it begins at `x`, where it first asks for loss, gradient and matrix.
     pub(super) fn at(setup: Setup, x: Vec<f64>) -> Self {
         let spec = Arc::clone(&setup.spec);
-        let state = State { brief: true, ..State::with(setup, x, Counts::default()) };
+        let live = setup.is_screened().then(|| screening::begin(&setup.weights, &x));
+        let state = State { brief: true, live, ..State::with(setup, x, Counts::default()) };
         Self { spec, phase: Phase::Model(Box::new(state)) }
     }
 
@@ -131,7 +139,7 @@ impl Irls {
     pub(super) fn after(solved: &Self, setup: Setup, same_rows: bool) -> Self {
         let Phase::Done(_, state) = &solved.phase else { return solved.clone() };
         let mut state = state.clone();
-        state.setup = setup;
+        let was = std::mem::replace(&mut state.setup, setup);
         state.counts = Counts::default();
         // Of few rows a new matrix costs no more than the look at a point.
         let many = n_panels(state.setup.n_rows) >= MIN_SAMPLE;
@@ -140,6 +148,9 @@ impl Irls {
         let within = |(x, w): (&f64, &crate::penalty::Weights)| x.clamp(w.lower, w.upper);
         let x: Vec<f64> = state.x.iter().zip(&state.setup.weights).map(within).collect();
         let spec = Arc::clone(&state.setup.spec);
+        if state.outgrows(&was, &x) {
+            return Self { spec, phase: Phase::Model(Box::new(State { x, ..*state })) };
+        }
         let phase = if same_rows && x == state.x {
             state.step()
         } else if many {
@@ -154,6 +165,16 @@ impl Irls {
     pub(super) fn at_loss(&self, loss: crate::loss::Loss) -> Option<Self> {
         let Phase::Done(_, state) = &self.phase else { return None };
         Some(Self::after(self, state.setup.at_loss(loss), false))
+    }
+
+    /// The coordinates that its matrices are of; none for all.
+    pub(super) fn live(&self) -> Option<&Vec<usize>> {
+        match &self.phase {
+            Phase::Model(state) | Phase::Look(state) | Phase::Trial(state) | Phase::Done(_, state) => {
+                state.live.as_ref()
+            }
+            _ => None,
+        }
     }
 
     /// The last point that was gone to.
@@ -225,6 +246,8 @@ impl Irls {
 pub(super) fn sample(n_rows: usize, n_coordinates: usize) -> Stride {
     let sample = MIN_SAMPLE.max(n_panels(SAMPLED_PER_COORDINATE * n_coordinates));
     let panels = n_panels(n_rows);
+    // The nearer its matrix is to that of all rows, the fewer passes over those are left to do.
+    let sample = sample.max((panels / SPARE).min(MAX_SPARE * sample));
     if panels >= WORTH * sample { Stride(panels / sample) } else { Stride::ALL }
 }
 
@@ -234,6 +257,7 @@ impl State {
         Self {
             at_x: Local { loss: 0., gradient: vec![0.; size] },
             hessian: Vec::new(),
+            live: None,
             trial: x.clone(),
             origin: x.clone(),
             x,
@@ -377,7 +401,10 @@ impl State {
                 return self.done(&at_x, StopReason::MaxIter);
             }
         }
-        let found = self.setup.minimise(Packed(&self.hessian), &self.at_x.gradient, &self.x);
+        if self.live.is_some() && self.admits_violators() {
+            return Phase::Model(self);
+        }
+        let found = self.minimum();
         self.trial = found.point;
         self.collinear = found.collinear;
         self.n_shorter = 0;
@@ -386,6 +413,47 @@ impl State {
             return self.stuck();
         }
         Phase::Trial(self)
+    }
+
+    /// Where the model of the live coordinates is least; the others stay.
+    fn minimum(&self) -> Minimum {
+        let Some(live) = &self.live else {
+            return self.setup.minimise(Packed(&self.hessian), &self.at_x.gradient, &self.x);
+        };
+        let of = |all: &[f64]| live.iter().map(|&j| all[j]).collect::<Vec<_>>();
+        let weights: Vec<_> = live.iter().map(|&j| self.setup.weights[j]).collect();
+        let found = model::minimise(Packed(&self.hessian), &of(&self.at_x.gradient), &of(&self.x), &weights);
+        let mut point = self.x.clone();
+        live.iter().zip(found.point).for_each(|(&j, t)| point[j] = t);
+        Minimum { point, collinear: found.collinear.into_iter().map(|place| live[place]).collect() }
+    }
+
+    /// Whether coordinates that the matrix is not of are needed under this penalty, having been under another; then it
+    /// is to be made anew, of those that are named from here on.
+    fn outgrows(&mut self, was: &Setup, x: &[f64]) -> bool {
+        let Some(live) = &self.live else { return false };
+        let weights = &self.setup.weights;
+        let needed = screening::strong(&was.weights, weights, x, &self.at_x.gradient);
+        let outgrown = needed.iter().any(|j| live.binary_search(j).is_err());
+        if outgrown {
+            self.live = Some(screening::wanted(&needed, weights, x, &self.at_x.gradient));
+        }
+        outgrown
+    }
+
+    /// Takes in the coordinates that the conditions say should move, once they are the worst of all.
+    fn admits_violators(&mut self) -> bool {
+        let Some(live) = &mut self.live else { return false };
+        let violations = self.setup.violations(&self.x, &self.at_x);
+        let inside = live.iter().map(|&j| violations[j]).fold(0., f64::max);
+        let outside = |j: &usize| live.binary_search(j).is_err() && violations[*j] > self.setup.spec.tol;
+        let violators: Vec<usize> = (0..violations.len()).filter(outside).collect();
+        if violators.is_empty() || violators.iter().all(|&j| violations[j] < inside) {
+            return false;
+        }
+        live.extend(violators);
+        live.sort_unstable();
+        true
     }
 
     fn set_slope(&mut self) {
@@ -477,8 +545,13 @@ impl State {
         if self.is_least_squares() {
             return;
         }
-        let step: Vec<f64> = self.trial.iter().zip(&self.x).map(|(a, b)| a - b).collect();
-        let turn: Vec<f64> = at_trial.gradient.iter().zip(&self.at_x.gradient).map(|(a, b)| a - b).collect();
+        let change = |to: &[f64], from: &[f64]| -> Vec<f64> {
+            match &self.live {
+                None => to.iter().zip(from).map(|(a, b)| a - b).collect(),
+                Some(live) => live.iter().map(|&j| to[j] - from[j]).collect(),
+            }
+        };
+        let (step, turn) = (change(&self.trial, &self.x), change(&at_trial.gradient, &self.at_x.gradient));
         let pushed = Packed(&self.hessian).times(&step);
         let (along, before) = (dot(&turn, &step), dot(&pushed, &step));
         // A step as small as the rounding of the gradients says nothing of the matrix.

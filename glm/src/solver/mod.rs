@@ -27,6 +27,7 @@ mod opening;
 pub mod path;
 mod pooled;
 mod renewal;
+mod screening;
 mod setup;
 pub mod smoothing;
 
@@ -268,6 +269,15 @@ impl Machine {
             Self::Descent(machine) => machine.spec(),
             Self::Smoothing(machine) => machine.spec(),
             Self::Estimation(machine) => machine.spec(),
+        }
+    }
+
+    /// The panels that it looks at before it looks at all of them, of so many rows and columns.
+    pub(crate) fn sample(&self, n_rows: usize, n_features: usize) -> Stride {
+        match self {
+            Self::Irls(_) => irls::sample(n_rows, n_features + 1),
+            Self::Estimation(machine) => machine.fresh().sample(n_rows, n_features),
+            _ => Stride::ALL,
         }
     }
 

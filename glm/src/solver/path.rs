@@ -7,7 +7,8 @@
 //!
 //! Sources: J. Friedman, T. Hastie, R. Tibshirani, "Regularization paths for generalized linear models via coordinate
 //! descent" (2010), section 2.5 (the sequence) and R's `cv.glmnet` for the mean and deviation of the folds' errors and
-//! the choice by one standard error.
+//! the choice by one standard error. Which columns a step looks at the second derivatives of is said by
+//! `screening`.
 
 use std::sync::Arc;
 
@@ -322,10 +323,15 @@ impl Run {
     fn ask(&self, rule: FoldRule) -> Ask {
         let mut ask = (Vec::new(), Vec::new());
         for problem in &self.problems {
-            let at = |point: &[f64]| FoldPoint { fold: problem.fold, point: point.to_vec() };
+            let fold = problem.fold;
             match problem.machine.ask() {
-                Ask::Evaluate { points, .. } => ask.0.extend(points.iter().map(|point| at(point))),
-                Ask::Quadratic { point, curvature, .. } => ask.1.push((at(&point), curvature)),
+                Ask::Evaluate { points, .. } => {
+                    ask.0.extend(points.into_iter().map(|point| FoldPoint { fold, point, live: None }));
+                }
+                Ask::Quadratic { point, curvature, .. } => {
+                    let live = problem.machine.live().cloned();
+                    ask.1.push((FoldPoint { fold, point, live }, curvature));
+                }
                 _ => {}
             }
         }

@@ -442,10 +442,23 @@ impl Setup {
 
     /// The largest violation of the optimality conditions in working coordinates, over a row's typical derivative.
     pub(crate) fn kkt_relative(&self, point: &[f64], local: &Local) -> f64 {
-        let free = |j: usize| j == 0 || self.coordinates.scale[j - 1] > 0.;
-        let violations = group::violations(&self.weights, &self.groups, point, &local.gradient);
-        let violations = violations.into_iter().enumerate().filter(|(j, _)| free(*j)).map(|(_, violation)| violation);
-        violations.fold(0., f64::max) / self.unit
+        self.violations(point, local).into_iter().fold(0., f64::max)
+    }
+
+    /// The same of each coordinate.
+    pub(crate) fn violations(&self, point: &[f64], local: &Local) -> Vec<f64> {
+        let mut violations = group::violations(&self.weights, &self.groups, point, &local.gradient);
+        for (violation, scale) in violations[1..].iter_mut().zip(&self.coordinates.scale) {
+            *violation = if *scale > 0. { *violation } else { 0. };
+        }
+        violations.iter_mut().for_each(|violation| *violation /= self.unit);
+        violations
+    }
+
+    /// Whether so much is held at 0 that matrices of second derivatives need not be of all coordinates.
+    pub(crate) fn is_screened(&self) -> bool {
+        let penalty = &self.spec.penalty;
+        penalty.l1_ratio > 0. && self.groups.is_empty() && penalty.groups.is_empty() && self.spec.sparse.is_none()
     }
 
     /// How far the objective is above that of its dual, in which the rows' derivatives r are feasible once shrunk by s: a

@@ -112,6 +112,11 @@ Examples:
   phalanx sweep examples/bikeshare.yaml --cluster processes:2 --output results
   phalanx sweep examples/bikeshare.yaml --cluster tcp://127.0.0.1:8786 --json
   phalanx sweep examples/bikeshare.yaml --trace timeline.json
+  phalanx sweep examples/bikeshare-bayes.yaml
+
+The file has the shape of a Weights & Biases sweep. `method` is grid, random or bayes (TPE), the latter two
+with `run_cap` configurations; `early_terminate: {type: hyperband, max_iter: 9}` begins each on few rows and
+gives the best of them more. For one `seed` the trials and the winner are the same on any number of workers.
 
 Writes results.csv (scikit-learn's cv_results_ columns), best_model.json and best_coefficients.csv.
 Ctrl-C ends everything that the command started and leaves no output.")]

@@ -5,8 +5,9 @@ use std::{
     time::Instant,
 };
 
-use phalanx_learn::{Goal, ModelFile, params};
-use phalanx_search::{GridSearch, ParamGrid, SearchResult};
+use phalanx_learn::{Goal, KFold, ModelFile, params, split::PredefinedSplit};
+use phalanx_runtime::Client;
+use phalanx_search::{DataOn, Method, Search, SearchResult};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -14,10 +15,12 @@ use crate::{
     args::SweepArguments,
     class_coef::ClassCoefficients,
     coef::{Coefficients, csv_cell},
-    data::{Loaded, Takes},
+    data::{Loaded, Takes, on_cluster},
     job,
     output::{self, Screen, Table, column, count, seconds},
+    sweep_cv::Cv,
     sweep_file::{CLASSIFIER, MODEL_STEP, SweepFile},
+    sweep_space::Parameter,
 };
 
 /// Candidates in the printed table, unless all are asked for.
@@ -28,7 +31,7 @@ pub(crate) fn sweep(arguments: &SweepArguments, screen: &Screen) -> Result<()> {
     let file = SweepFile::read(&arguments.file)?;
     let folder = arguments.output.clone().unwrap_or_else(|| default_folder(&arguments.file));
     output::check_folder(&folder)?;
-    let n_fits = file.n_candidates() * file.cv.n_splits;
+    let n_fits = n_fits(&file)?;
     if arguments.dry_run {
         return plan(&file, &folder, n_fits, arguments, screen);
     }
@@ -39,11 +42,16 @@ pub(crate) fn sweep(arguments: &SweepArguments, screen: &Screen) -> Result<()> {
         check_target(&file, &loaded)?;
         drop(progress);
         let progress = screen.progress("fits", n_fits as u64);
-        let search = GridSearch::boxed(file.estimator.clone(), grid(&file))
-            .cv(file.cv)
-            .scoring(file.scorer.name())
-            .on_trial(move |now| progress.set(now.done as u64, now.total as u64));
-        let found = search.fit_on(client, &loaded.x, &loaded.y).await.map_err(Error::failed)?;
+        let search = folded(client, &file, &loaded).await?;
+        let search = search.on_trial(move |now| progress.set(now.done as u64, now.total as u64));
+        let mut data = DataOn::new(&loaded.x, &loaded.y);
+        if let Some(groups) = &loaded.sides.groups {
+            data = data.groups(groups);
+        }
+        if let Some(weights) = &loaded.sides.weights {
+            data = data.sample_weight(weights);
+        }
+        let found = search.fit_data_on(client, data).await.map_err(Error::failed)?;
         // The progress bar is the search's, and goes before the table comes.
         drop(search);
         let outcome = Outcome { file: &file, found: &found, loaded: &loaded, seconds: start.elapsed().as_secs_f64() };
@@ -55,6 +63,24 @@ pub(crate) fn sweep(arguments: &SweepArguments, screen: &Screen) -> Result<()> {
     })
 }
 
+/// How many fits there are, at least as many as are expected where that follows from scores.
+fn n_fits(file: &SweepFile) -> Result<usize> {
+    let n_candidates = match &file.cv {
+        Cv::Rule(_) => file.search().check().map_err(Error::usage)? / file.cv.n_splits(),
+        // Its folds are not known yet; two stand for them.
+        Cv::Column { .. } => file.search().cv(KFold::new(2)).check().map_err(Error::usage)? / 2,
+    };
+    Ok(n_candidates * file.cv.n_splits())
+}
+
+/// The search with its folds, which a column of the data may number.
+async fn folded(client: &Client, file: &SweepFile, loaded: &Loaded) -> Result<Search> {
+    let search = file.search();
+    let Some(folds) = &loaded.sides.folds else { return Ok(search) };
+    let folds = client.compute(folds).await.map_err(on_cluster)?;
+    Ok(search.cv(PredefinedSplit::new(folds.iter().map(|fold| *fold as i64))))
+}
+
 /// `sweep-out/bikeshare` for `examples/bikeshare.yaml`.
 fn default_folder(file: &Path) -> PathBuf {
     Path::new("sweep-out").join(file.file_stem().unwrap_or(file.as_os_str()))
@@ -62,15 +88,20 @@ fn default_folder(file: &Path) -> PathBuf {
 
 /// What would be run.
 fn plan(file: &SweepFile, folder: &Path, n_fits: usize, arguments: &SweepArguments, screen: &Screen) -> Result<()> {
-    let values = |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+    let n_candidates = n_fits / file.cv.n_splits();
     if arguments.job.json {
+        let what = |parameter: &Parameter| match parameter.values() {
+            Some(values) => values.to_vec().into(),
+            None => Value::from(parameter.describe().1),
+        };
         let parameters: Map<String, Value> =
-            file.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.values.clone().into())).collect();
+            file.parameters.iter().map(|parameter| (parameter.name.clone(), what(parameter))).collect();
         return screen.print_json(&json!({
             "estimator": file.estimator_name,
             "parameters": parameters,
-            "candidates": file.n_candidates(),
-            "folds": file.cv.n_splits,
+            "method": method_name(&file.choice.method),
+            "candidates": n_candidates,
+            "folds": file.cv.n_splits(),
             "fits": n_fits,
             "metric": file.scorer.name(),
             "cluster": arguments.job.cluster.to_string(),
@@ -79,7 +110,8 @@ fn plan(file: &SweepFile, folder: &Path, n_fits: usize, arguments: &SweepArgumen
     }
     let mut table = Table::new(["parameter", ">values", ""]);
     for parameter in &file.parameters {
-        table.row([parameter.name.clone(), parameter.values.len().to_string(), values(&parameter.values)]);
+        let (n_values, values) = parameter.describe();
+        table.row([parameter.name.clone(), n_values, values]);
     }
     let standardized = if file.standardize { " on standardized columns" } else { "" };
     screen.print(format_args!(
@@ -88,8 +120,8 @@ fn plan(file: &SweepFile, folder: &Path, n_fits: usize, arguments: &SweepArgumen
         file.estimator_name,
         file.scorer.name(),
         goal(file.scorer.goal()),
-        count(file.n_candidates(), "candidate"),
-        count(file.cv.n_splits, "fold"),
+        count(n_candidates, "candidate"),
+        count(file.cv.n_splits(), "fold"),
         count(n_fits, "fit"),
         file.design.data.join(", "),
         arguments.job.cluster,
@@ -104,10 +136,14 @@ fn goal(goal: Goal) -> &'static str {
     }
 }
 
-fn grid(file: &SweepFile) -> ParamGrid {
-    file.parameters.iter().fold(ParamGrid::new(), |grid, parameter| {
-        grid.values(file.full_name(&parameter.name), parameter.values.iter().cloned())
-    })
+/// The method as the sweep file calls it.
+fn method_name(method: &Method) -> &'static str {
+    match method {
+        Method::Grid => "grid",
+        Method::Random(_) => "random",
+        Method::Tpe(_) => "bayes",
+        _ => "hyperband",
+    }
 }
 
 /// A text of two levels is a target for what tells two classes apart, and for nothing else.
@@ -211,9 +247,16 @@ impl Outcome<'_> {
         let names: Vec<&str> = self.file.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         let headings = names.iter().map(|name| format!(">{name}"));
         let score = format!(">{metric}");
+        // Of how much of the largest budget a score is, where there are budgets.
+        let budget = |candidate: usize| {
+            let budget = results.candidates()[candidate].candidate().budget?;
+            Some(format!("{} of {}", budget.resource, budget.max_resource))
+        };
+        let has_budgets = ranking.first().is_some_and(|first| budget(*first).is_some());
         let headings: Vec<String> = [">rank".to_owned()]
             .into_iter()
             .chain(headings)
+            .chain(has_budgets.then(|| ">budget".to_owned()))
             .chain([score, ">std".to_owned(), ">fit time".to_owned()])
             .collect();
         let mut table = Table::new(headings.iter().map(String::as_str));
@@ -234,7 +277,13 @@ impl Outcome<'_> {
                     [means[place].clone(), stds[place].clone(), seconds(mean)]
                 }
             };
-            table.row([results.ranks()[candidate].to_string()].into_iter().chain(values).chain(scores));
+            table.row(
+                [results.ranks()[candidate].to_string()]
+                    .into_iter()
+                    .chain(values)
+                    .chain(budget(candidate))
+                    .chain(scores),
+            );
         }
         let mut text = format!("{table}\n");
         if shown.len() < ranking.len() {

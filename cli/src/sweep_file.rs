@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use phalanx_learn::{
-    Error as LearnError, Estimator, Goal, KFold, Pipeline, Scorer, json, params, preprocess::StandardScaler,
+use phalanx_learn::{Error as LearnError, Estimator, Goal, Pipeline, Scorer, json, params, preprocess::StandardScaler};
+use phalanx_search::{
+    Method, Params, Search,
+    method::{Asha, Resource},
 };
 
 use crate::{
@@ -13,6 +15,8 @@ use crate::{
     data::{Design, MissingPolicy, Selection},
     error::did_you_mean,
     roles::Roles,
+    sweep_cv::Cv,
+    sweep_space::{self, Choice, Parameter},
     yaml::{Key, Node, Source, Value},
 };
 
@@ -35,33 +39,45 @@ pub(crate) struct SweepFile {
     pub(crate) standardize: bool,
     /// How a candidate is judged.
     pub(crate) scorer: Scorer,
-    /// The values to try, by parameter, in the file's order.
+    /// What else is scored beside it.
+    pub(crate) metrics: Vec<Scorer>,
+    /// What is tried, by parameter, in the file's order.
     pub(crate) parameters: Vec<Parameter>,
+    /// How what is tried is chosen.
+    pub(crate) choice: Choice,
+    /// What draws follow from.
+    pub(crate) seed: u64,
     /// How rows are split.
-    pub(crate) cv: KFold,
+    pub(crate) cv: Cv,
+    /// Whether the rows that were learned from are scored too.
+    pub(crate) return_train_score: bool,
+    /// What stands for the scores of a fold that failed.
+    pub(crate) error_score: Option<f64>,
 }
 
-/// A parameter and the values it is tried with.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Parameter {
-    /// As in the file.
-    pub(crate) name: String,
-    /// In the file's order.
-    pub(crate) values: Vec<serde_json::Value>,
-}
-
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 22] = [
+    "name",
+    "description",
     "data",
     "target",
     "features",
     "drop",
     "categorical",
+    "weights",
+    "group",
     "estimator",
     "standardize",
     "method",
     "metric",
+    "metrics",
     "parameters",
+    "run_cap",
+    "early_terminate",
+    "enqueue",
+    "seed",
     "cv",
+    "return_train_score",
+    "error_score",
 ];
 
 impl SweepFile {
@@ -78,31 +94,23 @@ impl SweepFile {
         let entries = source.known_map("the sweep file", &root, &KEYS)?;
         let file = Keys { source, entries };
 
-        let method = file.need("method", "how to search, as in `method: grid`")?;
-        match source.text("method", method)?.as_str() {
-            "grid" => {}
-            other => {
-                return Err(
-                    source.wrong(method.line, format!("method is {other:?}, expected grid; other methods come later"))
-                );
-            }
-        }
+        file.need("method", "how to search, as in `method: grid`")?;
         let standardize = file.get("standardize").map_or(Ok(false), |node| source.boolean("standardize", node))?;
         let described = file.need("estimator", "what to fit, as in `estimator: poisson_regression`")?;
         let inner = estimator(source, described)?;
         let estimator_name = inner.name().to_owned();
-        let parameters = parameters(
-            source,
-            file.need("parameters", "what to try, as in `parameters: {alpha: {values: [0.1, 1]}}`")?,
-            &*inner,
-        )?;
+        let what = file.need("parameters", "what to try, as in `parameters: {alpha: {values: [0.1, 1]}}`")?;
+        let parameters = sweep_space::parameters(source, what, &*inner)?;
+        let choice = sweep_space::choice(source, entries, &parameters, &*inner)?;
+        let cv = file.get("cv").map_or_else(|| Ok(Cv::new()), |node| Cv::parse(source, node))?;
+        let design = design(&file, &cv)?;
         let estimator: Box<dyn Estimator> = if standardize {
             Box::new(Pipeline::builder().step("standardize", StandardScaler::new()).boxed_estimator(MODEL_STEP, inner))
         } else {
             inner
         };
         Ok(Self {
-            design: Design { classes: estimator_name == CLASSIFIER, ..design(&file)? },
+            design: Design { classes: estimator_name == CLASSIFIER, ..design },
             estimator,
             estimator_name,
             standardize,
@@ -110,14 +118,40 @@ impl SweepFile {
                 source,
                 file.need("metric", "how to judge, as in `metric: {name: mean_squared_error, goal: minimize}`")?,
             )?,
+            metrics: file.get("metrics").map_or_else(|| Ok(Vec::new()), |node| scorers(source, node))?,
             parameters,
-            cv: file.get("cv").map_or(Ok(KFold::default()), |node| cv(source, node))?,
+            choice,
+            seed: file.get("seed").map_or(Ok(0), |node| source.whole("seed", node, 0))?,
+            cv,
+            return_train_score: file
+                .get("return_train_score")
+                .map_or(Ok(false), |node| source.boolean("return_train_score", node))?,
+            error_score: file.get("error_score").map(|node| number(source, "error_score", node)).transpose()?,
         })
     }
 
-    /// How many combinations of parameters there are.
-    pub(crate) fn n_candidates(&self) -> usize {
-        self.parameters.iter().map(|parameter| parameter.values.len()).product()
+    /// The search that the file describes, but for a `cv` by a column, which only the data tell.
+    pub(crate) fn search(&self) -> Search {
+        let full = |params: &Params| -> Vec<(String, serde_json::Value)> {
+            params.iter().map(|(name, value)| (self.full_name(name), value.clone())).collect()
+        };
+        let mut method = self.choice.method.clone();
+        if let Method::Asha(Asha { resource: Resource::Param(name), .. }) = &mut method {
+            *name = self.full_name(name);
+        }
+        let space = sweep_space::space(&self.parameters, |name| self.full_name(name));
+        let others = self.metrics.iter().filter(|other| **other != self.scorer);
+        let mut search = Search::boxed(self.estimator.clone(), method, space)
+            .seed(self.seed)
+            .metrics([&self.scorer].into_iter().chain(others).map(Scorer::name))
+            .return_train_score(self.return_train_score);
+        if let Cv::Rule(splitter) = &self.cv {
+            search = search.cv(splitter.clone());
+        }
+        if let Some(error_score) = self.error_score {
+            search = search.error_score(error_score);
+        }
+        self.choice.enqueue.iter().fold(search, |search, given| search.enqueue(full(given)))
     }
 
     /// The name by which [`estimator`](Self::estimator) knows a parameter of the file.
@@ -143,7 +177,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn design(file: &Keys<'_>) -> Result<Design> {
+fn design(file: &Keys<'_>, cv: &Cv) -> Result<Design> {
     let source = file.source;
     let texts = |name: &str| file.get(name).map(|node| source.texts(name, node)).transpose();
     let folder = source.0.parent().unwrap_or(Path::new(""));
@@ -171,8 +205,30 @@ fn design(file: &Keys<'_>) -> Result<Design> {
         no_intercept: false,
         missing: MissingPolicy::default(),
         classes: false,
-        roles: Roles::default(),
+        roles: roles(file, cv)?,
     })
+}
+
+/// The columns that say something of each row and are nothing to learn from.
+fn roles(file: &Keys<'_>, cv: &Cv) -> Result<Roles> {
+    let source = file.source;
+    let column = |name: &str| file.get(name).map(|node| source.text(name, node)).transpose();
+    let group = column("group")?;
+    let needs_groups = matches!(cv, Cv::Rule(splitter) if splitter.needs_groups());
+    if needs_groups && group.is_none() {
+        let line = file.get("cv").map_or(1, |node| node.line);
+        let message = "cv is group_k_fold, but there is no `group`; say which column names the group of a row";
+        return Err(source.wrong(line, message));
+    }
+    if let (Some(node), false) = (file.get("group"), needs_groups) {
+        let message = "group does nothing without `cv: {type: group_k_fold}`; add that or remove group";
+        return Err(source.wrong(node.line, message));
+    }
+    let (fold_column, n_folds) = match cv {
+        Cv::Column { name, n_splits } => (Some(name.clone()), *n_splits),
+        Cv::Rule(_) => (None, 0),
+    };
+    Ok(Roles { weights: column("weights")?, group, fold_column, n_folds, ..Roles::default() })
 }
 
 /// A path of the file as seen from here, without `x/../`: `examples/../data/a.csv` is `data/a.csv` in messages.
@@ -251,6 +307,19 @@ pub(crate) fn refuse_out_of_range(estimator: &dyn Estimator) -> Result<(), Learn
     }
 }
 
+/// Metrics by their names.
+fn scorers(source: Source<'_>, node: &Node) -> Result<Vec<Scorer>> {
+    match &node.value {
+        Value::List(items) => items.iter().map(|item| scorer(source, item)).collect(),
+        _ => Ok(vec![scorer(source, node)?]),
+    }
+}
+
+fn number(source: Source<'_>, what: &str, node: &Node) -> Result<f64> {
+    let given = node.to_json().as_f64();
+    given.ok_or_else(|| source.wrong(node.line, format!("{what} is {node}, expected a number")))
+}
+
 fn scorer(source: Source<'_>, node: &Node) -> Result<Scorer> {
     let by_name = |node: &Node| {
         let name = source.text("the metric's name", node)?;
@@ -283,79 +352,13 @@ fn scorer(source: Source<'_>, node: &Node) -> Result<Scorer> {
     Ok(scorer)
 }
 
-/// `alpha: {values: [...]}`, or `alpha: {value: 0.1}` for a parameter that is set and not tried.
-fn parameters(source: Source<'_>, node: &Node, estimator: &dyn Estimator) -> Result<Vec<Parameter>> {
-    let mut all = Vec::new();
-    for (key, node) in source.map("parameters", node)? {
-        let what = format!("parameter {}", key.name);
-        let entries = source.known_map(&what, node, &["values", "value"])?;
-        let [(kind, given)] = entries else {
-            return Err(source.wrong(
-                node.line,
-                format!("{what} has {} keys, expected `values: [...]` or `value: ...`", entries.len()),
-            ));
-        };
-        let given: Vec<&Node> = match (&*kind.name, &given.value) {
-            ("value", _) => vec![given],
-            (_, Value::List(items)) => items.iter().collect(),
-            _ => return Err(source.wrong(given.line, format!("the values of {what} are {given}, expected a list"))),
-        };
-        if given.is_empty() {
-            return Err(source.wrong(kind.line, format!("{what} has no values; list one or more")));
-        }
-        let mut values = Vec::new();
-        for node in given {
-            let value = node.to_json();
-            let changed = params::set(estimator, [(key.name.as_str(), value.clone())]).map_err(|error| {
-                source.wrong(
-                    if matches!(error, LearnError::UnknownParameter { .. }) { key.line } else { node.line },
-                    error,
-                )
-            })?;
-            refuse_out_of_range(&*changed).map_err(|error| source.wrong(node.line, error))?;
-            if values.contains(&value) {
-                return Err(source.wrong(node.line, format!("{what} lists {value} twice; remove one of them")));
-            }
-            values.push(value);
-        }
-        all.push(Parameter { name: key.name.clone(), values });
-    }
-    if all.is_empty() {
-        return Err(source.wrong(node.line, "there are no parameters to try; name one or more"));
-    }
-    Ok(all)
-}
-
-/// `cv: 5`, or `cv: {n_splits: 5, shuffle: true, seed: 42}`.
-fn cv(source: Source<'_>, node: &Node) -> Result<KFold> {
-    let splits = |node: &Node| {
-        let n_splits = source.whole("n_splits", node, 2)?;
-        usize::try_from(n_splits).map_err(|error| source.wrong(node.line, error))
-    };
-    if !matches!(node.value, Value::Map(_)) {
-        return splits(node).map(KFold::new);
-    }
-    let mut folds = KFold::default();
-    let (mut shuffle, mut seed) = (false, None);
-    for (key, value) in source.known_map("cv", node, &["n_splits", "shuffle", "seed"])? {
-        match key.name.as_str() {
-            "n_splits" => folds.n_splits = splits(value)?,
-            "shuffle" => shuffle = source.boolean("shuffle", value)?,
-            _ => seed = Some((value.line, source.whole("seed", value, 0)?)),
-        }
-    }
-    match (shuffle, seed) {
-        (true, seed) => folds.shuffle = Some(seed.map_or(0, |(_, seed)| seed)),
-        (false, Some((line, _))) => {
-            return Err(source.wrong(line, "seed does nothing without `shuffle: true`; add that or remove seed"));
-        }
-        (false, None) => {}
-    }
-    Ok(folds)
-}
-
 #[cfg(test)]
 mod tests {
+    use phalanx_learn::{GroupKFold, KFold};
+    use phalanx_search::{
+        method::{Proposals, Random, Tpe},
+        space::Distribution,
+    };
     use serde_json::json;
 
     use super::*;
@@ -403,8 +406,13 @@ cv: {n_splits: 3, shuffle: true, seed: 42}
             }
         );
         assert_eq!((file.estimator_name.as_str(), file.scorer.name()), ("DummyRegressor", "mean_poisson_deviance"));
-        let parameter = Parameter { name: "strategy".to_owned(), values: vec![json!("mean"), json!("median")] };
-        assert_eq!((file.parameters, file.cv), (vec![parameter], KFold::new(3).shuffle(42)));
+        let parameter = Parameter {
+            name: "strategy".to_owned(),
+            distribution: Distribution::choice(["mean", "median"]),
+            when: Vec::new(),
+        };
+        assert_eq!((file.parameters, file.cv), (vec![parameter], Cv::Rule(KFold::new(3).shuffle(42).into())));
+        assert_eq!((file.choice.method, file.seed), (Method::Grid, 0));
     }
 
     #[test]
@@ -416,7 +424,7 @@ cv: {n_splits: 3, shuffle: true, seed: 42}
             .replace("features: [temp, hr]\n", "")
             + "standardize: true\n";
         let file = parse(&text).expect("good");
-        assert_eq!((file.scorer.goal(), file.cv), (Goal::Maximize, KFold::new(3)));
+        assert_eq!((file.scorer.goal(), &file.cv), (Goal::Maximize, &Cv::Rule(KFold::new(3).into())));
         assert_eq!(file.design.selection, Selection::Drop(Vec::new()));
         assert_eq!((file.estimator.name(), file.full_name("strategy")), ("Pipeline", "model__strategy".to_owned()));
     }
@@ -425,8 +433,9 @@ cv: {n_splits: 3, shuffle: true, seed: 42}
     fn an_unknown_key_comes_with_its_line_and_the_nearest() {
         assert_eq!(
             refused("target:", "traget:"),
-            "jobs/ride.yaml:2: unknown key \"traget\" in the sweep file (did you mean \"target\"?); known are data, \
-             target, features, drop, categorical, estimator, standardize, method, metric, parameters, cv"
+            "jobs/ride.yaml:2: unknown key \"traget\" in the sweep file (did you mean \"target\"?); known are name, \
+             description, data, target, features, drop, categorical, weights, group, estimator, standardize, method, \
+             metric, metrics, parameters, run_cap, early_terminate, enqueue, seed, cv, return_train_score, error_score"
         );
         assert_eq!(
             refused("goal: minimize", "gaol: minimize"),
@@ -435,7 +444,7 @@ cv: {n_splits: 3, shuffle: true, seed: 42}
         assert_eq!(
             refused("strategy: {values: [mean, median]}", "strategy: {vales: [mean]}"),
             "jobs/ride.yaml:9: unknown key \"vales\" in parameter strategy (did you mean \"values\"?); known are \
-             values, value"
+             values, value, min, max, distribution, mu, sigma, q, probabilities, when"
         );
         assert_eq!(
             refused("  strategy: {", "  strtegy: {"),
@@ -470,8 +479,8 @@ cv: {n_splits: 3, shuffle: true, seed: 42}
             "jobs/ride.yaml:9: parameter strategy lists \"mean\" twice; remove one of them"
         );
         assert_eq!(
-            refused("grid", "bayes"),
-            "jobs/ride.yaml:6: method is \"bayes\", expected grid; other methods come later"
+            refused("grid", "bayse"),
+            "jobs/ride.yaml:6: method is \"bayse\", expected grid, random, bayes (did you mean \"bayes\"?)"
         );
         assert_eq!(
             refused("n_splits: 3", "n_splits: 1"),
@@ -490,5 +499,151 @@ cv: {n_splits: 3, shuffle: true, seed: 42}
             "jobs/ride.yaml: there is no `target`; say the column to predict, as in `target: bikers`"
         );
         assert_eq!(refused("target: bikers", "target: [a]"), "jobs/ride.yaml:2: target is a list, expected a text");
+    }
+
+    /// A sweep as Weights & Biases knows it, of an estimator with many parameters.
+    const DRAWN: &str = "\
+name: rides
+data: rides.csv
+target: bikers
+weights: hours
+group: rider
+estimator: {type: poisson_regression, max_iter: 81}
+standardize: true
+method: bayes
+metric: mse
+metrics: [mae, r2]
+parameters:
+  alpha: {min: 0.001, max: 1.0, distribution: log_uniform_values}
+  l1_ratio: {min: 0.0, max: 1.0}
+  solver: {values: [irls, admm], probabilities: [0.75, 0.25]}
+  tol: {value: 1.0e-6}
+run_cap: 40
+early_terminate: {type: hyperband, s: 2, eta: 3, resource: max_iter}
+enqueue: [{alpha: 0.1}]
+seed: 7
+cv: {type: GroupKFold, n_splits: 3}
+return_train_score: true
+error_score: 1e9
+";
+
+    #[test]
+    fn a_sweep_of_weights_and_biases_is_read_as_it_is() {
+        let file = parse(DRAWN).expect("good");
+        let distributions: Vec<Distribution> =
+            file.parameters.iter().map(|parameter| parameter.distribution.clone()).collect();
+        let expected = [
+            Distribution::LogUniform { min: 0.001, max: 1., q: None },
+            Distribution::Uniform { min: 0., max: 1., q: None },
+            Distribution::Categorical {
+                values: vec![json!("irls"), json!("admm")],
+                probabilities: Some(vec![0.75, 0.25]),
+            },
+            Distribution::Constant { value: json!(1e-6) },
+        ];
+        assert_eq!(distributions, expected);
+        let Method::Asha(asha) = &file.choice.method else { panic!("{:?}", file.choice.method) };
+        assert_eq!(asha.resources().expect("rungs"), [9, 27, 81]);
+        assert_eq!(asha.proposals, Proposals::Tpe(Tpe::new(40)));
+        assert_eq!(file.cv, Cv::Rule(GroupKFold::new(3).into()));
+        let roles = (file.design.roles.weights.as_deref(), file.design.roles.group.as_deref());
+        assert_eq!(roles, (Some("hours"), Some("rider")));
+        assert_eq!((file.seed, file.return_train_score, file.error_score), (7, true, Some(1e9)));
+        assert!(file.search().check().expect("a search") > 3 * 40);
+        let random = parse(&DRAWN.replace("bayes", "random").replace("early_terminate:", "#")).expect("good");
+        assert_eq!(random.choice.method, Method::Random(Random::new(40)));
+    }
+
+    #[test]
+    fn distributions_are_weights_and_biases() {
+        let of = |text: &str| {
+            let file = parse(&DRAWN.replace("{min: 0.0, max: 1.0}", text)).expect("good");
+            file.parameters[1].distribution.clone()
+        };
+        let ranges = DRAWN.replace("l1_ratio", "max_iter").replace("resource: max_iter", "max_iter: 9");
+        let whole = parse(&ranges.replace("{min: 0.0, max: 1.0}", "{min: 1, max: 9}")).expect("good");
+        assert_eq!(whole.parameters[1].distribution, Distribution::IntUniform { min: 1, max: 9, step: 1 });
+        let exponents = of("{distribution: log_uniform, min: -2, max: 0}");
+        assert_eq!(exponents, Distribution::LogUniform { min: (-2_f64).exp(), max: 1., q: None });
+        let steps = of("{distribution: q_uniform, min: 0, max: 1, q: 0.25}");
+        assert_eq!(steps, Distribution::Uniform { min: 0., max: 1., q: Some(0.25) });
+        assert_eq!(of("{mu: 0.5, sigma: 0.1}"), Distribution::Normal { mu: 0.5, sigma: 0.1, q: None });
+        let file = parse(&DRAWN.replace("max: 1.0}", "max: 1.0, when: {solver: admm}}")).expect("good");
+        assert_eq!(file.parameters[1].when[0].values, [json!("admm")]);
+    }
+
+    #[test]
+    fn contradictions_are_named_by_line() {
+        let refused = |old: &str, new: &str| {
+            assert!(DRAWN.contains(old), "{old}");
+            parse(&DRAWN.replace(old, new)).expect_err("refused").to_string()
+        };
+        assert_eq!(
+            refused("method: bayes", "method: grid"),
+            "jobs/ride.yaml:8: method is grid, but parameter alpha is drawn from a range; list its values or use \
+             `method: random`"
+        );
+        assert_eq!(
+            refused("run_cap: 40\n", ""),
+            "jobs/ride.yaml:8: method is bayes, which ends at `run_cap`; say how many, as in `run_cap: 50`"
+        );
+        assert_eq!(
+            refused("log_uniform_values", "log_uniform_valeus").split("; known").next(),
+            Some(
+                "jobs/ride.yaml:12: there is no distribution \"log_uniform_valeus\" (did you mean \"log_uniform_values\"?)"
+            )
+        );
+        assert_eq!(
+            refused("{min: 0.0, max: 1.0}", "{min: 0.0}"),
+            "jobs/ride.yaml:13: parameter l1_ratio has no `max`; add it"
+        );
+        assert_eq!(refused("max: 1.0}\n", "max: 1.5}\n"), "jobs/ride.yaml:13: l1_ratio is 1.5, expected 0 to 1");
+        assert_eq!(
+            refused("{min: 0.0, max: 1.0}", "{min: 0.9, max: 0.1}"),
+            "jobs/ride.yaml:13: parameter l1_ratio: min is 0.9 and max is 0.1, expected finite numbers, min not above max"
+        );
+        assert_eq!(
+            refused("max: 1.0}\n", "max: 1.0, when: {solvr: admm}}\n"),
+            "jobs/ride.yaml:13: parameter l1_ratio: it depends on \"solvr\", which is no parameter of the space (did you \
+             mean \"solver\"?)"
+        );
+        assert_eq!(
+            refused("max: 1.0}\n", "max: 1.0, values: [1]}\n"),
+            "jobs/ride.yaml:13: parameter l1_ratio is categorical, which takes values, probabilities, and not min"
+        );
+        assert_eq!(
+            refused("0.25]", "0.5]"),
+            "jobs/ride.yaml:14: parameter solver: the probabilities sum to 1.25, expected 1"
+        );
+        assert_eq!(
+            refused("type: hyperband", "type: median"),
+            "jobs/ride.yaml:17: the type of early_terminate is \"median\", expected hyperband"
+        );
+        assert_eq!(
+            refused("resource: max_iter", "resource: max_itr"),
+            "jobs/ride.yaml:17: resource is \"max_itr\" (did you mean \"max_iter\"?), expected n_samples or a parameter \
+             of the estimator in whole numbers"
+        );
+        assert_eq!(
+            refused(", resource: max_iter", ""),
+            "jobs/ride.yaml:17: early_terminate has no `max_iter`; say the largest budget, which all of the rows stand for"
+        );
+        assert_eq!(
+            refused("s: 2", "s: 2, min_iter: 3"),
+            "jobs/ride.yaml:17: min_iter and s exclude each other; keep one of them"
+        );
+        assert_eq!(refused("{alpha: 0.1}", "{alpha: -1}"), "jobs/ride.yaml:18: alpha is -1, expected 0 or more");
+        assert_eq!(
+            refused("group: rider\n", ""),
+            "jobs/ride.yaml:19: cv is group_k_fold, but there is no `group`; say which column names the group of a row"
+        );
+        assert_eq!(
+            refused("type: GroupKFold, ", ""),
+            "jobs/ride.yaml:5: group does nothing without `cv: {type: group_k_fold}`; add that or remove group"
+        );
+        assert_eq!(
+            refused("[mae, r2]", "[mae, r2_scor]").split("; known").next(),
+            Some("jobs/ride.yaml:10: there is no metric \"r2_scor\" (did you mean \"r2_score\"?)")
+        );
     }
 }

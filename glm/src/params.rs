@@ -313,6 +313,16 @@ macro_rules! estimator {
             fn fit_dyn(&self, x: ArrayView2<'_, f64>, y: ArrayView1<'_, f64>) -> Result<Box<dyn Model>> {
                 Ok(Box::new(self.fit(x, y)?))
             }
+
+            fn fit_weighted_dyn(
+                &self,
+                x: ArrayView2<'_, f64>,
+                y: ArrayView1<'_, f64>,
+                sample_weight: ArrayView1<'_, f64>,
+            ) -> Result<Box<dyn Model>> {
+                phalanx_learn::validate::sample_weight(sample_weight, y.len())?;
+                Ok(Box::new(self.fit(x, Response::new(y.reborrow()).sample_weight(sample_weight.reborrow()))?))
+            }
         }
     };
 }

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use phalanx_array::panel::{PANEL, Subtrees};
 use serde::{Deserialize, Serialize};
 
-use crate::{Estimator, Fit, Model, Predict, Result, validate};
+use crate::{Error, Estimator, Fit, Model, Predict, Result, validate};
 
 /// Predicts one number for every row, as scikit-learn's `DummyRegressor`.
 ///
@@ -111,6 +111,21 @@ impl Predict<&Array2<f64>> for DummyModel {
 impl Estimator for DummyRegressor {
     fn fit_dyn(&self, x: ArrayView2<'_, f64>, y: ArrayView1<'_, f64>) -> Result<Box<dyn Model>> {
         Ok(Box::new(self.fit(x, y)?))
+    }
+
+    fn fit_weighted_dyn(
+        &self,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView1<'_, f64>,
+        sample_weight: ArrayView1<'_, f64>,
+    ) -> Result<Box<dyn Model>> {
+        validate::fit_data(x, y)?;
+        validate::sample_weight(sample_weight, y.len())?;
+        let constant = match self.strategy {
+            Strategy::Mean => mean((&y * &sample_weight).view()) / mean(sample_weight),
+            Strategy::Median => return Err(Error::parameter("strategy", "median", "mean where rows have weights")),
+        };
+        Ok(Box::new(DummyModel { constant, n_features: x.ncols() }))
     }
 }
 

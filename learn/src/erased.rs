@@ -77,6 +77,21 @@ pub trait Estimator: EstimatorObject + fmt::Debug + Send + Sync {
     /// When a parameter is out of its range, or the data are empty, do not fit together or are not finite.
     fn fit_dyn(&self, x: ArrayView2<'_, f64>, y: ArrayView1<'_, f64>) -> Result<Box<dyn Model>>;
 
+    /// As [`fit_dyn`](Self::fit_dyn), each row counting as often as its weight says: one number a row, 0 or more, and 0
+    /// as if the row were absent. Who can take weights answers it.
+    ///
+    /// # Errors
+    /// As [`fit_dyn`](Self::fit_dyn), when a weight cannot be, and when the estimator takes none.
+    fn fit_weighted_dyn(
+        &self,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView1<'_, f64>,
+        sample_weight: ArrayView1<'_, f64>,
+    ) -> Result<Box<dyn Model>> {
+        let _ = (x, y, sample_weight);
+        Err(Error::NoSampleWeights { estimator: self.name().to_owned() })
+    }
+
     /// The name it is registered under.
     fn name(&self) -> &'static str {
         self.typetag_name()

@@ -125,6 +125,12 @@ pub enum Error {
         /// The model's registered name.
         model: String,
     },
+    /// Rows have weights, but the estimator cannot take them.
+    #[error("{estimator} takes no sample weights; leave them out or choose another estimator")]
+    NoSampleWeights {
+        /// The estimator's registered name.
+        estimator: String,
+    },
     /// What an estimator of linfa says.
     #[error("linfa: {problem}")]
     Linfa {

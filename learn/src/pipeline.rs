@@ -129,6 +129,18 @@ impl Fit<ArrayView2<'_, f64>, ArrayView1<'_, f64>> for Pipeline {
     type Model = PipelineModel;
 
     fn fit(&self, x: ArrayView2<'_, f64>, y: ArrayView1<'_, f64>) -> Result<PipelineModel> {
+        self.fit_steps(x, y, None)
+    }
+}
+
+impl Pipeline {
+    /// Transformers see rows and no weights, as scikit-learn's; the estimator at the end sees both.
+    fn fit_steps(
+        &self,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView1<'_, f64>,
+        sample_weight: Option<ArrayView1<'_, f64>>,
+    ) -> Result<PipelineModel> {
         self.check_names()?;
         crate::validate::fit_data(x, y)?;
         let n_features = x.ncols();
@@ -139,7 +151,10 @@ impl Fit<ArrayView2<'_, f64>, ArrayView1<'_, f64>> for Pipeline {
             changed = fitted.transform_dyn(changed.view())?.into();
             steps.push(Step { name: name.clone(), step: fitted });
         }
-        let model = self.last.step.fit_dyn(changed.view(), y)?;
+        let model = match sample_weight {
+            Some(weights) => self.last.step.fit_weighted_dyn(changed.view(), y, weights)?,
+            None => self.last.step.fit_dyn(changed.view(), y)?,
+        };
         Ok(PipelineModel { n_features, steps, last: Step { name: self.last.name.clone(), step: model } })
     }
 }
@@ -172,6 +187,15 @@ impl Predict<&Array2<f64>> for PipelineModel {
 impl Estimator for Pipeline {
     fn fit_dyn(&self, x: ArrayView2<'_, f64>, y: ArrayView1<'_, f64>) -> Result<Box<dyn Model>> {
         Ok(Box::new(self.fit(x, y)?))
+    }
+
+    fn fit_weighted_dyn(
+        &self,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView1<'_, f64>,
+        sample_weight: ArrayView1<'_, f64>,
+    ) -> Result<Box<dyn Model>> {
+        Ok(Box::new(self.fit_steps(x, y, Some(sample_weight))?))
     }
 }
 
@@ -221,6 +245,16 @@ mod tests {
         assert_eq!((&all["scale__with_mean"], &all["model__strategy"]), (&json!(false), &json!("median")));
         let error = params::set(&pipeline(), [("scale__with_mean", 3)]).expect_err("refused").to_string();
         assert_eq!(error, "scale__with_mean is 3, expected true or false");
+    }
+
+    #[test]
+    fn weights_reach_the_estimator_at_the_end() {
+        let (x, y, weights) = (array![[1.], [2.], [3.]], array![0., 1., 8.], array![1., 3., 0.]);
+        let model = pipeline().fit_weighted_dyn(x.view(), y.view(), weights.view()).expect("a model");
+        assert_eq!(model.predict_dyn(x.view()).expect("predictions"), array![0.75, 0.75, 0.75]);
+        let median = params::set(&pipeline(), [("model__strategy", "median")]).expect("a pipeline");
+        let error = median.fit_weighted_dyn(x.view(), y.view(), weights.view()).expect_err("refused").to_string();
+        assert_eq!(error, "strategy is median, expected mean where rows have weights");
     }
 
     #[test]

@@ -68,3 +68,19 @@ pub fn finite_vector(what: &'static str, y: ArrayView1<'_, f64>) -> Result<()> {
         None => Ok(()),
     }
 }
+
+/// Weights of rows: as many as rows, finite, none below 0 and one above.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn sample_weight(weights: ArrayView1<'_, f64>, n_rows: usize) -> Result<()> {
+    same_length("y", n_rows, "sample_weight", weights.len())?;
+    finite_vector("sample_weight", weights)?;
+    if let Some((row, weight)) = weights.iter().enumerate().find(|(_, weight)| **weight < 0.) {
+        return Err(Error::parameter("sample_weight", format!("{weight} in row {row}"), "0 or more"));
+    }
+    if weights.iter().all(|weight| *weight == 0.) {
+        return Err(Error::parameter("sample_weight", "0 in every row", "above 0 in one or more"));
+    }
+    Ok(())
+}

@@ -1,13 +1,15 @@
 //! The plain search: every candidate of a grid.
 
+use std::time::Duration;
+
 use ndarray::{ArrayView1, ArrayView2};
 use phalanx_learn::{Estimator, Splitter};
 use phalanx_runtime::Client;
 
 use crate::{
     Result, Search, SearchResult,
+    data::{DataOn, WholeBlock},
     plan::Progress,
-    search::{DataOn, WholeBlock},
     space::ParamGrids,
     trial::Data,
 };
@@ -108,6 +110,16 @@ impl GridSearch {
     #[must_use]
     pub fn on_trial(self, on_trial: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         Self(self.0.on_trial(on_trial))
+    }
+
+    /// Sets how long the fit and the scores of one fold may take; see [`Search::trial_timeout`].
+    #[must_use]
+    pub fn trial_timeout(self, limit: Duration) -> Self {
+        Self(self.0.trial_timeout(limit))
+    }
+
+    pub(crate) const fn as_search(&self) -> &Search {
+        &self.0
     }
 
     /// As [`Search::check`].

@@ -1,9 +1,16 @@
 //! The drivers of a search: the same plan, the same trials, here or on a cluster, and so the same numbers.
 
-use std::{collections::BTreeMap, fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
-use ndarray::{Array, Array1, ArrayView1, ArrayView2, Dimension};
-use phalanx_array::{Block, ChunkedArray, Chunks};
+use ndarray::{ArrayView1, ArrayView2};
 use phalanx_engine::{graph::Delayed, task::TaskError};
 use phalanx_learn::{Error as LearnError, Estimator, Json, Model, Scorer, Splitter, params};
 use phalanx_runtime::{AsCompleted, Client, Error as ClusterError, Remote};
@@ -11,11 +18,12 @@ use serde_json::Value;
 
 use crate::{
     Error, Result,
+    data::{DataOn, Put, WholeBlock},
     method::{self, Machine, Method},
     plan::{Judging, Plan, Progress, Trial},
     results::CvResults,
     space::{ParamGrids, Params, Space},
-    trial::{self, Data, FoldSpec, Judge, TrialOutcome},
+    trial::{self, Blocks, Data, FoldSpec, Judge, TrialOutcome},
 };
 
 /// Tries what a method chooses from a space on every fold, and fits the best one on all rows.
@@ -34,6 +42,7 @@ use crate::{
 /// | `refit` | true | fit the best candidate on all rows | |
 /// | `return_train_score` | false | score the rows that were learned from too | |
 /// | `error_score` | none | what stands for the scores of a fold that failed | any number |
+/// | `trial_timeout` | none | how long the fit and the scores of one fold may take; what takes longer has failed | above 0 |
 /// | `on_trial` | none | called after each trial with the progress | |
 ///
 /// A candidate that fails, by an error or a panic, is a row of the results with its error; the search goes on. For one
@@ -69,6 +78,7 @@ pub struct Search {
     refit: bool,
     return_train_score: bool,
     error_score: Option<f64>,
+    trial_timeout: Option<Duration>,
     on_trial: Option<OnTrial>,
 }
 
@@ -98,28 +108,6 @@ pub struct SearchResult {
     pub best_model: Option<Box<dyn Model>>,
     /// Seconds that the refit took.
     pub refit_seconds: Option<f64>,
-}
-
-/// Data that a search on a cluster takes, to lie there as one block each.
-#[derive(Clone, Copy)]
-pub struct DataOn<'a> {
-    x: &'a dyn WholeBlock,
-    y: &'a dyn WholeBlock,
-    groups: Option<&'a dyn WholeBlock>,
-}
-
-impl<'a> DataOn<'a> {
-    /// X and y.
-    pub const fn new(x: &'a dyn WholeBlock, y: &'a dyn WholeBlock) -> Self {
-        Self { x, y, groups: None }
-    }
-
-    /// Sets the group of each row, a number that rows of one group share, for splitters that part no group.
-    #[must_use]
-    pub const fn groups(mut self, groups: &'a dyn WholeBlock) -> Self {
-        self.groups = Some(groups);
-        self
-    }
 }
 
 /// A search that is under way.
@@ -171,6 +159,7 @@ impl Search {
             refit: true,
             return_train_score: false,
             error_score: None,
+            trial_timeout: None,
             on_trial: None,
         }
     }
@@ -238,6 +227,14 @@ impl Search {
         self
     }
 
+    /// Sets how long the fit and the scores of one fold may take. What takes longer is a failure and is not waited for,
+    /// but keeps a processor busy until it ends by itself. With a limit the winner may depend on the machine's speed.
+    #[must_use]
+    pub const fn trial_timeout(mut self, limit: Duration) -> Self {
+        self.trial_timeout = Some(limit);
+        self
+    }
+
     /// Sets what is called after each trial.
     #[must_use]
     pub fn on_trial(mut self, on_trial: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
@@ -271,8 +268,13 @@ impl Search {
     pub fn fit_data(&self, data: &Data<'_>) -> Result<SearchResult> {
         let mut running = self.start()?;
         trial::check(data, &running.judge)?;
+        // A trial that may be left behind has data of its own.
+        let owned = self.trial_timeout.map(|_| Blocks::of(data));
         while let Some(Job { trial, fold, estimator }) = running.next()? {
-            let outcome = trial::evaluate(&*estimator, data, fold, &running.judge);
+            let outcome = match &owned {
+                Some(owned) => trial::evaluate_in_time(&*estimator, owned, fold, &running.judge),
+                None => trial::evaluate(&*estimator, data, fold, &running.judge),
+            };
             running.tell(trial, outcome)?;
         }
         let mut found = running.finish()?;
@@ -320,14 +322,10 @@ impl Search {
     /// As [`fit_on`](Self::fit_on).
     pub async fn fit_data_on(&self, client: &Client, data: DataOn<'_>) -> Result<SearchResult> {
         let mut running = self.start()?;
-        let put = |data: Delayed<Block>| client.submit(&trial::keep::delayed(data));
-        let (x, y) = (put(data.x.whole_block()?), put(data.y.whole_block()?));
-        // A block of nothing stands for what was not given.
-        let nothing = || Ok(Delayed::value(Array1::<f64>::zeros(0).view().into()));
-        let groups = put(data.groups.map_or_else(nothing, WholeBlock::whole_block)?);
+        let Put { x, y, groups, sample_weight } = data.put(client)?;
         // All trials share one.
         let judge = Delayed::value(running.judge.clone());
-        let checked = client.submit(&trial::check_data::delayed(&x, &y, &groups, &judge)).await;
+        let checked = client.submit(&trial::check_data::delayed(&x, &y, &groups, &sample_weight, &judge)).await;
         checked.map_err(|error| own_message("search.check_data", error, |message| Error::Data { message }))?;
 
         let mut places: BTreeMap<_, Trial> = BTreeMap::new();
@@ -341,7 +339,7 @@ impl Search {
                     latest = Some((trial.candidate, Delayed::value(Json(estimator))));
                 }
                 let Some((_, estimator)) = &latest else { continue };
-                calls.push(trial::fit_and_score::delayed(estimator, &x, &y, &groups, fold, &judge));
+                calls.push(trial::fit_and_score::delayed(estimator, &x, &y, &groups, &sample_weight, fold, &judge));
                 trials.push(trial);
             }
             if !calls.is_empty() {
@@ -365,7 +363,7 @@ impl Search {
         let mut found = running.finish()?;
         if self.refit {
             let estimator = Json(found.best_estimator.clone());
-            let refitted = client.submit(&trial::refit::delayed(estimator, &x, &y)).await;
+            let refitted = client.submit(&trial::refit::delayed(estimator, &x, &y, &sample_weight)).await;
             let refitted =
                 refitted.map_err(|error| own_message("search.refit", error, |message| Error::Refit { message }))?;
             (found.best_model, found.refit_seconds) = (Some(refitted.model.0), Some(refitted.seconds));
@@ -376,11 +374,20 @@ impl Search {
     fn start(&self) -> Result<Running<'_>> {
         let judging = self.judging()?;
         let machine = self.machine(&judging)?;
-        let scoring = judging.metrics.iter().map(|(name, _)| name.clone()).collect();
-        let judge =
-            Judge { cv: self.cv.clone(), scoring, return_train_score: self.return_train_score, seed: self.seed };
+        let judge = self.judge()?;
         let plan = Plan::of(machine, self.cv.n_splits(), judging);
         Ok(Running { search: self, judge, plan, latest: None })
+    }
+
+    /// What all trials share.
+    pub(crate) fn judge(&self) -> Result<Judge> {
+        Ok(Judge {
+            cv: self.cv.clone(),
+            scoring: self.judging()?.metrics.into_iter().map(|(name, _)| name).collect(),
+            return_train_score: self.return_train_score,
+            seed: self.seed,
+            trial_timeout: self.trial_timeout,
+        })
     }
 
     fn judging(&self) -> Result<Judging> {
@@ -523,37 +530,8 @@ async fn next_of<T>(streams: &mut Vec<AsCompleted<T>>) -> Option<Remote<T>> {
     .await
 }
 
-/// Data that a search on a cluster can take, to lie there as one block.
-pub trait WholeBlock: Sync {
-    /// The data as one block.
-    ///
-    /// # Errors
-    /// When they cannot be put together.
-    fn whole_block(&self) -> Result<Delayed<Block>>;
-}
-
-impl<D: Dimension> WholeBlock for Array<f64, D> {
-    fn whole_block(&self) -> Result<Delayed<Block>> {
-        Ok(Delayed::value(self.view().into()))
-    }
-}
-
-impl WholeBlock for Delayed<Block> {
-    fn whole_block(&self) -> Result<Delayed<Block>> {
-        Ok(self.clone())
-    }
-}
-
-impl WholeBlock for ChunkedArray {
-    fn whole_block(&self) -> Result<Delayed<Block>> {
-        let whole = self.rechunk_as(&self.shape().into_iter().map(Chunks::single).collect::<Vec<_>>());
-        let blocks = whole.map_err(LearnError::from)?.blocks();
-        blocks.into_iter().next().ok_or_else(|| LearnError::Empty { what: "the array" }.into())
-    }
-}
-
 /// What a task of ours said, without where it ran; any other error as it is.
-fn own_message(function: &str, error: ClusterError, own: impl FnOnce(String) -> Error) -> Error {
+pub(crate) fn own_message(function: &str, error: ClusterError, own: impl FnOnce(String) -> Error) -> Error {
     match error {
         ClusterError::Task { source: TaskError::Failed { function: failed, message, .. } } if failed == function => {
             own(message)
@@ -573,11 +551,5 @@ impl fmt::Debug for Search {
             .field("scoring", &self.scoring)
             .field("refit", &self.refit)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for DataOn<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataOn").field("groups", &self.groups.is_some()).finish_non_exhaustive()
     }
 }

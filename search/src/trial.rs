@@ -4,7 +4,9 @@
 
 use std::{
     panic::{self, AssertUnwindSafe},
-    time::Instant,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
@@ -79,6 +81,8 @@ pub struct Judge {
     pub return_train_score: bool,
     /// What the rows of a share are drawn by.
     pub seed: u64,
+    /// How long a trial may take; what takes longer has failed.
+    pub trial_timeout: Option<Duration>,
 }
 
 /// Which rows: small enough to travel with every trial.
@@ -96,12 +100,13 @@ pub struct Data<'a> {
     pub(crate) x: ArrayView2<'a, f64>,
     pub(crate) y: ArrayView1<'a, f64>,
     pub(crate) groups: Option<ArrayView1<'a, f64>>,
+    pub(crate) sample_weight: Option<ArrayView1<'a, f64>>,
 }
 
 impl<'a> Data<'a> {
     /// X and y.
     pub const fn new(x: ArrayView2<'a, f64>, y: ArrayView1<'a, f64>) -> Self {
-        Self { x, y, groups: None }
+        Self { x, y, groups: None, sample_weight: None }
     }
 
     /// Sets the group of each row, a number that rows of one group share, for splitters that part no group.
@@ -111,11 +116,14 @@ impl<'a> Data<'a> {
         self
     }
 
-    fn of_blocks(x: &'a Block, y: &'a Block, groups: &'a Block) -> Self {
-        Self { x: x.view2(), y: y.view1(), groups: given(groups) }
+    /// Sets how often each row counts, in fits and in scores; 0: the row is absent.
+    #[must_use]
+    pub const fn sample_weight(mut self, sample_weight: ArrayView1<'a, f64>) -> Self {
+        self.sample_weight = Some(sample_weight);
+        self
     }
 
-    fn split_rows(&self) -> SplitRows<'a> {
+    pub(crate) fn split_rows(&self) -> SplitRows<'a> {
         let rows = SplitRows::new(self.x.nrows()).y(self.y);
         match self.groups {
             Some(groups) => rows.groups(groups),
@@ -124,10 +132,34 @@ impl<'a> Data<'a> {
     }
 }
 
-/// A block of nothing stands for what was not given.
-fn given(block: &Block) -> Option<ArrayView1<'_, f64>> {
-    let numbers = block.view1();
-    (!numbers.is_empty()).then_some(numbers)
+/// The same as blocks, which travel and outlive who made them. A block of nothing stands for what was not given.
+#[derive(Debug, Clone)]
+pub(crate) struct Blocks {
+    pub(crate) x: Block,
+    pub(crate) y: Block,
+    pub(crate) groups: Block,
+    pub(crate) sample_weight: Block,
+}
+
+impl Blocks {
+    pub(crate) fn of(data: &Data<'_>) -> Self {
+        let copy = |given: Option<ArrayView1<'_, f64>>| given.map_or_else(nothing, Block::from);
+        Self { x: data.x.into(), y: data.y.into(), groups: copy(data.groups), sample_weight: copy(data.sample_weight) }
+    }
+
+    pub(crate) fn view(&self) -> Data<'_> {
+        let given = |block: &Block| !block.is_empty();
+        Data {
+            x: self.x.view2(),
+            y: self.y.view1(),
+            groups: given(&self.groups).then(|| self.groups.view1()),
+            sample_weight: given(&self.sample_weight).then(|| self.sample_weight.view1()),
+        }
+    }
+}
+
+pub(crate) fn nothing() -> Block {
+    Array1::<f64>::zeros(0).view().into()
 }
 
 /// Runs one trial on data that are here.
@@ -146,17 +178,49 @@ pub fn evaluate(estimator: &dyn Estimator, data: &Data<'_>, fold: FoldSpec, judg
     }
 }
 
-/// [`evaluate`] on a worker.
+/// The same for data that can be left behind: a trial that takes too long is not waited for. Nobody can interrupt it, so
+/// it keeps a processor busy until it ends by itself.
+pub(crate) fn evaluate_in_time(
+    estimator: &dyn Estimator,
+    data: &Blocks,
+    fold: FoldSpec,
+    judge: &Judge,
+) -> TrialOutcome {
+    let Some(limit) = judge.trial_timeout else { return evaluate(estimator, &data.view(), fold, judge) };
+    let (sender, receiver) = mpsc::channel();
+    let (estimator, data, judge) = (estimator.clone_box(), data.clone(), judge.clone());
+    let run = move || {
+        let outcome = evaluate(&*estimator, &data.view(), fold, &judge);
+        // Nobody listens any more where it took too long.
+        let _ = sender.send(outcome);
+    };
+    let failed = |message: String| TrialOutcome::Failed { message };
+    match thread::Builder::new().name("trial".to_owned()).spawn(run) {
+        Ok(_) => match receiver.recv_timeout(limit) {
+            Ok(outcome) => outcome,
+            Err(_) => failed(format!("it took longer than {} s, the limit of a trial", limit.as_secs_f64())),
+        },
+        Err(error) => failed(format!("no thread for the trial: {error}")),
+    }
+}
+
+/// [`evaluate_in_time`] on a worker.
 #[task(name = "search.fit_and_score")]
 pub(crate) fn fit_and_score(
     estimator: &Json<Box<dyn Estimator>>,
     x: &Block,
     y: &Block,
     groups: &Block,
+    sample_weight: &Block,
     fold: FoldSpec,
     judge: &Judge,
 ) -> TrialOutcome {
-    evaluate(&*estimator.0, &Data::of_blocks(x, y, groups), fold, judge)
+    evaluate_in_time(&*estimator.0, &blocks(x, y, groups, sample_weight), fold, judge)
+}
+
+/// Blocks are pointers to what they hold.
+pub(crate) fn blocks(x: &Block, y: &Block, groups: &Block, sample_weight: &Block) -> Blocks {
+    Blocks { x: x.clone(), y: y.clone(), groups: groups.clone(), sample_weight: sample_weight.clone() }
 }
 
 /// Puts data on a worker, wherever they come from.
@@ -167,9 +231,14 @@ pub(crate) fn keep(data: &Block) -> Block {
 
 /// Fits on all rows.
 #[task(name = "search.refit")]
-pub(crate) fn refit(estimator: &Json<Box<dyn Estimator>>, x: &Block, y: &Block) -> Result<Refitted, Error> {
+pub(crate) fn refit(
+    estimator: &Json<Box<dyn Estimator>>,
+    x: &Block,
+    y: &Block,
+    sample_weight: &Block,
+) -> Result<Refitted, Error> {
     let start = Instant::now();
-    let model = Json(fit_all(&*estimator.0, &Data::new(x.view2(), y.view1()))?);
+    let model = Json(fit_all(&*estimator.0, &blocks(x, y, &nothing(), sample_weight).view())?);
     Ok(Refitted { model, seconds: start.elapsed().as_secs_f64() })
 }
 
@@ -181,19 +250,31 @@ pub(crate) struct Refitted {
 }
 
 pub(crate) fn fit_all(estimator: &dyn Estimator, data: &Data<'_>) -> Result<Box<dyn Model>, Error> {
-    estimator.fit_dyn(data.x, data.y)
+    match data.sample_weight {
+        Some(weights) => estimator.fit_weighted_dyn(data.x, data.y, weights),
+        None => estimator.fit_dyn(data.x, data.y),
+    }
 }
 
 /// Checks data that lie on a worker as a whole, so that what is wrong with them is said once and not by every
 /// candidate.
 #[task(name = "search.check_data")]
-pub(crate) fn check_data(x: &Block, y: &Block, groups: &Block, judge: &Judge) -> Result<(), Error> {
-    check(&Data::of_blocks(x, y, groups), judge)
+pub(crate) fn check_data(
+    x: &Block,
+    y: &Block,
+    groups: &Block,
+    sample_weight: &Block,
+    judge: &Judge,
+) -> Result<(), Error> {
+    check(&blocks(x, y, groups, sample_weight).view(), judge)
 }
 
 /// Checks the data, that they can be split, and that every fold has what the metrics need.
 pub(crate) fn check(data: &Data<'_>, judge: &Judge) -> Result<(), Error> {
     validate::fit_data(data.x, data.y)?;
+    if let Some(weights) = data.sample_weight {
+        validate::sample_weight(weights, data.y.len())?;
+    }
     let folds = judge.cv.split(&data.split_rows())?;
     for name in &judge.scoring {
         let scorer: Scorer = name.parse()?;
@@ -207,20 +288,43 @@ pub(crate) fn check(data: &Data<'_>, judge: &Judge) -> Result<(), Error> {
     Ok(())
 }
 
-/// The rows of one part of a fold.
-struct Part {
+/// Some of the rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
     x: Array2<f64>,
     y: Array1<f64>,
+    groups: Option<Array1<f64>>,
+    sample_weight: Option<Array1<f64>>,
 }
 
 impl Part {
-    fn of(data: &Data<'_>, rows: &[usize]) -> Self {
-        Self { x: data.x.select(Axis(0), rows), y: data.y.select(Axis(0), rows) }
+    pub(crate) fn of(data: &Data<'_>, rows: &[usize]) -> Self {
+        let some = |of: Option<ArrayView1<'_, f64>>| of.map(|of| of.select(Axis(0), rows));
+        Self {
+            x: data.x.select(Axis(0), rows),
+            y: data.y.select(Axis(0), rows),
+            groups: some(data.groups),
+            sample_weight: some(data.sample_weight),
+        }
     }
 
-    fn scores(&self, model: &dyn Model, scorers: &[Scorer]) -> Result<Vec<f64>, Error> {
-        scorers.iter().map(|scorer| scorer.score_model(model, self.x.view(), self.y.view())).collect()
+    pub(crate) fn view(&self) -> Data<'_> {
+        Data {
+            x: self.x.view(),
+            y: self.y.view(),
+            groups: self.groups.as_ref().map(Array1::view),
+            sample_weight: self.sample_weight.as_ref().map(Array1::view),
+        }
     }
+}
+
+/// The scores of a model, one a metric.
+pub(crate) fn scores(model: &dyn Model, data: &Data<'_>, scoring: &[String]) -> Result<Vec<f64>, Error> {
+    let score = |name: &String| {
+        let scorer: Scorer = name.parse()?;
+        scorer.score_model_weighted(model, data.x, data.y, data.sample_weight)
+    };
+    scoring.iter().map(score).collect()
 }
 
 fn try_evaluate(
@@ -230,19 +334,21 @@ fn try_evaluate(
     judge: &Judge,
 ) -> Result<TrialScore, Error> {
     validate::same_length("X", data.x.nrows(), "y", data.y.len())?;
-    let scorers: Vec<Scorer> = judge.scoring.iter().map(|name| name.parse()).collect::<Result<_, Error>>()?;
     let rows = judge.cv.fold(&data.split_rows(), fold)?;
     let train = Part::of(data, &subsample(&rows.train, share, judge.seed));
     let test = Part::of(data, &subsample(&rows.test, share, judge.seed));
 
     let start = Instant::now();
-    let model = estimator.fit_dyn(train.x.view(), train.y.view())?;
+    let model = fit_all(estimator, &train.view())?;
     let fitted = Instant::now();
-    let scores = test.scores(&*model, &scorers)?;
+    let test_scores = scores(&*model, &test.view(), &judge.scoring)?;
     let scored = Instant::now();
-    let train_scores = if judge.return_train_score { train.scores(&*model, &scorers)? } else { Vec::new() };
+    let train_scores = match judge.return_train_score {
+        true => scores(&*model, &train.view(), &judge.scoring)?,
+        false => Vec::new(),
+    };
     Ok(TrialScore {
-        scores,
+        scores: test_scores,
         train_scores,
         fit_seconds: (fitted - start).as_secs_f64(),
         score_seconds: (scored - fitted).as_secs_f64(),
@@ -260,8 +366,13 @@ mod tests {
     fn a_fold_is_judged_by_what_the_others_teach() {
         let (x, y) = (array![[0.], [0.], [0.], [0.]], array![1., 3., 5., 9.]);
         let scoring = ["neg_mean_absolute_error", "max_error"].map(str::to_owned);
-        let mut judge =
-            Judge { cv: KFold::new(2).into(), scoring: scoring[..1].to_vec(), return_train_score: true, seed: 0 };
+        let mut judge = Judge {
+            cv: KFold::new(2).into(),
+            scoring: scoring[..1].to_vec(),
+            return_train_score: true,
+            seed: 0,
+            trial_timeout: None,
+        };
         let score = |fold, share, judge: &Judge| {
             let data = Data::new(x.view(), y.view());
             evaluate(&DummyRegressor::new(), &data, FoldSpec { fold, share }, judge).score().cloned()

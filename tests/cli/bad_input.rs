@@ -122,7 +122,8 @@ fn an_unknown_key_in_the_sweep_file() {
         because(
             2,
             "DIR/sweep.yaml:6: unknown key \"parameter\" in the sweep file (did you mean \"parameters\"?); known are \
-             data, target, features, drop, categorical, estimator, standardize, method, metric, parameters, cv"
+             name, description, data, target, features, drop, categorical, weights, group, estimator, standardize, method, \
+             metric, metrics, parameters, run_cap, early_terminate, enqueue, seed, cv, return_train_score, error_score"
         )
     );
     assert_eq!(

@@ -14,3 +14,4 @@ mod fit_glm_refused;
 mod keys;
 mod seeing;
 mod support;
+mod sweep;

@@ -1,5 +1,7 @@
 //! Estimators as users call them, held against what other programs answered.
 
+mod search;
+
 use ndarray::{Array1, Array2, Axis};
 use phalanx::{
     array::{Schema, TableBlock},

@@ -276,6 +276,16 @@ impl Estimator for MultinomialRegression {
     fn fit_dyn(&self, x: ArrayView2<'_, f64>, y: ArrayView1<'_, f64>) -> Result<Box<dyn Model>> {
         Ok(Box::new(self.fit(x, y)?))
     }
+
+    fn fit_weighted_dyn(
+        &self,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView1<'_, f64>,
+        sample_weight: ArrayView1<'_, f64>,
+    ) -> Result<Box<dyn Model>> {
+        phalanx_learn::validate::sample_weight(sample_weight, y.len())?;
+        Ok(Box::new(self.fit(x, Response::new(y.reborrow()).sample_weight(sample_weight.reborrow()))?))
+    }
 }
 
 /// A fitted softmax regression: class k has the probability exp(η_k) / Σ_l exp(η_l), η_k = intercept_k + x · coef_k.

@@ -89,3 +89,22 @@ impl Estimator for Nervous {
         Ridge { alpha: 1. }.fit_dyn(x, y)
     }
 }
+
+/// Sleeps for ever when it is told to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Sleepy {
+    pub(crate) sleeps: bool,
+}
+
+#[typetag::serde]
+impl Estimator for Sleepy {
+    fn fit_dyn(&self, x: ArrayView2<'_, f64>, y: ArrayView1<'_, f64>) -> Result<Box<dyn Model>> {
+        if self.sleeps {
+            loop {
+                std::thread::park();
+            }
+        }
+        Ridge { alpha: 1. }.fit_dyn(x, y)
+    }
+}

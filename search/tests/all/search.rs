@@ -1,9 +1,9 @@
 //! Searches by every method and splitter: the same list of candidates, scores and winner here and on clusters.
 
-use crate::ridge::Ridge;
+use crate::ridge::{Ridge, Sleepy};
 use ndarray::{Array1, Array2};
 use phalanx_learn::{
-    GroupKFold, KFold, Splitter, StratifiedKFold, TimeSeriesSplit,
+    DummyRegressor, GroupKFold, KFold, Splitter, StratifiedKFold, TimeSeriesSplit,
     split::{PredefinedSplit, PurgedKFold, ShuffleSplit},
 };
 use phalanx_runtime::{LocalOptions, blocking::Client};
@@ -179,4 +179,78 @@ fn mistakes_are_said_before_anything_runs() {
         classes.fit(x.view(), sorted.view()).unwrap_err().to_string(),
         "fold 2 has only class 0 in its train part; stratify the folds, shuffle them or take fewer"
     );
+}
+
+#[test]
+fn weights_count_in_fits_and_scores_here_and_there() {
+    let (x, y) = data();
+    let weights = Array1::from_shape_fn(N_ROWS, |row| (row % 3) as f64);
+    let grid = || ParamGrid::new().values("strategy", ["mean", "median"]);
+    let search = GridSearch::new(DummyRegressor::new(), grid()).cv(KFold::new(2)).scoring("mse");
+    let data = Data::new(x.view(), y.view()).sample_weight(weights.view());
+    let here = search.fit_data(&data).unwrap();
+    let client = client(2);
+    let there = client.wait(search.fit_data_on(&client, DataOn::new(&x, &y).sample_weight(&weights))).unwrap();
+    assert_eq!(numbers(&here), numbers(&there));
+    // A weight of 2 is a row that is there twice, one of 0 is none; folds are of 150 rows, so halves stay halves.
+    let rows: Vec<usize> = (0..N_ROWS).flat_map(|row| std::iter::repeat_n(row, row % 3)).collect();
+    let repeated = |half: usize| rows.iter().copied().filter(move |row| row / 150 == half);
+    let mean = |half: usize| repeated(half).map(|row| y[row]).sum::<f64>() / repeated(half).count() as f64;
+    let mse = |half: usize| {
+        repeated(half).map(|row| (y[row] - mean(1 - half)).powi(2)).sum::<f64>() / repeated(half).count() as f64
+    };
+    for (score, half) in here.cv_results.candidates()[0].test_scores().into_iter().zip([0, 1]) {
+        assert!((score.unwrap() - mse(half)).abs() < 1e-12, "{score:?}, expected {}", mse(half));
+    }
+    assert_eq!(
+        here.cv_results.candidates()[1].error(),
+        Some("strategy is median, expected mean where rows have weights")
+    );
+    let ridge = Search::new(Ridge { alpha: 0. }, Random::new(2), space());
+    let error = ridge.fit_data(&data).unwrap_err().to_string();
+    assert!(error.ends_with("Ridge takes no sample weights; leave them out or choose another estimator"), "{error}");
+    let wrong = -&weights;
+    let wrong = search.fit_data(&Data::new(x.view(), y.view()).sample_weight(wrong.view())).unwrap_err().to_string();
+    assert_eq!(wrong, "sample_weight is -1 in row 1, expected 0 or more");
+}
+
+#[test]
+fn a_nested_search_is_judged_by_rows_that_no_search_has_seen() {
+    let (x, y) = data();
+    let groups = groups();
+    let search =
+        Search::new(Ridge { alpha: 0. }, Random::new(4), space()).cv(GroupKFold::new(2)).metrics(["mse", "r2"]);
+    let data = Data::new(x.view(), y.view()).groups(groups.view());
+    let here = search.nested(&data, GroupKFold::new(3)).unwrap();
+    let client = client(2);
+    let there = search.nested_on(&client, DataOn::new(&x, &y).groups(&groups), GroupKFold::new(3));
+    assert_eq!(client.wait(there).unwrap(), here);
+    // One fold by hand.
+    let rows = phalanx_learn::split::SplitRows::new(N_ROWS).groups(groups.view());
+    let fold = &GroupKFold::new(3).split(&rows).unwrap()[1];
+    let of = |rows: &[usize]| (x.select(ndarray::Axis(0), rows), y.select(ndarray::Axis(0), rows));
+    let ((train_x, train_y), (test_x, test_y)) = (of(&fold.train), of(&fold.test));
+    let alpha = here.folds[1].best_params["alpha"].as_f64().unwrap();
+    let predicted = crate::ridge::fit_predict(alpha, train_x.view(), train_y.view(), test_x.view());
+    let mse = (&predicted - &test_y).mapv(|error| error * error).mean().unwrap();
+    assert!((here.folds[1].test_scores[0] - mse).abs() < 1e-13);
+    assert_eq!(here.metrics, ["mean_squared_error", "r2_score"]);
+    assert!(here.mean_test_scores()[1] > 0. && here.std_test_scores()[1] >= 0.);
+}
+
+/// The slow candidate never ends by itself, so nothing but the limit can end the search.
+#[test]
+fn a_trial_that_takes_too_long_is_a_failure() {
+    let (x, y) = data();
+    let grid = ParamGrid::new().values("sleeps", [true, false]);
+    let search = GridSearch::new(Sleepy { sleeps: false }, grid)
+        .cv(KFold::new(2))
+        .trial_timeout(std::time::Duration::from_millis(400));
+    let here = search.fit(x.view(), y.view()).unwrap();
+    let said = "it took longer than 0.4 s, the limit of a trial";
+    assert_eq!(here.cv_results.candidates()[0].error(), Some(said));
+    assert_eq!(here.best_index, 1);
+    let client = client(2);
+    let there = client.wait(search.fit_on(&client, &x, &y)).unwrap();
+    assert_eq!(numbers(&there), numbers(&here));
 }

@@ -4,15 +4,12 @@
 //! lie in chunks will give the same bits as predictions that are here. Arguments come in scikit-learn's order, what is
 //! true first. Metrics know nothing of models; a [`Scorer`] joins the two and knows which direction is better.
 
-use ndarray::{Array1, ArrayView1, ArrayView2};
-use phalanx_array::panel::{PANEL, Subtrees};
+mod pairs;
 
-use crate::{
-    Error, Model, Result,
-    erased::predict_class,
-    error::nearest,
-    validate::{finite_vector, same_length},
-};
+use ndarray::{Array1, ArrayView1, ArrayView2};
+
+use crate::{Error, Model, Result, erased::predict_class, error::nearest};
+use pairs::Pairs;
 
 /// Mean of (y - prediction)². Lower is better.
 ///
@@ -26,7 +23,7 @@ use crate::{
 /// assert_eq!(mse, 0.375);
 /// ```
 pub fn mean_squared_error(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64>) -> Result<f64> {
-    mean(y, prediction, |_, y, mu| Ok((y - mu) * (y - mu)))
+    Pairs::new(y.reborrow(), prediction.reborrow()).mean_squared_error()
 }
 
 /// Square root of the [`mean_squared_error`]. Lower is better.
@@ -34,7 +31,7 @@ pub fn mean_squared_error(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64
 /// # Errors
 /// When there are no rows, the lengths differ or a number is not finite.
 pub fn root_mean_squared_error(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64>) -> Result<f64> {
-    mean_squared_error(y, prediction).map(f64::sqrt)
+    Pairs::new(y.reborrow(), prediction.reborrow()).root_mean_squared_error()
 }
 
 /// Mean of |y - prediction|. Lower is better.
@@ -42,7 +39,7 @@ pub fn root_mean_squared_error(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_
 /// # Errors
 /// When there are no rows, the lengths differ or a number is not finite.
 pub fn mean_absolute_error(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64>) -> Result<f64> {
-    mean(y, prediction, |_, y, mu| Ok((y - mu).abs()))
+    Pairs::new(y.reborrow(), prediction.reborrow()).mean_absolute_error()
 }
 
 /// The coefficient of determination, 1 - sum (y - prediction)² / sum (y - mean y)². Higher is better.
@@ -52,19 +49,7 @@ pub fn mean_absolute_error(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f6
 /// # Errors
 /// When there are fewer than two rows, the lengths differ or a number is not finite.
 pub fn r2_score(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64>) -> Result<f64> {
-    if y.len() < 2 {
-        return Err(Error::TooFewRows { metric: "r2_score", n_rows: y.len(), expected: 2 });
-    }
-    let center = mean(y, prediction, |_, y, _| Ok(y))?;
-    let residual = mean(y, prediction, |_, y, mu| Ok((y - mu) * (y - mu)))?;
-    let total = mean(y, prediction, |_, y, _| Ok((y - center) * (y - center)))?;
-    Ok(if total > 0. {
-        1. - residual / total
-    } else if residual == 0. {
-        1.
-    } else {
-        0.
-    })
+    Pairs::new(y.reborrow(), prediction.reborrow()).r2_score()
 }
 
 /// Mean unit deviance of the Poisson distribution, 2 (y ln(y / mu) - y + mu). Lower is better.
@@ -79,14 +64,7 @@ pub fn r2_score(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64>) -> Resu
 /// assert_eq!(error.to_string(), "mean_poisson_deviance: the prediction is 0 in row 1, expected above 0");
 /// ```
 pub fn mean_poisson_deviance(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64>) -> Result<f64> {
-    let metric = "mean_poisson_deviance";
-    mean(y, prediction, |row, y, mu| {
-        expect(y >= 0., metric, "y", row, y, "0 or more")?;
-        expect(mu > 0., metric, "the prediction", row, mu, "above 0")?;
-        // y ln y is 0 at 0, its limit.
-        let log = if y > 0. { y * (y / mu).ln() } else { 0. };
-        Ok(2. * (log - y + mu))
-    })
+    Pairs::new(y.reborrow(), prediction.reborrow()).mean_poisson_deviance()
 }
 
 /// Mean unit deviance of the gamma distribution, 2 (ln(mu / y) + y / mu - 1). Lower is better.
@@ -94,12 +72,7 @@ pub fn mean_poisson_deviance(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, 
 /// # Errors
 /// When y or a prediction is not above 0, there are no rows, the lengths differ or a number is not finite.
 pub fn mean_gamma_deviance(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64>) -> Result<f64> {
-    let metric = "mean_gamma_deviance";
-    mean(y, prediction, |row, y, mu| {
-        expect(y > 0., metric, "y", row, y, "above 0")?;
-        expect(mu > 0., metric, "the prediction", row, mu, "above 0")?;
-        Ok(2. * ((mu / y).ln() + y / mu - 1.))
-    })
+    Pairs::new(y.reborrow(), prediction.reborrow()).mean_gamma_deviance()
 }
 
 /// Mean negative log-likelihood of classes 0 and 1 under the probabilities of 1. Lower is better.
@@ -110,13 +83,7 @@ pub fn mean_gamma_deviance(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f6
 /// # Errors
 /// When y is neither 0 nor 1, a probability is outside of [0, 1], there are no rows or the lengths differ.
 pub fn log_loss(y: ArrayView1<'_, f64>, probability: ArrayView1<'_, f64>) -> Result<f64> {
-    let metric = "log_loss";
-    mean(y, probability, |row, y, p| {
-        expect(y == 0. || y == 1., metric, "y", row, y, "0 or 1")?;
-        expect((0. ..=1.).contains(&p), metric, "the probability", row, p, "0 to 1")?;
-        let p = p.clamp(f64::EPSILON, 1. - f64::EPSILON);
-        Ok(if y == 1. { -p.ln() } else { -(1. - p).ln() })
-    })
+    Pairs::new(y.reborrow(), probability.reborrow()).log_loss()
 }
 
 /// The share of rows whose predicted class is the true one. Higher is better.
@@ -124,7 +91,7 @@ pub fn log_loss(y: ArrayView1<'_, f64>, probability: ArrayView1<'_, f64>) -> Res
 /// # Errors
 /// When there are no rows, the lengths differ or a number is not finite.
 pub fn accuracy_score(y: ArrayView1<'_, f64>, class: ArrayView1<'_, f64>) -> Result<f64> {
-    mean(y, class, |_, y, class| Ok(f64::from(u8::from(y == class))))
+    Pairs::new(y.reborrow(), class.reborrow()).accuracy_score()
 }
 
 /// The probability that a row of class 1 scores above one of class 0, ties counting one half: the area under the
@@ -140,30 +107,7 @@ pub fn accuracy_score(y: ArrayView1<'_, f64>, class: ArrayView1<'_, f64>) -> Res
 /// assert_eq!(auc, 0.75);
 /// ```
 pub fn roc_auc_score(y: ArrayView1<'_, f64>, score: ArrayView1<'_, f64>) -> Result<f64> {
-    let metric = "roc_auc_score";
-    check(y, score)?;
-    for (row, &y) in y.iter().enumerate() {
-        expect(y == 0. || y == 1., metric, "y", row, y, "0 or 1")?;
-    }
-    // -0 and 0 are one score, which `total_cmp` alone would tell apart.
-    let mut rows: Vec<(f64, bool)> = y.iter().zip(score).map(|(&y, &score)| (score + 0., y == 1.)).collect();
-    let n_ones = rows.iter().filter(|(_, one)| *one).count();
-    let n_zeros = rows.len() - n_ones;
-    if n_ones == 0 || n_zeros == 0 {
-        return Err(Error::OneClass { metric, class: y[0] });
-    }
-    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-    // Twice the rank is whole even between ties, so the sum is exact.
-    let mut doubled_ranks = 0_u128;
-    let mut first = 0;
-    for tied in rows.chunk_by(|a, b| a.0 == b.0) {
-        let last = first + tied.len() - 1;
-        let ones = tied.iter().filter(|(_, one)| *one).count();
-        doubled_ranks += ones as u128 * (first + last + 2) as u128;
-        first = last + 1;
-    }
-    let least = n_ones as u128 * (n_ones as u128 + 1);
-    Ok((doubled_ranks - least) as f64 / (2. * n_ones as f64 * n_zeros as f64))
+    Pairs::new(y.reborrow(), score.reborrow()).roc_auc_score()
 }
 
 /// What a metric has to be given about each row.
@@ -249,7 +193,21 @@ impl Scorer {
     /// # Errors
     /// As the metric's.
     pub fn score(&self, y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64>) -> Result<f64> {
-        let value = (self.metric.compute)(y, prediction)?;
+        self.score_weighted(y, prediction, None)
+    }
+
+    /// As [`score`](Self::score), each row counting as often as its weight says; 0: the row is absent.
+    ///
+    /// # Errors
+    /// As the metric's, and when a weight is below 0, not finite, or all are 0.
+    pub fn score_weighted(
+        &self,
+        y: ArrayView1<'_, f64>,
+        prediction: ArrayView1<'_, f64>,
+        sample_weight: Option<ArrayView1<'_, f64>>,
+    ) -> Result<f64> {
+        let weights = sample_weight.as_ref().map(|weights| weights.reborrow());
+        let value = (self.metric.compute)(&Pairs { weights, ..Pairs::new(y.reborrow(), prediction.reborrow()) })?;
         Ok(if self.negated { -value } else { value })
     }
 
@@ -259,9 +217,23 @@ impl Scorer {
     /// As the model's prediction and the metric's; [`Error::NoProbabilities`] when the metric asks for what the
     /// model does not give.
     pub fn score_model(&self, model: &dyn Model, x: ArrayView2<'_, f64>, y: ArrayView1<'_, f64>) -> Result<f64> {
+        self.score_model_weighted(model, x, y, None)
+    }
+
+    /// As [`score_model`](Self::score_model), each row counting as often as its weight says.
+    ///
+    /// # Errors
+    /// As [`score_model`](Self::score_model) and [`score_weighted`](Self::score_weighted).
+    pub fn score_model_weighted(
+        &self,
+        model: &dyn Model,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView1<'_, f64>,
+        weights: Option<ArrayView1<'_, f64>>,
+    ) -> Result<f64> {
         match self.metric.needs {
-            Needs::Mean => self.score(y, model.predict_dyn(x)?.view()),
-            Needs::Class => self.score(y, predict_class(model, x)?.view()),
+            Needs::Mean => self.score_weighted(y, model.predict_dyn(x)?.view(), weights),
+            Needs::Class => self.score_weighted(y, predict_class(model, x)?.view(), weights),
             Needs::Probability => {
                 let classes = model.classes();
                 let probabilities = model.predict_proba_dyn(x)?;
@@ -275,7 +247,7 @@ impl Scorer {
                     _ if y == 0. || y == 1. => f64::NAN,
                     other => other,
                 });
-                self.score(y.view(), probabilities.column(1))
+                self.score_weighted(y.view(), probabilities.column(1), weights)
             }
         }
     }
@@ -320,7 +292,7 @@ struct Metric {
     aliases: &'static [&'static str],
     goal: Goal,
     needs: Needs,
-    compute: fn(ArrayView1<'_, f64>, ArrayView1<'_, f64>) -> Result<f64>,
+    compute: fn(&Pairs<'_>) -> Result<f64>,
 }
 
 impl PartialEq for Metric {
@@ -338,7 +310,7 @@ static METRICS: [Metric; 9] = [
         aliases: &["mse"],
         goal: Goal::Minimize,
         needs: Needs::Mean,
-        compute: mean_squared_error,
+        compute: |pairs| pairs.mean_squared_error(),
     },
     Metric {
         name: "root_mean_squared_error",
@@ -346,7 +318,7 @@ static METRICS: [Metric; 9] = [
         aliases: &["rmse"],
         goal: Goal::Minimize,
         needs: Needs::Mean,
-        compute: root_mean_squared_error,
+        compute: |pairs| pairs.root_mean_squared_error(),
     },
     Metric {
         name: "mean_absolute_error",
@@ -354,7 +326,7 @@ static METRICS: [Metric; 9] = [
         aliases: &["mae"],
         goal: Goal::Minimize,
         needs: Needs::Mean,
-        compute: mean_absolute_error,
+        compute: |pairs| pairs.mean_absolute_error(),
     },
     Metric {
         name: "r2_score",
@@ -362,7 +334,7 @@ static METRICS: [Metric; 9] = [
         aliases: &[],
         goal: Goal::Maximize,
         needs: Needs::Mean,
-        compute: r2_score,
+        compute: |pairs| pairs.r2_score(),
     },
     Metric {
         name: "mean_poisson_deviance",
@@ -370,7 +342,7 @@ static METRICS: [Metric; 9] = [
         aliases: &["poisson_deviance"],
         goal: Goal::Minimize,
         needs: Needs::Mean,
-        compute: mean_poisson_deviance,
+        compute: |pairs| pairs.mean_poisson_deviance(),
     },
     Metric {
         name: "mean_gamma_deviance",
@@ -378,7 +350,7 @@ static METRICS: [Metric; 9] = [
         aliases: &["gamma_deviance"],
         goal: Goal::Minimize,
         needs: Needs::Mean,
-        compute: mean_gamma_deviance,
+        compute: |pairs| pairs.mean_gamma_deviance(),
     },
     Metric {
         name: "log_loss",
@@ -386,7 +358,7 @@ static METRICS: [Metric; 9] = [
         aliases: &["logloss"],
         goal: Goal::Minimize,
         needs: Needs::Probability,
-        compute: log_loss,
+        compute: |pairs| pairs.log_loss(),
     },
     Metric {
         name: "accuracy_score",
@@ -394,7 +366,7 @@ static METRICS: [Metric; 9] = [
         aliases: &[],
         goal: Goal::Maximize,
         needs: Needs::Class,
-        compute: accuracy_score,
+        compute: |pairs| pairs.accuracy_score(),
     },
     Metric {
         name: "roc_auc_score",
@@ -402,57 +374,14 @@ static METRICS: [Metric; 9] = [
         aliases: &["auc"],
         goal: Goal::Maximize,
         needs: Needs::Probability,
-        compute: roc_auc_score,
+        compute: |pairs| pairs.roc_auc_score(),
     },
 ];
-
-/// The mean of a term a row, summed in row order within each panel and in the fixed tree across panels.
-fn mean(
-    y: ArrayView1<'_, f64>,
-    prediction: ArrayView1<'_, f64>,
-    term: impl Fn(usize, f64, f64) -> Result<f64>,
-) -> Result<f64> {
-    check(y, prediction)?;
-    let mut sums: Option<Subtrees<f64>> = None;
-    let panels = y.axis_chunks_iter(ndarray::Axis(0), PANEL);
-    let predictions = prediction.axis_chunks_iter(ndarray::Axis(0), PANEL);
-    for (panel, (y_panel, mu_panel)) in panels.zip(predictions).enumerate() {
-        let mut sum = 0.;
-        for (row, (&y, &mu)) in y_panel.iter().zip(mu_panel).enumerate() {
-            sum += term(panel * PANEL + row, y, mu)?;
-        }
-        match &mut sums {
-            Some(sums) => sums.push(sum),
-            None => sums = Some(Subtrees::panel(panel, sum)),
-        }
-    }
-    let sum = sums.map_or(f64::NAN, Subtrees::finish);
-    Ok(sum / y.len() as f64)
-}
-
-fn check(y: ArrayView1<'_, f64>, prediction: ArrayView1<'_, f64>) -> Result<()> {
-    same_length("y", y.len(), "the prediction", prediction.len())?;
-    if y.is_empty() {
-        return Err(Error::Empty { what: "y" });
-    }
-    finite_vector("y", y)?;
-    finite_vector("the prediction", prediction)
-}
-
-fn expect(
-    holds: bool,
-    metric: &'static str,
-    what: &'static str,
-    row: usize,
-    value: f64,
-    expected: &'static str,
-) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::Domain { metric, what, row, value, expected }) }
-}
 
 #[cfg(test)]
 mod tests {
     use ndarray::array;
+    use phalanx_array::panel::PANEL;
 
     use super::*;
 
@@ -504,6 +433,31 @@ mod tests {
     fn ties_count_one_half() {
         check(roc_auc_score, &[0., 1.], &[0.5, 0.5], 0.5);
         check(roc_auc_score, &[0., 1., 1., 0.], &[0., -0., 1., -1.], 3.5 / 4.);
+    }
+
+    /// A weight counts a row so often: whole weights are rows that are there as often.
+    #[test]
+    fn weights_count_rows() {
+        let (y, mu) = ([1., 0., 1., 1., 0.], [0.9, 0.4, 0.3, 0.7, 0.3]);
+        let weights = [2., 1., 3., 0., 2.];
+        let repeat = |of: &[f64]| -> Vec<f64> {
+            of.iter().zip(weights).flat_map(|(value, weight)| std::iter::repeat_n(*value, weight as usize)).collect()
+        };
+        for name in ["mse", "rmse", "mae", "r2", "neg_mean_poisson_deviance", "log_loss", "accuracy", "roc_auc"] {
+            let scorer: Scorer = name.parse().expect("known");
+            let weighted = scorer.score_weighted((&y[..]).into(), (&mu[..]).into(), Some((&weights[..]).into()));
+            let repeated = scorer.score(ArrayView1::from(&repeat(&y)), ArrayView1::from(&repeat(&mu)));
+            let (weighted, repeated) = (weighted.expect("a score"), repeated.expect("a score"));
+            assert!((weighted - repeated).abs() < 1e-14, "{name}: {weighted}, {repeated}");
+        }
+        let mse: Scorer = "mse".parse().expect("known");
+        let refused = |weights: &[f64]| {
+            let error = mse.score_weighted((&y[..]).into(), (&mu[..]).into(), Some(weights.into()));
+            error.expect_err("refused").to_string()
+        };
+        assert_eq!(refused(&[1., 1., -1., 1., 1.]), "sample_weight is -1 in row 2, expected 0 or more");
+        assert_eq!(refused(&[0.; 5]), "sample_weight is 0 in every row, expected above 0 in one or more");
+        assert_eq!(refused(&[1.]), "y has 5 rows and sample_weight has 1; they must agree");
     }
 
     #[test]

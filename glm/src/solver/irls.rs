@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Ask, Solution, Spec, mismatch,
-    model::{self, Cholesky, Minimum, Packed, condition},
+    model::{Cholesky, Minimum, Packed, condition, minimise_some},
     normal::Normal,
     opening::{Opened, Opening},
     screening,
@@ -420,12 +420,7 @@ impl State {
         let Some(live) = &self.live else {
             return self.setup.minimise(Packed(&self.hessian), &self.at_x.gradient, &self.x);
         };
-        let of = |all: &[f64]| live.iter().map(|&j| all[j]).collect::<Vec<_>>();
-        let weights: Vec<_> = live.iter().map(|&j| self.setup.weights[j]).collect();
-        let found = model::minimise(Packed(&self.hessian), &of(&self.at_x.gradient), &of(&self.x), &weights);
-        let mut point = self.x.clone();
-        live.iter().zip(found.point).for_each(|(&j, t)| point[j] = t);
-        Minimum { point, collinear: found.collinear.into_iter().map(|place| live[place]).collect() }
+        minimise_some(Packed(&self.hessian), &self.at_x.gradient, &self.x, &self.setup.weights, live)
     }
 
     /// Whether coordinates that the matrix is not of are needed under this penalty, having been under another; then it

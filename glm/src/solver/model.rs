@@ -8,6 +8,11 @@
 //! descent" (2010), section 2.2 (covariance updates) and 2.6 (active sets); J. Nocedal, S. Wright, *Numerical
 //! Optimization*, 2nd ed. (2006), section 16.5 (active-set steps that stop at the first bound).
 
+use phalanx_array::{
+    kernel::inlined::{axpy, dot},
+    simd,
+};
+
 use crate::penalty::Weights;
 
 /// A pivot below this share of its diagonal element is what rounding leaves of a column that others sum to.
@@ -51,17 +56,24 @@ impl Packed<'_> {
     /// Its product with a vector.
     pub(crate) fn times(self, v: &[f64]) -> Vec<f64> {
         let mut out = vec![0.; v.len()];
-        let mut place = 0;
-        for i in 0..v.len() {
-            for j in 0..i {
-                out[i] += self.0[place] * v[j];
-                out[j] += self.0[place] * v[i];
-                place += 1;
-            }
-            out[i] += self.0[place] * v[i];
-            place += 1;
-        }
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                let mut place = 0;
+                for i in 0..v.len() {
+                    let row = &self.0[place..=place + i];
+                    axpy(v[i], &row[..i], &mut out[..i]);
+                    out[i] += dot(row, &v[..=i]);
+                    place += i + 1;
+                }
+            },
+        );
         out
+    }
+
+    /// Its rows and columns at some places, ascending.
+    pub(crate) fn part(self, places: &[usize]) -> Vec<f64> {
+        places.iter().enumerate().flat_map(|(n, &i)| places[..=n].iter().map(move |&j| self.at(i, j))).collect()
     }
 }
 
@@ -80,25 +92,29 @@ impl Cholesky {
     pub(crate) fn new(size: usize, element: impl Fn(usize, usize) -> f64) -> Self {
         let mut factor = vec![0.; size * size];
         let mut collinear = Vec::new();
-        for i in 0..size {
-            let (above, row) = factor.split_at_mut(i * size);
-            let row = &mut row[..size];
-            for j in 0..i {
-                let other = &above[j * size..j * size + j + 1];
-                if other[j] > 0. {
-                    let sum: f64 = row[..j].iter().zip(other).map(|(a, b)| a * b).sum();
-                    row[j] = (element(i, j) - sum) / other[j];
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                for i in 0..size {
+                    let (above, row) = factor.split_at_mut(i * size);
+                    let row = &mut row[..size];
+                    for j in 0..i {
+                        let other = &above[j * size..j * size + j + 1];
+                        if other[j] > 0. {
+                            row[j] = (element(i, j) - dot(&row[..j], &other[..j])) / other[j];
+                        }
+                    }
+                    let diagonal = element(i, i);
+                    let pivot = diagonal - dot(&row[..i], &row[..i]);
+                    if pivot > COLLINEAR * diagonal && pivot.is_finite() {
+                        row[i] = pivot.sqrt();
+                    } else {
+                        row.fill(0.);
+                        collinear.push(i);
+                    }
                 }
-            }
-            let diagonal = element(i, i);
-            let pivot = diagonal - row[..i].iter().map(|a| a * a).sum::<f64>();
-            if pivot > COLLINEAR * diagonal && pivot.is_finite() {
-                row[i] = pivot.sqrt();
-            } else {
-                row.fill(0.);
-                collinear.push(i);
-            }
-        }
+            },
+        );
         Self { factor, size, collinear }
     }
 
@@ -106,21 +122,23 @@ impl Cholesky {
     pub(crate) fn solve(&self, b: &[f64]) -> Vec<f64> {
         let n = self.size;
         let mut x = b.to_vec();
-        for i in 0..n {
-            let row = &self.factor[i * n..i * n + i + 1];
-            let sum: f64 = row[..i].iter().zip(&x).map(|(a, b)| a * b).sum();
-            x[i] = if row[i] > 0. { (x[i] - sum) / row[i] } else { 0. };
-        }
-        for i in (0..n).rev() {
-            let pivot = self.factor[i * n + i];
-            if pivot > 0. {
-                x[i] /= pivot;
-                let value = x[i];
-                for (x, a) in x[..i].iter_mut().zip(&self.factor[i * n..i * n + i]) {
-                    *x -= a * value;
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                for i in 0..n {
+                    let row = &self.factor[i * n..i * n + i + 1];
+                    x[i] = if row[i] > 0. { (x[i] - dot(&row[..i], &x[..i])) / row[i] } else { 0. };
                 }
-            }
-        }
+                for i in (0..n).rev() {
+                    let pivot = self.factor[i * n + i];
+                    if pivot > 0. {
+                        x[i] /= pivot;
+                        let value = x[i];
+                        axpy(-value, &self.factor[i * n..i * n + i], &mut x[..i]);
+                    }
+                }
+            },
+        );
         x
     }
 
@@ -190,6 +208,22 @@ pub(crate) fn minimise(hessian: Packed<'_>, gradient: &[f64], x: &[f64], weights
         return Minimum { point, collinear: cholesky.collinear };
     }
     Descent::new(hessian, gradient, x, weights).run()
+}
+
+/// The same over some coordinates, ascending, while the others stay.
+pub(crate) fn minimise_some(
+    hessian: Packed<'_>,
+    gradient: &[f64],
+    x: &[f64],
+    weights: &[Weights],
+    live: &[usize],
+) -> Minimum {
+    let of = |all: &[f64]| live.iter().map(|&j| all[j]).collect::<Vec<_>>();
+    let weights: Vec<_> = live.iter().map(|&j| weights[j]).collect();
+    let found = minimise(hessian, &of(gradient), &of(x), &weights);
+    let mut point = x.to_vec();
+    live.iter().zip(found.point).for_each(|(&j, t)| point[j] = t);
+    Minimum { point, collinear: found.collinear.into_iter().map(|place| live[place]).collect() }
 }
 
 struct Descent<'a> {

@@ -3,10 +3,14 @@
 use phalanx_array::kernel::dot;
 
 use super::{
-    model::{Minimum, Packed},
+    model::{Minimum, Packed, minimise_some},
+    screening,
     setup::{Coordinates, Local, Setup},
 };
 use crate::kernel::Scatter;
+
+/// A relative violation that is more than rounding.
+const VIOLATES: f64 = 1e-12;
 
 /// Loss and gradient of least squares at any point, in working coordinates.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +56,31 @@ impl Normal {
     /// The minimum under a penalty, found from a point whose intercept is least.
     pub(crate) fn minimise(&self, x: &[f64], setup: &Setup) -> Minimum {
         setup.minimise(Packed(&self.hessian), &self.local(x).gradient, x)
+    }
+
+    /// The minimum under a penalty, with loss and gradient there, found from that under another. Where most is held at 0
+    /// only the coordinates that the strong rule keeps are looked at, and those that turn out to be needed.
+    pub(crate) fn screened(&self, was: &Setup, setup: &Setup, x: &[f64], local: Local) -> (Vec<f64>, Local) {
+        if !setup.is_screened() {
+            let point = setup.minimise(Packed(&self.hessian), &local.gradient, x).point;
+            let local = self.local(&point);
+            return (point, local);
+        }
+        let mut live = screening::strong(&was.weights, &setup.weights, x, &local.gradient);
+        let (mut x, mut local) = (x.to_vec(), local);
+        loop {
+            let part = Packed(&self.hessian).part(&live);
+            x = minimise_some(Packed(&part), &local.gradient, &x, &setup.weights, &live).point;
+            local = self.local(&x);
+            let violations = setup.violations(&x, &local);
+            let violates = |j: &usize| violations[*j] > VIOLATES && live.binary_search(j).is_err();
+            let violators: Vec<usize> = (0..x.len()).filter(violates).collect();
+            if violators.is_empty() {
+                return (x, local);
+            }
+            live.extend(violators);
+            live.sort_unstable();
+        }
     }
 
     /// Loss and gradient at a point whose intercept is least.

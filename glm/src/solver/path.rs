@@ -261,10 +261,10 @@ fn least_squares(path: &PathSpec, folds: &[Scatter]) -> Result<PathSolution, Err
 fn descend(setup: &Setup, normal: &Normal, lambdas: &[f64]) -> Vec<PathPoint> {
     let mut x = normal.origin();
     let mut points = Vec::with_capacity(lambdas.len());
+    let (mut was, mut local) = (setup.pinned(), normal.local(&x));
     for &lambda in lambdas {
         let setup = setup.at_alpha(lambda);
-        x = normal.minimise(&x, &setup).point;
-        let local = normal.local(&x);
+        (x, local) = normal.screened(&was, &setup, &x, local);
         let (coef, intercept) = setup.coordinates.raw(&x);
         let (deviance, kkt_relative) = (setup.deviance(local.loss), setup.kkt_relative(&x, &local));
         points.push(PathPoint {
@@ -276,6 +276,7 @@ fn descend(setup: &Setup, normal: &Normal, lambdas: &[f64]) -> Vec<PathPoint> {
             kkt_relative,
             converged: kkt_relative <= setup.spec.tol.max(1e-8),
         });
+        was = setup;
     }
     points
 }

@@ -133,6 +133,31 @@ impl Budget {
     }
 }
 
+impl Candidate {
+    /// What a fit of it on a fold follows from, beside the data, the splitter and the estimator: the same text for the
+    /// same parameters, fold and share of the rows, whichever number it has and whatever else is tried.
+    ///
+    /// ```
+    /// use phalanx_search::method::Candidate;
+    /// let params = [("alpha".to_owned(), 0.1.into()), ("solver".to_owned(), "irls".into())].into();
+    /// let candidate = Candidate { number: 7, config: 7, params, budget: None };
+    /// assert_eq!(candidate.content_key(2), r#"{"params":{"alpha":0.1,"solver":"irls"},"fold":2,"rows":null}"#);
+    /// ```
+    pub fn content_key(&self, fold: usize) -> String {
+        #[derive(Serialize)]
+        struct Key<'a> {
+            params: &'a Params,
+            fold: usize,
+            /// So many parts of so many; a budget that is a parameter is among those.
+            rows: Option<(u64, u64)>,
+        }
+        let rows = self.budget.filter(|budget| budget.of_rows && budget.resource < budget.max_resource);
+        let rows = rows.map(|budget| (budget.resource, budget.max_resource));
+        // Text, numbers and maps by text: nothing that JSON cannot hold.
+        serde_json::to_string(&Key { params: &self.params, fold, rows }).unwrap_or_default()
+    }
+}
+
 /// What a machine answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {

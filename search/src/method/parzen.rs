@@ -41,6 +41,8 @@ struct Kernel {
     weight: f64,
     /// Its mass below `low` and below `high`.
     below: (f64, f64),
+    /// The logarithm of what stands before the exponential: weight / (sigma * mass within the range).
+    log_scale: f64,
 }
 
 impl Parzen {
@@ -192,7 +194,9 @@ impl Mixture {
         let kernels = places.iter().copied().chain([middle]).zip(sigmas).zip(weights).map(|((mu, sigma), &weight)| {
             // A range of one number leaves no width: any will do.
             let sigma = if sigma > 0. { sigma } else { 1. };
-            Kernel { mu, sigma, weight, below: (mass((axis.low - mu) / sigma), mass((axis.high - mu) / sigma)) }
+            let below = (mass((axis.low - mu) / sigma), mass((axis.high - mu) / sigma));
+            let within = (below.1 - below.0).max(f64::MIN_POSITIVE);
+            Kernel { mu, sigma, weight, below, log_scale: libm::log(weight / (sigma * within)) }
         });
         Self { axis, kernels: kernels.collect() }
     }
@@ -214,27 +218,26 @@ impl Mixture {
     }
 
     fn log_density(&self, place: f64) -> f64 {
-        let logs = self.kernels.iter().map(|kernel| {
-            let whole = (kernel.below.1 - kernel.below.0).max(f64::MIN_POSITIVE);
-            let density = match self.axis.step {
-                Some(step) => {
-                    let at = |place: f64| mass((place.clamp(self.axis.low, self.axis.high) - kernel.mu) / kernel.sigma);
-                    libm::log((at(place + step / 2.) - at(place - step / 2.)).max(f64::MIN_POSITIVE))
-                }
-                None => {
-                    let z = (place - kernel.mu) / kernel.sigma;
-                    // The normal's constant is in every density alike, and cancels.
-                    -0.5 * z * z - libm::log(kernel.sigma)
-                }
+        if let Some(step) = self.axis.step {
+            let (low, high) = (self.axis.low.max(place - step / 2.), self.axis.high.min(place + step / 2.));
+            let share = |kernel: &Kernel| {
+                let of_step = mass((high - kernel.mu) / kernel.sigma) - mass((low - kernel.mu) / kernel.sigma);
+                kernel.weight * of_step / (kernel.below.1 - kernel.below.0).max(f64::MIN_POSITIVE)
             };
-            libm::log(kernel.weight) + density - libm::log(whole)
-        });
-        let logs: Vec<f64> = logs.collect();
-        let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            return libm::log(self.kernels.iter().map(share).sum::<f64>().max(f64::MIN_POSITIVE));
+        }
+        // The normal's constant is in every density alike, and cancels.
+        let log = |kernel: &Kernel| {
+            let z = (place - kernel.mu) / kernel.sigma;
+            kernel.log_scale - 0.5 * z * z
+        };
+        let most = self.kernels.iter().map(log).fold(f64::NEG_INFINITY, f64::max);
         if most == f64::NEG_INFINITY {
             return most;
         }
-        most + libm::log(logs.iter().map(|log| libm::exp(log - most)).sum::<f64>())
+        // What is e^-40 of the largest decides nothing.
+        let terms = self.kernels.iter().map(|kernel| log(kernel) - most).filter(|term| *term > -40.);
+        most + libm::log(terms.map(libm::exp).sum::<f64>())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     coef::{Coefficients, csv_cell},
     data::{Loaded, Takes, on_cluster},
     job,
-    output::{self, Screen, Table, column, count, seconds},
+    output::{self, Screen, Table, column, count, digits, seconds},
     sweep_cv::Cv,
     sweep_file::{CLASSIFIER, MODEL_STEP, SweepFile},
     sweep_space::Parameter,
@@ -268,7 +268,7 @@ impl Outcome<'_> {
         let stds = numbers(&|candidate| results.candidates()[candidate].std_test_score());
         for (place, &candidate) in shown.iter().enumerate() {
             let params = self.params(candidate);
-            let values = names.iter().map(|name| params.get(*name).map_or_else(String::new, cell));
+            let values = names.iter().map(|name| params.get(*name).map_or_else(String::new, short));
             let times = results.candidates()[candidate].fit_times();
             let scores = match results.candidates()[candidate].error() {
                 Some(_) => ["failed".to_owned(), String::new(), String::new()],
@@ -319,7 +319,15 @@ impl Outcome<'_> {
     }
 }
 
-/// A parameter's value in a table: a text without its quotes.
+/// A parameter's value in a table: of a number that was drawn the first digits; `results.csv` has them all.
+fn short(value: &Value) -> String {
+    match value.as_f64() {
+        Some(number) if value.is_f64() && value.to_string().len() > 8 => digits(number),
+        _ => cell(value),
+    }
+}
+
+/// A parameter's value: a text without its quotes.
 fn cell(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
